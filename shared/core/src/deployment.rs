@@ -1,0 +1,58 @@
+//! What a deployment is made of once: its id, its epoch, the policy it runs.
+
+use crate::ambient::Timestamp;
+use crate::id::KeyId;
+use serde::{Deserialize, Serialize};
+
+/// Read with every request, so that a change holds from the next request on.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Deployment {
+    /// `dep_` and 32 hex digits; the same as in the sealed root.
+    pub id: String,
+    /// Grows with each restore from a backup; a credential is valid only while its copy is equal.
+    pub epoch: u32,
+    pub created_at: Timestamp,
+    pub policy_version: u32,
+}
+
+/// One version of the policies, as text. Never changed, only followed by another.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct PolicyDocument {
+    pub version: u32,
+    pub cedar: String,
+    pub created_at: Timestamp,
+    /// Who wrote it; `aegis` for the first.
+    pub created_by: String,
+}
+
+/// Bytes under which requests are digested: a digest tells nobody without it what was signed or encrypted.
+#[derive(zeroize::Zeroize, zeroize::ZeroizeOnDrop)]
+pub struct DigestKey([u8; 32]);
+
+impl DigestKey {
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// HMAC-SHA-256 over the parts, each after its length, in hex.
+    pub fn digest(&self, parts: &[&[u8]]) -> String {
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &self.0);
+        let mut context = aws_lc_rs::hmac::Context::with_key(&key);
+        for part in parts {
+            context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            context.update(part);
+        }
+        crate::encoding::hex(context.sign().as_ref())
+    }
+
+    /// The digest of a request on a key.
+    pub fn request(&self, operation: &str, key: Option<&KeyId>, body: &[u8]) -> String {
+        self.digest(&[operation.as_bytes(), key.map_or(&[], |key| key.as_str().as_bytes()), body])
+    }
+}
+
+impl std::fmt::Debug for DigestKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DigestKey(..)")
+    }
+}

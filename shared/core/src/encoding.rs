@@ -1,0 +1,95 @@
+//! How bytes travel in JSON: standard base64 with padding (RFC 4648 §4).
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Bytes of a request or reply. Wiped on drop; `Debug` tells only how many.
+#[derive(Clone, Default, Eq, PartialEq, zeroize::Zeroize, zeroize::ZeroizeOnDrop)]
+pub struct Bytes64(pub Vec<u8>);
+
+impl std::fmt::Debug for Bytes64 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Bytes64({} bytes)", self.0.len())
+    }
+}
+
+impl From<Vec<u8>> for Bytes64 {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Serialize for Bytes64 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        base64_bytes::serialize(&self.0, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes64 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        base64_bytes::deserialize(deserializer).map(Self)
+    }
+}
+
+impl JsonSchema for Bytes64 {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Bytes".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "contentEncoding": "base64",
+            "pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+        })
+    }
+}
+
+/// `#[serde(with)]` for `Vec<u8>`.
+pub mod base64_bytes {
+    use super::{Deserialize, Deserializer, Engine, STANDARD, Serializer};
+    use zeroize::Zeroizing;
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&Zeroizing::new(STANDARD.encode(bytes)))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = Zeroizing::new(String::deserialize(deserializer)?);
+        STANDARD.decode(text.as_bytes()).map_err(|_| serde::de::Error::custom("not standard base64 with padding"))
+    }
+}
+
+/// `#[serde(with)]` for `Option<Vec<u8>>`.
+pub mod optional_base64_bytes {
+    use super::{Bytes64, Deserialize, Deserializer, Serializer, base64_bytes};
+
+    pub fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+        match bytes {
+            Some(bytes) => base64_bytes::serialize(bytes, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
+        // `Bytes64` wipes itself on drop, so the bytes are taken out rather than moved.
+        Ok(Option::<Bytes64>::deserialize(deserializer)?.map(|mut bytes| std::mem::take(&mut bytes.0)))
+    }
+}
+
+/// Base64url without padding, as tokens and cursors use it (RFC 4648 §5).
+pub fn base64url(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The bytes behind [`base64url`], or `None`.
+pub fn from_base64url(text: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

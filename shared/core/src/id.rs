@@ -1,0 +1,125 @@
+//! Identifiers. Each is a prefix, an underscore and 32 hex digits: 48 bits of Unix milliseconds, then 80 random bits,
+//! so that ids sort by age (to the millisecond) and cannot be guessed. Names have no underscore, so an id is never
+//! mistaken for a name.
+
+use crate::ambient::{Entropy, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal, $pattern:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(#[schemars(regex(pattern = $pattern))] String);
+
+        impl $name {
+            /// A fresh id; `at` gives its first 48 bits.
+            pub fn new(at: Timestamp, entropy: &Entropy) -> Self {
+                Self(format!(concat!($prefix, "_{}"), time_ordered(at, entropy)))
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                match text.strip_prefix(concat!($prefix, "_")).is_some_and(is_tail) {
+                    true => Ok(Self(text)),
+                    false => Err(InvalidId { prefix: $prefix }),
+                }
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id!(/// Names a key for ever: it survives renaming and is what grants and records hold.
+    KeyId, "key", "^key_[0-9a-f]{32}$");
+id!(/// Names an agent, sub-agents included.
+    AgentId, "agt", "^agt_[0-9a-f]{32}$");
+id!(/// Names a credential: an agent's token or a human's session. It is the token's `jti`.
+    CredentialId, "crd", "^crd_[0-9a-f]{32}$");
+id!(/// Names an audit record. It is also the id of the permit that led to it.
+    RecordId, "rec", "^rec_[0-9a-f]{32}$");
+id!(/// Names an `AgentRecommendation`.
+    RecommendationId, "rcm", "^rcm_[0-9a-f]{32}$");
+id!(/// Names an intent: what is about to happen at a back end.
+    IntentId, "int", "^int_[0-9a-f]{32}$");
+id!(/// Names one HTTP request. Made by the server, never taken from the caller.
+    RequestId, "req", "^req_[0-9a-f]{32}$");
+
+impl RecordId {
+    /// The smallest id a record of `at` can have: the lower end of a time range.
+    pub fn floor(at: Timestamp) -> Self {
+        Self(format!("rec_{:012x}{:020x}", unix_millis(at), 0))
+    }
+
+    /// The millisecond in which the record was begun.
+    pub fn at(&self) -> Timestamp {
+        let millis = self.0.get(4..16).and_then(|hex| i64::from_str_radix(hex, 16).ok());
+        millis.and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+}
+
+#[derive(Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not an id of the form {prefix}_ and 32 hex digits")]
+pub struct InvalidId {
+    prefix: &'static str,
+}
+
+fn time_ordered(at: Timestamp, entropy: &Entropy) -> String {
+    let mut random = [0_u8; 10];
+    entropy.fill(&mut random);
+    let tail: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{:012x}{tail}", unix_millis(at))
+}
+
+fn unix_millis(at: Timestamp) -> u64 {
+    // Times before 1970 have no ids; 48 bits last until the year 10889.
+    u64::try_from(at.as_millisecond()).unwrap_or(0) & 0xffff_ffff_ffff
+}
+
+fn is_tail(tail: &str) -> bool {
+    tail.len() == 32 && tail.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_parse_back_and_nothing_else_does() {
+        let at = Timestamp::from_millisecond(1_790_000_000_123).unwrap();
+        let id = KeyId::new(at, &Entropy::system());
+        assert_eq!(KeyId::try_from(id.to_string()).unwrap(), id);
+        for bad in ["", "key_", "key_ABCDEF", "agt_00000000000000000000000000000000", "invoice-2026"] {
+            assert!(KeyId::try_from(bad.to_string()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn record_ids_sort_by_time_and_tell_it() {
+        let earlier = Timestamp::from_millisecond(1_790_000_000_123).unwrap();
+        let later = Timestamp::from_millisecond(1_790_000_000_124).unwrap();
+        let (a, b) = (RecordId::new(earlier, &Entropy::system()), RecordId::new(later, &Entropy::system()));
+        assert!(RecordId::floor(earlier) <= a && a < RecordId::floor(later) && RecordId::floor(later) <= b);
+        assert_eq!((a.at(), b.at()), (earlier, later));
+    }
+}

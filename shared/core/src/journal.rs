@@ -1,0 +1,213 @@
+//! The journal: audit records as they lie in the store, and how they are found again. Append-only.
+
+use crate::ambient::Timestamp;
+use crate::error::Error;
+use crate::id::{AgentId, KeyId, RecordId};
+use crate::name::HumanId;
+use crate::operation::Operation;
+use crate::pipeline::App;
+use crate::record::{AuditRecord, MAX_RECORD, Outcome};
+use crate::repository::decode;
+use crate::store::{Expect, Index, IndexEntry, Item, ItemKey, Order, Put, Query, Store, Table};
+use std::collections::BTreeMap;
+
+/// Into how many partitions a day's records are spread, so that no one of them is hot.
+const SHARDS: u8 = 4;
+/// Most records one page looks at; filters that no index serves may leave it short (DESIGN §4).
+pub const MAX_EXAMINED: usize = 1_000;
+
+/// Writes a record. Durable once it returns.
+///
+/// # Errors
+/// [`Error::Unavailable`]; the record may then be there or not.
+pub async fn append(app: &App, record: &AuditRecord) -> Result<(), Error> {
+    let mut record = record.clone();
+    record.latency_us = elapsed_us(app, record.at);
+    let Put { item, expect } = put(&record)?;
+    app.store.put_if(item, expect).await?;
+    Ok(())
+}
+
+/// Microseconds since `at`.
+pub fn elapsed_us(app: &App, at: Timestamp) -> u64 {
+    let elapsed = app.clock.precise().as_microsecond().saturating_sub(at.as_microsecond());
+    u64::try_from(elapsed).unwrap_or(0)
+}
+
+/// The write of a record, for a transaction.
+///
+/// # Errors
+/// [`Error::Damaged`] if the record is larger than any record should be.
+pub fn put(record: &AuditRecord) -> Result<Put, Error> {
+    let too_large = |cause: crate::error::Cause| Error::Damaged { what: "audit record", source: cause };
+    let body = serde_json::to_string(record).map_err(|error| too_large(error.into()))?;
+    if body.len() > MAX_RECORD {
+        return Err(too_large("longer than 16 KiB".into()));
+    }
+    let indexes = [
+        (Index::First, Some("all".to_string())),
+        (Index::Second, record.human.as_ref().map(|human| format!("human/{human}"))),
+        (Index::Third, record.agents.first().map(|agent| format!("agent/{agent}"))),
+        (Index::Fourth, record.key.as_ref().map(|key| format!("key/{key}"))),
+    ];
+    let sort = record.id.as_str();
+    let entry = |(index, subject): (Index, Option<String>)| {
+        let partition = partition(&subject?, day(record.id.at()), shard(&record.id));
+        Some(IndexEntry { index, partition, sort: sort.to_string() })
+    };
+    let indexes = indexes.into_iter().filter_map(entry).collect();
+    Ok(Put { item: Item { key: item_key(&record.id), body, indexes, expires_at: None }, expect: Expect::Absent })
+}
+
+/// What to look for. The first of key, agent and human that is set chooses the index; the rest filter what it finds.
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    pub human: Option<HumanId>,
+    pub agent: Option<AgentId>,
+    pub key: Option<KeyId>,
+    pub operation: Option<Operation>,
+    pub outcome: Option<Outcome>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    /// Only records older than this one.
+    pub before: Option<RecordId>,
+}
+
+/// Records, newest first, and where to go on. A page may be short, even empty, and not the last.
+#[derive(Debug, Default)]
+pub struct RecordPage {
+    pub records: Vec<AuditRecord>,
+    pub next: Option<RecordId>,
+}
+
+/// Finds records between `since` (or the deployment's beginning) and `until` (or now), newest first.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn search(
+    store: &dyn Store,
+    search: &Search,
+    beginning: Timestamp,
+    now: Timestamp,
+    limit: usize,
+) -> Result<RecordPage, Error> {
+    let floor = RecordId::floor(search.since.map_or(beginning, |since| since.max(beginning)));
+    // A clock may have been ahead of this one: look a day past now.
+    let tomorrow = RecordId::floor(crate::ambient::after_seconds(now, 86_400));
+    let until = search.until.map(RecordId::floor);
+    let mut ceiling = search.before.clone().into_iter().chain(until).min().unwrap_or(tomorrow);
+    let mut found = RecordPage::default();
+    let mut examined: usize = 0;
+    for day in (day(floor.at())..=day(ceiling.at())).rev() {
+        loop {
+            let slice = newest_of_day(store, search, day, &floor, &ceiling, limit).await?;
+            for record in slice.records {
+                if found.records.len() >= limit || examined >= MAX_EXAMINED {
+                    found.next = Some(ceiling);
+                    return Ok(found);
+                }
+                examined = examined.saturating_add(1);
+                ceiling = record.id.clone();
+                if search.matches(&record) {
+                    found.records.push(record);
+                }
+            }
+            if !slice.more {
+                break;
+            }
+        }
+    }
+    Ok(found)
+}
+
+struct Slice {
+    records: Vec<AuditRecord>,
+    more: bool,
+}
+
+/// The newest records of one day below `ceiling`, merged from its shards. Where a shard has more than was read, what is
+/// older than its last one read is left for the next call: another shard's could come after it.
+async fn newest_of_day(
+    store: &dyn Store,
+    search: &Search,
+    day: i64,
+    floor: &RecordId,
+    ceiling: &RecordId,
+    limit: usize,
+) -> Result<Slice, Error> {
+    let (index, subject) = search.index();
+    let mut merged = BTreeMap::new();
+    let mut horizon: Option<RecordId> = None;
+    for shard in 0..SHARDS {
+        let query = Query {
+            table: Table::Journal,
+            index: Some(index),
+            partition: partition(&subject, day, shard),
+            from: Some(floor.to_string()),
+            below: Some(ceiling.to_string()),
+            order: Order::Descending,
+            limit: limit.clamp(1, 250),
+            after: None,
+        };
+        let page = store.query(&query).await?;
+        let mut last = None;
+        for stored in &page.items {
+            let record: AuditRecord = decode(stored)?.value;
+            last = Some(record.id.clone());
+            merged.insert(record.id.clone(), record);
+        }
+        if page.next.is_some() {
+            horizon = horizon.max(last);
+        }
+    }
+    let more = horizon.is_some();
+    let complete = |id: &RecordId| horizon.as_ref().is_none_or(|horizon| id >= horizon);
+    let records = merged.into_iter().rev().filter(|(id, _)| complete(id)).map(|(_, record)| record).collect();
+    Ok(Slice { records, more })
+}
+
+impl Search {
+    fn index(&self) -> (Index, String) {
+        match (&self.key, &self.agent, &self.human) {
+            (Some(key), _, _) => (Index::Fourth, format!("key/{key}")),
+            (None, Some(agent), _) => (Index::Third, format!("agent/{agent}")),
+            (None, None, Some(human)) => (Index::Second, format!("human/{human}")),
+            (None, None, None) => (Index::First, "all".to_string()),
+        }
+    }
+
+    fn matches(&self, record: &AuditRecord) -> bool {
+        let equal = |wanted: bool, given: bool| given || wanted;
+        equal(record.human == self.human, self.human.is_none())
+            && equal(record.agents.first() == self.agent.as_ref(), self.agent.is_none())
+            && equal(record.key == self.key, self.key.is_none())
+            && equal(Some(record.operation) == self.operation, self.operation.is_none())
+            && equal(Some(record.outcome) == self.outcome, self.outcome.is_none())
+    }
+}
+
+/// Reads one record.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn find(store: &dyn Store, id: &RecordId) -> Result<Option<AuditRecord>, Error> {
+    store.get(&item_key(id)).await?.map(|stored| Ok(decode(&stored)?.value)).transpose()
+}
+
+fn item_key(id: &RecordId) -> ItemKey {
+    ItemKey::journal(format!("record/{id}"), "record")
+}
+
+fn partition(subject: &str, day: i64, shard: u8) -> String {
+    format!("{subject}/{day}/{shard}")
+}
+
+/// Days since 1970, UTC.
+fn day(at: Timestamp) -> i64 {
+    at.as_second().div_euclid(86_400)
+}
+
+/// From the random part of the id.
+fn shard(id: &RecordId) -> u8 {
+    id.as_str().bytes().last().map_or(0, |byte| byte % SHARDS)
+}

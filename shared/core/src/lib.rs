@@ -1,0 +1,30 @@
+//! The domain, the pipeline, the operations and the ports of Aegis.
+//!
+//! No runtime, HTTP, cloud SDK, clock or environment access: time, randomness and identity arrive as arguments.
+
+pub mod agent;
+pub mod algorithm;
+pub mod ambient;
+pub mod deployment;
+pub mod encoding;
+pub mod error;
+pub mod human;
+pub mod id;
+pub mod idempotency;
+pub mod journal;
+pub mod key;
+pub mod keystore;
+pub mod login;
+pub mod name;
+pub mod operation;
+pub mod operations;
+pub mod pipeline;
+pub mod policy;
+pub mod reason;
+pub mod recommendation;
+pub mod record;
+pub mod repository;
+pub mod risk;
+pub mod scope;
+pub mod store;
+pub mod token;

@@ -1,0 +1,109 @@
+//! Every operation there is. The route table, the policy's actions, records and metrics use these names.
+
+use crate::scope::Action;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+macro_rules! operations {
+    ($($variant:ident $name:literal)*) => {
+        #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+        pub enum Operation {
+            $(#[serde(rename = $name)] $variant,)*
+        }
+
+        impl Operation {
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+operations! {
+    AgentAmend "agent.amend"
+    AgentFreeze "agent.freeze"
+    AgentGet "agent.get"
+    AgentIssue "agent.issue"
+    AgentList "agent.list"
+    AgentRevoke "agent.revoke"
+    AgentScope "agent.scope"
+    AgentUnfreeze "agent.unfreeze"
+    AliasDelete "alias.delete"
+    AliasSet "alias.set"
+    AuditGet "audit.get"
+    AuditQuery "audit.query"
+    CredentialIssue "credential.issue"
+    CredentialRevoke "credential.revoke"
+    HumanLogin "human.login"
+    HumanReinstate "human.reinstate"
+    HumanRevoke "human.revoke"
+    KeyActivate "key.activate"
+    KeyCancelDestroy "key.cancel-destroy"
+    KeyCompromise "key.compromise"
+    KeyCreate "key.create"
+    KeyDeactivate "key.deactivate"
+    KeyDecrypt "key.decrypt"
+    KeyDestroy "key.destroy"
+    KeyEncrypt "key.encrypt"
+    KeyGenerateDataKey "key.generate-data-key"
+    KeyGet "key.get"
+    KeyList "key.list"
+    KeyReEncrypt "key.re-encrypt"
+    KeyResume "key.resume"
+    KeyRotate "key.rotate"
+    KeySign "key.sign"
+    KeySuspend "key.suspend"
+    KeyUnwrap "key.unwrap"
+    KeyUpdate "key.update"
+    KeyVerify "key.verify"
+    KeyWrap "key.wrap"
+    Unidentified "unidentified"
+    Whoami "whoami"
+}
+
+impl Operation {
+    /// The action a grant must hold for an agent to do this; `None` for what no grant gives.
+    pub fn action(self) -> Option<Action> {
+        match self {
+            Self::KeyDecrypt => Some(Action::Decrypt),
+            Self::KeyEncrypt => Some(Action::Encrypt),
+            Self::KeyGenerateDataKey => Some(Action::GenerateDataKey),
+            Self::KeyReEncrypt => Some(Action::ReEncrypt),
+            Self::KeySign => Some(Action::Sign),
+            Self::KeyUnwrap => Some(Action::Unwrap),
+            Self::KeyVerify => Some(Action::Verify),
+            Self::KeyWrap => Some(Action::Wrap),
+            _ => None,
+        }
+    }
+
+    /// Whether a human must have logged in within the last five minutes (DESIGN §5).
+    pub fn needs_fresh_login(self) -> bool {
+        matches!(
+            self,
+            Self::AgentIssue | Self::AgentAmend | Self::CredentialIssue | Self::KeyDestroy | Self::HumanReinstate
+        )
+    }
+}
+
+impl std::fmt::Display for Operation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Operation {
+    type Err = UnknownOperation;
+
+    fn from_str(text: &str) -> Result<Self, UnknownOperation> {
+        Self::ALL.iter().copied().find(|operation| operation.as_str() == text).ok_or(UnknownOperation)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("unknown operation; they read like key.sign, agent.revoke")]
+pub struct UnknownOperation;

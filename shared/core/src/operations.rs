@@ -1,0 +1,11 @@
+//! What a permit allows to be done. Each function reads what it needs, decides with pure code, and returns what must be
+//! written; [`crate::pipeline::perform`] writes it, with the record.
+
+pub mod agents;
+pub mod aliases;
+pub mod audit;
+pub mod credentials;
+pub mod humans;
+pub mod key_lifecycle;
+pub mod key_use;
+pub mod listing;

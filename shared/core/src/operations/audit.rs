@@ -1,0 +1,115 @@
+//! Reading the audit trail. Each query is itself on record, once.
+
+use super::aliases::resolve;
+use super::listing::{DEFAULT_LIMIT, MAX_LIMIT};
+use crate::ambient::{DateTime, Timestamp};
+use crate::error::Error;
+use crate::id::{AgentId, RecordId};
+use crate::journal::{self, Search};
+use crate::name::{HumanId, KeyRef};
+use crate::operation::Operation;
+use crate::pipeline::{App, Done, Permit};
+use crate::policy::Resource;
+use crate::reason::Reason;
+use crate::record::{AuditRecord, Outcome};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What to find. All that is given must hold.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditQuery {
+    /// A human: her own records and those of every agent she ever sponsored. Or an agent's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyRef>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub op: Option<Operation>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DateTime>")]
+    pub since: Option<Timestamp>,
+    /// Up to, not including.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DateTime>")]
+    pub until: Option<Timestamp>,
+    /// 1 to 200; 50 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 200))]
+    pub limit: Option<usize>,
+    /// As the page before returned it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<RecordId>,
+}
+
+/// Records, newest first. A page may be short, even empty, and not the last.
+#[derive(Debug, JsonSchema, Serialize)]
+pub struct AuditPage {
+    pub items: Vec<AuditRecord>,
+    /// Absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<RecordId>,
+}
+
+/// Finds records: any, for those who may read all; a human's own and her agents', for herself.
+///
+/// # Errors
+/// [`Error::Invalid`]; [`Error::Denied`] for another human's records.
+pub async fn query_audit(app: &App, permit: &Permit, query: &AuditQuery) -> Result<Done<AuditPage>, Error> {
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(Error::invalid("limit", "it must lie between 1 and 200"));
+    }
+    let search = search_for(app, permit, query).await?;
+    let Some(search) = search else { return Ok(Done::read(AuditPage { items: Vec::new(), next_cursor: None })) };
+    let beginning = permit.facts().deployment.created_at;
+    let page = journal::search(app.store.as_ref(), &search, beginning, app.clock.now(), limit).await?;
+    Ok(Done::read(AuditPage { items: page.records, next_cursor: page.next }))
+}
+
+/// `None` where the query names a key that is not there: nothing can be found.
+async fn search_for(app: &App, permit: &Permit, query: &AuditQuery) -> Result<Option<Search>, Error> {
+    let facts = permit.facts();
+    let mut search = Search {
+        agent: query.agent.clone(),
+        operation: query.op,
+        outcome: query.outcome,
+        since: query.since,
+        until: query.until,
+        before: query.cursor.clone(),
+        ..Search::default()
+    };
+    if let Some(actor) = &query.actor {
+        match AgentId::try_from(actor.clone()) {
+            Ok(agent) => search.agent = Some(agent),
+            Err(_) => search.human = Some(actor.parse().map_err(|error| Error::invalid("actor", error))?),
+        }
+    }
+    if facts.decide(Operation::AuditQuery, &Resource::Deployment, app.clock.now()).is_err() {
+        let own: &HumanId = &facts.human.id;
+        if search.human.as_ref().is_some_and(|human| human != own) {
+            return Err(Error::Denied { reason: Reason::Policy, record: permit.id().clone() });
+        }
+        search.human = Some(own.clone());
+    }
+    if let Some(key) = &query.key {
+        search.key = resolve(app, key).await?;
+        if search.key.is_none() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(search))
+}
+
+/// Shows one record.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn get_record(app: &App, id: &RecordId) -> Result<Done<AuditRecord>, Error> {
+    let found = journal::find(app.store.as_ref(), id).await?;
+    Ok(Done::read(found.ok_or(Error::NotFound { kind: "record" })?))
+}

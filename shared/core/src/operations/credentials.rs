@@ -1,0 +1,144 @@
+//! Credentials: issued to agents, never wider than their grants, and revoked one by one.
+
+use super::agents::load_agent;
+use crate::agent::{Agent, AgentState, Credential, DEFAULT_TTL, MAX_TTL};
+use crate::ambient::{DateTime, Timestamp, after_seconds};
+use crate::error::Error;
+use crate::human::Human;
+use crate::id::{AgentId, CredentialId};
+use crate::pipeline::{App, Done, Note, Permit};
+use crate::repository::{self, Document, Loaded};
+use crate::store::Expect;
+use crate::token::{Act, Claims, Epochs};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssueCredential {
+    /// Seconds, 60 to 86400; 3600 if absent. Cut to the end of the grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 60, max = 86400))]
+    pub ttl: Option<u32>,
+}
+
+/// A token, shown once. Its holder is whoever has it.
+#[derive(JsonSchema, Serialize)]
+pub struct IssuedCredential {
+    pub id: CredentialId,
+    pub agent: AgentId,
+    /// An `at+jwt` (RFC 9068).
+    pub token: String,
+    #[schemars(with = "DateTime")]
+    pub expires_at: Timestamp,
+}
+
+impl std::fmt::Debug for IssuedCredential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IssuedCredential").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Issues a token to an agent, with the scope its grant has now.
+///
+/// # Errors
+/// [`Error::State`] for an agent that is not active, or whose window is over; [`Error::Invalid`]; [`Error::AlreadyDone`]
+/// for a repeated request, since the token is not kept.
+pub async fn issue_credential(
+    app: &App,
+    permit: &Permit,
+    input: &IssueCredential,
+    earlier: Option<String>,
+) -> Result<Done<IssuedCredential>, Error> {
+    if let Some(id) = earlier {
+        return Err(Error::AlreadyDone { id });
+    }
+    let ttl = input.ttl.unwrap_or(DEFAULT_TTL);
+    if !(60..=MAX_TTL).contains(&ttl) {
+        return Err(Error::invalid("ttl", "it must lie between 60 and 86400"));
+    }
+    let agent = load_agent(app, &permit.agent()?.id).await?.value;
+    let mut chain = vec![agent.clone()];
+    for ancestor in &agent.ancestors {
+        chain.push(load_agent(app, ancestor).await?.value);
+    }
+    let now = app.clock.now();
+    let (claims, credential) = claims_for(app, permit, &chain, ttl, now).await?;
+    let token = app.tokens.sign(&claims)?;
+    let issued =
+        IssuedCredential { id: credential.id.clone(), agent: agent.id, token, expires_at: credential.expires_at };
+    let puts = vec![credential.put(Expect::Absent)?];
+    let note = Note { object: Some(credential.id.to_string()), ..Note::default() };
+    Ok(Done { value: issued, puts, note })
+}
+
+/// `chain` is the agent, then those above it.
+async fn claims_for(
+    app: &App,
+    permit: &Permit,
+    chain: &[Agent],
+    ttl: u32,
+    now: Timestamp,
+) -> Result<(Claims, Credential), Error> {
+    let state_error = |state| Error::State { kind: "agent", state };
+    let agent = chain.first().ok_or(Error::NotFound { kind: "agent" })?;
+    if let Some(stopped) = chain.iter().find(|agent| agent.state != AgentState::Active) {
+        return Err(state_error(stopped.state.as_str()));
+    }
+    let until = chain.iter().map(|agent| agent.grant.not_after).min().unwrap_or(now);
+    let from = chain.iter().map(|agent| agent.grant.not_before).max().unwrap_or(now).max(now);
+    let expires_at = after_seconds(now, i64::from(ttl)).min(until);
+    if expires_at <= from {
+        return Err(state_error("outside its window"));
+    }
+    let id = CredentialId::new(now, &app.entropy);
+    let ids: Vec<AgentId> = chain.iter().map(|agent| agent.id.clone()).collect();
+    let sponsor: Option<Loaded<Human>> =
+        repository::load(app.store.as_ref(), &repository::human_item(&agent.sponsor)).await?;
+    let sponsor = sponsor.ok_or(Error::NotFound { kind: "human" })?.value;
+    let claims = Claims {
+        iss: app.tokens.issuer().to_string(),
+        sub: agent.sponsor.clone(),
+        aud: app.tokens.audience().to_string(),
+        client_id: "aegis".to_string(),
+        iat: now.as_second(),
+        nbf: from.as_second(),
+        exp: expires_at.as_second(),
+        jti: id.clone(),
+        act: Act::of(&ids),
+        authorization_details: Some(agent.grant.scope.clone()),
+        auth_time: None,
+        amr: Vec::new(),
+        epoch: Epochs {
+            deployment: permit.facts().deployment.epoch,
+            human: sponsor.epoch,
+            agents: chain.iter().map(|agent| agent.epoch).collect(),
+        },
+        cnf: None,
+    };
+    let credential = Credential {
+        id,
+        human: agent.sponsor.clone(),
+        agent: Some(agent.id.clone()),
+        issued_at: now,
+        expires_at,
+        revoked: false,
+    };
+    Ok((claims, credential))
+}
+
+/// Refuses the credential from the next request on. Repeating it changes nothing.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn revoke_credential(app: &App, id: &CredentialId) -> Result<Done<Credential>, Error> {
+    let found: Option<Loaded<Credential>> =
+        repository::load(app.store.as_ref(), &repository::credential_item(id)).await?;
+    let mut loaded = found.ok_or(Error::NotFound { kind: "credential" })?;
+    if loaded.value.revoked {
+        return Ok(Done::read(loaded.value));
+    }
+    loaded.value.revoked = true;
+    let puts = vec![loaded.replace()?];
+    Ok(Done { value: loaded.value, puts, note: Note::default() })
+}

@@ -1,0 +1,259 @@
+//! Making keys, and moving them through their states.
+
+use super::listing::{PageOf, PageQuery, cursor_at};
+use crate::algorithm::Algorithm;
+use crate::error::Error;
+use crate::id::KeyId;
+use crate::key::{
+    DESTROY_WINDOW_DAYS, Environment, Key, KeyRecord, KeyState, MAX_LABELS, Tier, Transition, VersionRecord,
+};
+use crate::keystore::VersionRef;
+use crate::name::{KeyName, Label};
+use crate::pipeline::{App, Done, Note, Permit};
+use crate::repository::{self, ALL_KEYS, Alias, Document, Loaded};
+use crate::store::{Expect, Index, Put};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateKey {
+    pub name: KeyName,
+    pub algorithm: Algorithm,
+    #[serde(default)]
+    pub tier: Tier,
+    #[serde(default)]
+    pub environment: Environment,
+    #[serde(default)]
+    pub labels: BTreeSet<Label>,
+    /// Whether the key is active at once; otherwise it begins pre-active.
+    #[serde(default)]
+    pub activate: bool,
+    /// Days between scheduled rotations, 1 to 3650; none if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3650))]
+    pub rotate_every_days: Option<u16>,
+}
+
+/// Makes a key with fresh material, and gives it its first name.
+///
+/// # Errors
+/// [`Error::NameTaken`]; [`Error::Invalid`].
+pub async fn create_key(
+    app: &App,
+    permit: &Permit,
+    input: &CreateKey,
+    earlier: Option<String>,
+) -> Result<Done<Key>, Error> {
+    if let Some(id) = earlier.and_then(|id| KeyId::try_from(id).ok()) {
+        return Ok(Done::read(load_key(app, &id).await?.value.key));
+    }
+    check_rotation(input.rotate_every_days)?;
+    check_labels(&input.labels)?;
+    let item = repository::alias_item(&input.name);
+    let alias: Option<Loaded<Alias>> = repository::load(app.store.as_ref(), &item).await?;
+    let alias_expect = match alias {
+        Some(Loaded { value: Alias { key: Some(_), .. }, .. }) => {
+            return Err(Error::NameTaken { name: input.name.to_string() });
+        }
+        Some(unused) => Expect::Current(unused.revision),
+        None => Expect::Absent,
+    };
+    let now = app.clock.now();
+    let id = KeyId::new(now, &app.entropy);
+    let version = VersionRef { key: &id, version: 1, algorithm: input.algorithm };
+    let material = Some(app.keystore.create(version).await?);
+    let key = Key {
+        id: id.clone(),
+        aliases: [input.name.clone()].into(),
+        algorithm: input.algorithm,
+        state: if input.activate { KeyState::Active } else { KeyState::PreActive },
+        suspended: false,
+        tier: input.tier,
+        environment: input.environment,
+        labels: input.labels.clone(),
+        version: 1,
+        created_at: now,
+        created_by: permit.facts().human.id.clone(),
+        rotated_at: now,
+        rotate_every_days: input.rotate_every_days,
+        destroy_at: None,
+    };
+    let puts = vec![
+        KeyRecord { key: key.clone(), material: material.clone() }.put(Expect::Absent)?,
+        VersionRecord { key: id.clone(), version: 1, material }.put(Expect::Absent)?,
+        Alias { name: input.name.clone(), key: Some(id.clone()) }.put(alias_expect)?,
+    ];
+    let note = Note { key: Some(id), key_version: Some(1), object: None };
+    Ok(Done { value: key, puts, note })
+}
+
+/// What may be changed of a key at any time. Absent fields stay.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateKey {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<Tier>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
+    /// All labels from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeSet<Label>>,
+    /// Days between scheduled rotations, 1 to 3650; 0 ends them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 3650))]
+    pub rotate_every_days: Option<u16>,
+}
+
+/// Changes what describes a key.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub async fn update_key(app: &App, permit: &Permit, input: &UpdateKey) -> Result<Done<Key>, Error> {
+    change(app, permit, |key| {
+        if let Some(labels) = &input.labels {
+            check_labels(labels)?;
+            key.labels.clone_from(labels);
+        }
+        if let Some(days) = input.rotate_every_days {
+            let days = Some(days).filter(|days| *days > 0);
+            check_rotation(days)?;
+            key.rotate_every_days = days;
+        }
+        key.tier = input.tier.unwrap_or(key.tier);
+        key.environment = input.environment.unwrap_or(key.environment);
+        Ok(())
+    })
+    .await
+}
+
+/// Moves the key along one of the standard's arrows; [`Transition::Destroy`] has its own function.
+///
+/// # Errors
+/// [`Error::KeyState`] where there is no such arrow.
+pub async fn move_key(app: &App, permit: &Permit, transition: Transition) -> Result<Done<Key>, Error> {
+    change(app, permit, |key| key.apply(transition)).await
+}
+
+/// Makes the key unusable, or usable again, beside its state.
+///
+/// # Errors
+/// [`Error::KeyState`] if the key is destroyed.
+pub async fn suspend_key(app: &App, permit: &Permit, suspended: bool) -> Result<Done<Key>, Error> {
+    change(app, permit, |key| {
+        if key.state.is_destroyed() {
+            key.apply(Transition::Destroy)?;
+        }
+        key.suspended = suspended;
+        Ok(())
+    })
+    .await
+}
+
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DestroyKey {
+    /// Days in which the destruction can be cancelled, 7 to 30; 7 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 7, max = 30))]
+    pub pending_days: Option<u16>,
+}
+
+/// Begins the pending window, at the end of which the material is gone.
+///
+/// # Errors
+/// [`Error::KeyState`] if the key is active, or destroyed, or being destroyed.
+pub async fn destroy_key(app: &App, permit: &Permit, input: &DestroyKey) -> Result<Done<Key>, Error> {
+    let days = input.pending_days.unwrap_or(*DESTROY_WINDOW_DAYS.start());
+    if !DESTROY_WINDOW_DAYS.contains(&days) {
+        return Err(Error::invalid("pending_days", "it must lie between 7 and 30"));
+    }
+    let now = app.clock.now();
+    change(app, permit, |key| key.schedule_destruction(days, now)).await
+}
+
+/// Keeps a key whose destruction is pending.
+///
+/// # Errors
+/// [`Error::KeyState`] if none is.
+pub async fn cancel_destroy_key(app: &App, permit: &Permit) -> Result<Done<Key>, Error> {
+    change(app, permit, Key::cancel_destruction).await
+}
+
+/// Makes a fresh version of a key the one that signs and encrypts. Earlier versions still verify and decrypt; nothing is
+/// re-encrypted.
+///
+/// # Errors
+/// [`Error::KeyState`] unless the key is active.
+pub async fn rotate_key(app: &App, permit: &Permit, earlier: Option<String>) -> Result<Done<Key>, Error> {
+    let mut loaded = load_key(app, &permit.key()?.key.id).await?;
+    if earlier.is_some() {
+        return Ok(Done::read(loaded.value.key));
+    }
+    let puts = rotation(app, &mut loaded).await?;
+    let key = loaded.value.key;
+    let note = Note { key: Some(key.id.clone()), key_version: Some(key.version), object: None };
+    Ok(Done { value: key, puts, note })
+}
+
+/// The writes that rotate a key.
+pub(crate) async fn rotation(app: &App, loaded: &mut Loaded<KeyRecord>) -> Result<Vec<Put>, Error> {
+    loaded.value.key.advance_version(app.clock.now())?;
+    let key = &loaded.value.key;
+    let material = Some(app.keystore.create(key.version_ref(key.version)).await?);
+    let version = VersionRecord { key: key.id.clone(), version: key.version, material: material.clone() };
+    loaded.value.material = material;
+    Ok(vec![loaded.replace()?, version.put(Expect::Absent)?])
+}
+
+/// Shows a key; never its material.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn get_key(permit: &Permit) -> Result<Done<Key>, Error> {
+    Ok(Done::read(permit.key()?.key.clone()))
+}
+
+/// Lists keys in the order they were made: all of them for a human, those in its scope for an agent. A page of an agent
+/// may be short, even empty, and not the last.
+///
+/// # Errors
+/// [`Error::Invalid`] for a bad limit or cursor.
+pub async fn list_keys(app: &App, permit: &Permit, query: &PageQuery) -> Result<Done<PageOf<Key>>, Error> {
+    let (limit, after) = (query.limit()?, query.position()?);
+    let page =
+        repository::list::<KeyRecord>(app.store.as_ref(), Index::First, ALL_KEYS.to_string(), limit, after).await?;
+    let now = app.clock.now();
+    let items = page.items.into_iter().map(|record| record.key);
+    let items = items.filter(|key| permit.facts().sees(key, now)).collect();
+    Ok(Done::read(PageOf { items, next_cursor: page.next.as_ref().map(cursor_at) }))
+}
+
+/// Reads a key as it is now.
+pub(crate) async fn load_key(app: &App, id: &KeyId) -> Result<Loaded<KeyRecord>, Error> {
+    let found = repository::load(app.store.as_ref(), &repository::key_item(id)).await?;
+    found.ok_or(Error::NotFound { kind: "key" })
+}
+
+/// Load, decide, commit: `edit` is the decision.
+async fn change(app: &App, permit: &Permit, edit: impl Fn(&mut Key) -> Result<(), Error>) -> Result<Done<Key>, Error> {
+    let mut loaded = load_key(app, &permit.key()?.key.id).await?;
+    edit(&mut loaded.value.key)?;
+    let puts = vec![loaded.replace()?];
+    Ok(Done { value: loaded.value.key, puts, note: Note::default() })
+}
+
+fn check_rotation(days: Option<u16>) -> Result<(), Error> {
+    match days.is_none_or(|days| (1..=3650).contains(&days)) {
+        true => Ok(()),
+        false => Err(Error::invalid("rotate_every_days", "it must lie between 1 and 3650")),
+    }
+}
+
+fn check_labels(labels: &BTreeSet<Label>) -> Result<(), Error> {
+    match labels.len() <= MAX_LABELS {
+        true => Ok(()),
+        false => Err(Error::invalid("labels", "a key has at most 32")),
+    }
+}

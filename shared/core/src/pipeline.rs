@@ -1,0 +1,129 @@
+//! The one pipeline: identify, authorize, score, decide; then, with the permit, execute and record.
+//!
+//! [`admit`] makes a [`Permit`] or refuses and records why. [`perform`] is the only way from a permit to a reply, and it
+//! writes the record first. Nothing else builds a permit, so no operation runs undecided and none replies unrecorded.
+
+mod admit;
+mod facts;
+mod limits;
+mod perform;
+mod permit;
+mod refuse;
+
+pub use admit::admit;
+pub use facts::{Found, Target};
+pub use perform::{Done, Note, perform};
+pub use permit::Permit;
+
+use crate::ambient::{Clock, Entropy, Timestamp};
+use crate::deployment::{Deployment, DigestKey, PolicyDocument};
+use crate::error::Error;
+use crate::id::RequestId;
+use crate::keystore::KeyStore;
+use crate::login::Logins;
+use crate::operation::Operation;
+use crate::policy::{FIRST_POLICY, Policies};
+use crate::record::Plane;
+use crate::repository::{self, Document, Loaded};
+use crate::store::{Expect, Store};
+use crate::token::TokenKeys;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// What a deployment runs on: the ports, the keys it signs with, the policies. A composition root makes one.
+pub struct App {
+    pub store: Arc<dyn Store>,
+    pub keystore: Arc<dyn KeyStore>,
+    pub tokens: TokenKeys,
+    pub logins: Logins,
+    pub digest_key: DigestKey,
+    pub clock: Clock,
+    pub entropy: Entropy,
+    pub policies: PolicyCache,
+}
+
+/// One request, before anything is known of who makes it.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    pub id: RequestId,
+    pub arrived_at: Timestamp,
+    /// As presented; unverified.
+    pub token: &'a str,
+    pub operation: Operation,
+    pub target: Target,
+    pub plane: Plane,
+    pub source: IpAddr,
+    pub user_agent: Option<&'a str>,
+    /// Digested for the record, never kept.
+    pub body: &'a [u8],
+    pub idempotency_key: Option<&'a str>,
+}
+
+/// How often a transaction that met another writer is tried again.
+const ATTEMPTS: u32 = 24;
+
+/// The compiled policies, replaced when the deployment's version moves on.
+#[derive(Debug, Default)]
+pub struct PolicyCache(RwLock<Option<Arc<Policies>>>);
+
+impl PolicyCache {
+    /// The policies of `version`, compiled on first sight.
+    async fn of_version(&self, store: &dyn Store, version: u32) -> Result<Arc<Policies>, Error> {
+        let cached = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(policies) = cached.filter(|policies| policies.version == version) {
+            return Ok(policies);
+        }
+        let missing = || Error::Damaged { what: "policy", source: "the deployment names one that is not there".into() };
+        let document: Loaded<PolicyDocument> =
+            repository::load(store, &repository::policy_item(version)).await?.ok_or_else(missing)?;
+        let policies = Arc::new(Policies::compile(&document.value)?);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&policies));
+        Ok(policies)
+    }
+}
+
+/// Writes what a deployment begins with, unless it is there; safe to repeat.
+///
+/// # Errors
+/// [`Error::Damaged`] if the store belongs to another deployment; [`Error::Unavailable`].
+pub async fn initialize(store: &dyn Store, deployment_id: &str, epoch: u32, now: Timestamp) -> Result<(), Error> {
+    let found: Option<Loaded<Deployment>> = repository::load(store, &repository::deployment_item()).await?;
+    if let Some(found) = found {
+        return match found.value.id == deployment_id && found.value.epoch <= epoch {
+            true => raise_epoch(store, found, epoch).await,
+            false => Err(Error::Damaged {
+                what: "data folder",
+                source: "the store and the sealed root belong to different deployments, or the root is the older"
+                    .into(),
+            }),
+        };
+    }
+    let policy = PolicyDocument {
+        version: 1,
+        cedar: FIRST_POLICY.to_string(),
+        created_at: now,
+        created_by: "aegis".to_string(),
+    };
+    let deployment = Deployment { id: deployment_id.to_string(), epoch, created_at: now, policy_version: 1 };
+    store.transact(vec![policy.put(Expect::Absent)?, deployment.put(Expect::Absent)?]).await?;
+    Ok(())
+}
+
+/// What the deployment is now.
+///
+/// # Errors
+/// [`Error::Damaged`] before [`initialize`]; [`Error::Unavailable`].
+pub async fn deployment(app: &App) -> Result<Deployment, Error> {
+    let found: Option<Loaded<Deployment>> =
+        repository::load(app.store.as_ref(), &repository::deployment_item()).await?;
+    let missing = || Error::Damaged { what: "store", source: "the deployment's own item is missing".into() };
+    Ok(found.ok_or_else(missing)?.value)
+}
+
+async fn raise_epoch(store: &dyn Store, mut found: Loaded<Deployment>, epoch: u32) -> Result<(), Error> {
+    if found.value.epoch < epoch {
+        found.value.epoch = epoch;
+        store.transact(vec![found.replace()?]).await?;
+    }
+    Ok(())
+}

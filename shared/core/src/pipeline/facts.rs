@@ -1,0 +1,231 @@
+//! Facts: everything a decision rests on, read in one consistent batch.
+
+use super::App;
+use crate::agent::{Agent, Credential};
+use crate::ambient::Timestamp;
+use crate::deployment::Deployment;
+use crate::error::Error;
+use crate::human::Human;
+use crate::id::{AgentId, CredentialId, RecordId};
+use crate::key::{Key, KeyRecord};
+use crate::name::{HumanId, KeyRef};
+use crate::operation::Operation;
+use crate::policy::{AgentFacts, Policies, Principal, Resource, Standing};
+use crate::reason::Reason;
+use crate::repository::{self, Alias, Loaded, decode};
+use crate::store::{ItemKey, Stored};
+use crate::token::Claims;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What a request asks to act upon, as the caller named it.
+#[derive(Clone, Debug)]
+pub enum Target {
+    Agent(AgentId),
+    Credential(CredentialId),
+    Deployment,
+    Human(HumanId),
+    Key(KeyRef),
+    /// The caller's own agents, records or standing.
+    Own,
+    Record(RecordId),
+    /// A name that no thing can have; `field` says which part of the request.
+    Unreadable {
+        field: &'static str,
+        why: String,
+    },
+}
+
+/// What was found under that name.
+#[derive(Clone, Debug)]
+pub enum Found {
+    Agent { id: AgentId, agent: Option<Box<Loaded<Agent>>> },
+    Credential { id: CredentialId, credential: Option<Box<Loaded<Credential>>> },
+    Deployment,
+    Human { id: HumanId, human: Option<Box<Loaded<Human>>> },
+    Key { requested: KeyRef, record: Option<Box<Loaded<KeyRecord>>> },
+    Own,
+    Record(RecordId),
+    Unreadable { field: &'static str, why: String },
+}
+
+/// A verified token and the state of everything it stands on.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub claims: Arc<Claims>,
+    pub human: Human,
+    /// The agent that asks, then those above it; empty for a human.
+    pub chain: Vec<Loaded<Agent>>,
+    pub deployment: Deployment,
+    pub policies: Arc<Policies>,
+}
+
+impl App {
+    /// Reads credential, agents, human, deployment and target in one batch; an alias costs one read more.
+    ///
+    /// The error within is why the principal is refused whatever it asks.
+    pub(super) async fn gather(
+        &self,
+        claims: Arc<Claims>,
+        target: &Target,
+        now: Timestamp,
+    ) -> Result<(Result<Facts, (Reason, Arc<Claims>)>, Found), Error> {
+        let target_item = self.item_of(target).await?;
+        let chain = claims.act.as_ref().map(|act| act.chain()).unwrap_or_default();
+        let mut items = vec![
+            repository::credential_item(&claims.jti),
+            repository::human_item(&claims.sub),
+            repository::deployment_item(),
+        ];
+        items.extend(chain.iter().map(repository::agent_item));
+        items.extend(target_item.clone());
+        // A target may be the caller itself: no item is asked for twice.
+        items.sort();
+        items.dedup();
+        let read = self.store.batch_get(&items).await?;
+        let found = found(target, target_item.and_then(|item| read.get(&item)))?;
+        let facts = self.facts(claims, &chain, &read, now).await?;
+        Ok((facts, found))
+    }
+
+    async fn item_of(&self, target: &Target) -> Result<Option<ItemKey>, Error> {
+        Ok(match target {
+            Target::Agent(id) => Some(repository::agent_item(id)),
+            Target::Credential(id) => Some(repository::credential_item(id)),
+            Target::Human(id) => Some(repository::human_item(id)),
+            Target::Key(KeyRef::Id(id)) => Some(repository::key_item(id)),
+            Target::Key(KeyRef::Name(name)) => {
+                let alias: Option<Loaded<Alias>> =
+                    repository::load(self.store.as_ref(), &repository::alias_item(name)).await?;
+                alias.and_then(|alias| alias.value.key).map(|id| repository::key_item(&id))
+            }
+            Target::Deployment | Target::Own | Target::Record(_) | Target::Unreadable { .. } => None,
+        })
+    }
+
+    async fn facts(
+        &self,
+        claims: Arc<Claims>,
+        chain: &[AgentId],
+        read: &HashMap<ItemKey, Stored>,
+        now: Timestamp,
+    ) -> Result<Result<Facts, (Reason, Arc<Claims>)>, Error> {
+        let deployment: Option<Deployment> = value(read, &repository::deployment_item())?;
+        let deployment = deployment
+            .ok_or_else(|| Error::Damaged { what: "store", source: "the deployment's own item is missing".into() })?;
+        let policies = self.policies.of_version(self.store.as_ref(), deployment.policy_version).await?;
+        let credential: Option<Credential> = value(read, &repository::credential_item(&claims.jti))?;
+        let human: Option<Human> = value(read, &repository::human_item(&claims.sub))?;
+        let agents: Vec<Option<Loaded<Agent>>> = chain
+            .iter()
+            .map(|id| read.get(&repository::agent_item(id)).map(decode).transpose())
+            .collect::<Result<_, Error>>()?;
+        // What a genuine token names is written before the token is; missing items mean an older store was restored.
+        let present = (credential, human, agents.into_iter().collect::<Option<Vec<_>>>());
+        let (Some(credential), Some(human), Some(chain)) = present else {
+            return Ok(Err((Reason::CredentialRevoked, claims)));
+        };
+        let facts = Facts { claims: Arc::clone(&claims), human, chain, deployment, policies };
+        Ok(match facts.refusal(&credential, now) {
+            Some(reason) => Err((reason, claims)),
+            None => Ok(facts),
+        })
+    }
+}
+
+impl Facts {
+    /// Why this principal is refused whatever it asks: something it stands on is revoked, frozen or expired.
+    fn refusal(&self, credential: &Credential, now: Timestamp) -> Option<Reason> {
+        let epochs = &self.claims.epoch;
+        let holder = (&self.human.id, self.chain.first().map(|agent| &agent.value.id));
+        let agents = || {
+            let stops = self.chain.iter().zip(&epochs.agents);
+            let stops: Vec<Reason> = stops.filter_map(|(agent, epoch)| agent.value.stop_reason(*epoch)).collect();
+            // Revoked before frozen: the graver is told.
+            stops.iter().copied().find(|reason| *reason == Reason::AgentRevoked).or_else(|| stops.first().copied())
+        };
+        let sponsored = self.chain.iter().all(|agent| agent.value.sponsor == self.human.id);
+        match () {
+            () if self.human.revoked || self.human.epoch != epochs.human => Some(Reason::HumanRevoked),
+            () if self.chain.len() != epochs.agents.len() || !sponsored => Some(Reason::InvalidToken),
+            () if agents().is_some() => agents(),
+            () if credential.revoked || self.deployment.epoch != epochs.deployment => Some(Reason::CredentialRevoked),
+            () if (&credential.human, credential.agent.as_ref()) != holder => Some(Reason::InvalidToken),
+            () if credential.expires_at <= now => Some(Reason::CredentialExpired),
+            () => None,
+        }
+    }
+
+    pub fn principal(&self) -> Principal<'_> {
+        let agent = self.chain.first().map(|agent| agent_facts(&agent.value));
+        Principal { human: &self.human.id, roles: &self.human.roles, agent }
+    }
+
+    /// Whether policy lets this principal do `operation` on `resource`.
+    ///
+    /// # Errors
+    /// The [`Reason`] it does not.
+    pub fn decide(&self, operation: Operation, resource: &Resource<'_>, now: Timestamp) -> Result<(), Reason> {
+        let key = match resource {
+            Resource::Key(key) => Some(*key),
+            _ => None,
+        };
+        self.policies.decide(&self.principal(), operation, resource, self.standing(operation, key, now))
+    }
+
+    /// Every grant in the chain, and the credential itself, must hold what is asked.
+    fn standing(&self, operation: Operation, key: Option<&Key>, now: Timestamp) -> Standing {
+        let reads_key = operation == Operation::KeyGet;
+        let scopes = || {
+            let granted = self.chain.iter().map(|agent| &agent.value.grant.scope);
+            granted.chain(self.claims.authorization_details.as_ref())
+        };
+        let in_scope = match (key, operation.action()) {
+            (None, _) => true,
+            (Some(key), action @ Some(_)) => scopes().all(|scope| scope.permits(key, action)),
+            (Some(key), None) => reads_key && scopes().all(|scope| scope.permits(key, None)),
+        };
+        // A token of an agent without a scope of its own holds nothing.
+        let has_scope = self.claims.authorization_details.is_some();
+        Standing {
+            in_scope: in_scope && (self.chain.is_empty() || has_scope),
+            in_window: self.chain.iter().all(|agent| agent.value.grant.includes(now)),
+            may_delegate: self.chain.iter().all(|agent| agent.value.grant.delegate),
+        }
+    }
+
+    /// Whether the holder's scope lets it see `key`; a human sees all keys.
+    pub fn sees(&self, key: &Key, now: Timestamp) -> bool {
+        self.decide(Operation::KeyGet, &Resource::Key(key), now).is_ok()
+    }
+
+    /// How records and idempotency keys name the caller.
+    pub fn actor(&self) -> String {
+        self.chain.first().map_or_else(|| self.human.id.to_string(), |agent| agent.value.id.to_string())
+    }
+}
+
+pub(super) fn agent_facts(agent: &Agent) -> AgentFacts<'_> {
+    AgentFacts { id: &agent.id, sponsor: &agent.sponsor, purpose: agent.purpose, parent: agent.ancestors.first() }
+}
+
+fn found(target: &Target, stored: Option<&Stored>) -> Result<Found, Error> {
+    Ok(match target {
+        Target::Agent(id) => Found::Agent { id: id.clone(), agent: loaded(stored)? },
+        Target::Credential(id) => Found::Credential { id: id.clone(), credential: loaded(stored)? },
+        Target::Deployment => Found::Deployment,
+        Target::Human(id) => Found::Human { id: id.clone(), human: loaded(stored)? },
+        Target::Key(requested) => Found::Key { requested: requested.clone(), record: loaded(stored)? },
+        Target::Own => Found::Own,
+        Target::Record(id) => Found::Record(id.clone()),
+        Target::Unreadable { field, why } => Found::Unreadable { field, why: why.clone() },
+    })
+}
+
+fn loaded<D: serde::de::DeserializeOwned>(stored: Option<&Stored>) -> Result<Option<Box<Loaded<D>>>, Error> {
+    stored.map(|stored| Ok(Box::new(decode(stored)?))).transpose()
+}
+
+fn value<D: serde::de::DeserializeOwned>(read: &HashMap<ItemKey, Stored>, key: &ItemKey) -> Result<Option<D>, Error> {
+    read.get(key).map(|stored| Ok(decode(stored)?.value)).transpose()
+}

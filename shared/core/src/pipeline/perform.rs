@@ -1,0 +1,152 @@
+//! From a permit to a reply: act, write the record, then answer.
+
+use super::facts::Facts;
+use super::refuse::begin_record;
+use super::{ATTEMPTS, App, Permit, Request};
+use crate::ambient::after_seconds;
+use crate::error::Error;
+use crate::id::KeyId;
+use crate::idempotency::{REMEMBERED, Replay};
+use crate::journal;
+use crate::record::{AuditRecord, Decision, Outcome};
+use crate::repository::{self, Document, Loaded};
+use crate::store::{Expect, ItemKey, Put, StoreError};
+
+/// What an operation found or made: the value to return, what must be written first, and what the record shall say.
+#[derive(Debug)]
+pub struct Done<T> {
+    pub value: T,
+    pub puts: Vec<Put>,
+    pub note: Note,
+}
+
+/// What only the operation knows of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Note {
+    pub key: Option<KeyId>,
+    pub key_version: Option<u32>,
+    /// The id of what was made or acted upon; a repeated request with the same idempotency key finds it.
+    pub object: Option<String>,
+}
+
+impl<T> Done<T> {
+    /// Nothing to write but the record.
+    pub fn read(value: T) -> Self {
+        Self { value, puts: Vec::new(), note: Note::default() }
+    }
+
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Done<U> {
+        Done { value: f(self.value), puts: self.puts, note: self.note }
+    }
+}
+
+/// Carries out what `permit` allows: runs `act`, writes what it changes and the record in one transaction, and only then
+/// returns its value. `act` gets the id that an earlier request with the same idempotency key led to, and is run again
+/// when another writer was faster; whatever it returns unwritten is dropped.
+///
+/// # Errors
+/// What `act` returned, on record; [`Error::Contended`]; [`Error::Unavailable`], after which the change may have
+/// happened; [`Error::IdempotencyMismatch`].
+pub async fn perform<T, F, R>(app: &App, request: &Request<'_>, permit: &Permit, act: F) -> Result<T, Error>
+where
+    F: Fn(Option<String>) -> R,
+    R: Future<Output = Result<Done<T>, Error>>,
+{
+    let mut record = begin_record(app, request, permit.id.clone(), &permit.facts.claims, &permit.found);
+    record.policy_version = permit.facts.policies.version;
+    record.risk = permit.risk.clone();
+    match commit(app, request, permit, &mut record, act).await {
+        Ok(value) => Ok(value),
+        Err(error @ Error::Unavailable { dependency: "the store", .. }) => Err(error),
+        Err(error) => {
+            record.outcome = Outcome::Error;
+            if matches!(error, Error::Denied { .. } | Error::LimitReached { .. }) {
+                (record.outcome, record.decision) = (Outcome::Denied, Decision::Deny);
+            }
+            record.error = Some(error.to_string());
+            journal::append(app, &record).await?;
+            Err(error)
+        }
+    }
+}
+
+async fn commit<T, F, R>(
+    app: &App,
+    request: &Request<'_>,
+    permit: &Permit,
+    record: &mut AuditRecord,
+    act: F,
+) -> Result<T, Error>
+where
+    F: Fn(Option<String>) -> R,
+    R: Future<Output = Result<Done<T>, Error>>,
+{
+    if permit.operation != request.operation || permit.expires_at < app.clock.now() {
+        return Err(Error::State { kind: "permit", state: "expired, or made for another operation" });
+    }
+    for _ in 0..ATTEMPTS {
+        let replay = find_replay(app, request, &permit.facts).await?;
+        let earlier = replay.as_ref().and_then(|replay| replay.earlier.clone());
+        let repeated = earlier.is_some();
+        let mut done = act(earlier).await?;
+        record.key = done.note.key.clone().or_else(|| record.key.clone());
+        record.key_version = done.note.key_version;
+        record.object = done.note.object.clone().or_else(|| record.object.clone());
+        if done.puts.is_empty() {
+            journal::append(app, record).await?;
+            return Ok(done.value);
+        }
+        if let Some(replay) = replay.filter(|_| !repeated) {
+            let resource = done.note.object.clone().or_else(|| record.key.as_ref().map(ToString::to_string));
+            done.puts.push(replay.remember(resource.unwrap_or_default())?);
+        }
+        record.latency_us = journal::elapsed_us(app, record.at);
+        done.puts.push(journal::put(record)?);
+        match app.store.transact(done.puts).await {
+            Ok(()) => return Ok(done.value),
+            Err(StoreError::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::Contended)
+}
+
+/// The place where a request with an idempotency key is remembered.
+struct Slot {
+    replay: Replay,
+    expect: Expect,
+    /// The id an earlier, equal request led to.
+    earlier: Option<String>,
+}
+
+impl Slot {
+    fn remember(self, resource: String) -> Result<Put, Error> {
+        Replay { resource, ..self.replay }.put(self.expect)
+    }
+}
+
+async fn find_replay(app: &App, request: &Request<'_>, facts: &Facts) -> Result<Option<Slot>, Error> {
+    let Some(key) = request.idempotency_key else { return Ok(None) };
+    let now = app.clock.now();
+    let target = format!("{:?}", request.target);
+    let replay = Replay {
+        actor: facts.actor(),
+        slot: format!("{}/{key}", request.operation),
+        digest: app.digest_key.digest(&[target.as_bytes(), request.body]),
+        resource: String::new(),
+        expires_at: after_seconds(now, REMEMBERED),
+    };
+    let item: ItemKey = replay.item_key();
+    let found: Option<Loaded<Replay>> = repository::load(app.store.as_ref(), &item).await?;
+    match found {
+        None => Ok(Some(Slot { replay, expect: Expect::Absent, earlier: None })),
+        Some(old) if old.value.expires_at <= now => {
+            Ok(Some(Slot { replay, expect: Expect::Current(old.revision), earlier: None }))
+        }
+        Some(old) if old.value.digest != replay.digest => Err(Error::IdempotencyMismatch),
+        Some(old) => {
+            let (expect, earlier) = (Expect::Current(old.revision), Some(old.value.resource));
+            Ok(Some(Slot { replay, expect, earlier }))
+        }
+    }
+}

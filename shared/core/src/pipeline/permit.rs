@@ -1,0 +1,66 @@
+//! The permit: what was decided, as a value. Only [`super::admit`] makes one.
+
+use super::facts::{Facts, Found};
+use crate::agent::Agent;
+use crate::ambient::Timestamp;
+use crate::error::Error;
+use crate::id::RecordId;
+use crate::key::KeyRecord;
+use crate::operation::Operation;
+use crate::risk::Risk;
+
+/// A request that was allowed: by whom, to do what, on what. Operations act on what it holds, so that what was checked
+/// and what is acted upon cannot differ.
+#[derive(Debug)]
+pub struct Permit {
+    pub(super) id: RecordId,
+    pub(super) operation: Operation,
+    pub(super) facts: Facts,
+    pub(super) found: Found,
+    pub(super) risk: Risk,
+    pub(super) expires_at: Timestamp,
+}
+
+/// How long a permit may be acted upon, in seconds (DESIGN §2).
+pub(super) const LIFETIME: i64 = 30;
+
+impl Permit {
+    /// Also the id of the record that the operation will write.
+    pub fn id(&self) -> &RecordId {
+        &self.id
+    }
+
+    pub fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    pub fn found(&self) -> &Found {
+        &self.found
+    }
+
+    /// The key the decision was made on.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it was made on something else.
+    pub fn key(&self) -> Result<&KeyRecord, Error> {
+        match &self.found {
+            Found::Key { record: Some(record), .. } => Ok(&record.value),
+            _ => Err(Error::NotFound { kind: "key" }),
+        }
+    }
+
+    /// The agent the decision was made on: as it was then.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it was made on something else.
+    pub fn agent(&self) -> Result<&Agent, Error> {
+        match &self.found {
+            Found::Agent { agent: Some(agent), .. } => Ok(&agent.value),
+            _ => Err(Error::NotFound { kind: "agent" }),
+        }
+    }
+}

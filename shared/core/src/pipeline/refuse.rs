@@ -1,0 +1,197 @@
+//! Refusals: recorded before they are answered, and where a rule says so with the agent stopped in the same write.
+
+use super::facts::{Facts, Found, Target};
+use super::{ATTEMPTS, App, Request};
+use crate::agent::{Agent, AgentState, Purpose, Stopped};
+use crate::error::Error;
+use crate::id::{RecommendationId, RecordId};
+use crate::journal;
+use crate::name::KeyRef;
+use crate::operation::Operation;
+use crate::reason::Reason;
+use crate::recommendation::{AgentRecommendation, Detector, Evidence, Response, ResponseAction, Severity};
+use crate::record::{AuditRecord, Decision, MAX_USER_AGENT, Outcome};
+use crate::repository::{self, Loaded};
+use crate::risk::Risk;
+use crate::store::StoreError;
+use crate::token::Claims;
+
+/// What is known when a request is refused.
+#[derive(Clone, Copy)]
+pub(super) struct Refused<'a> {
+    pub id: &'a RecordId,
+    pub request: &'a Request<'a>,
+    pub claims: &'a Claims,
+    pub found: &'a Found,
+    pub risk: Option<&'a Risk>,
+    pub policy_version: u32,
+}
+
+/// Records that what the credential stands on is gone, and makes the answer.
+pub(super) async fn unidentified(app: &App, refused: Refused<'_>, reason: Reason) -> Result<Error, Error> {
+    let record = AuditRecord { reason: Some(reason), ..refused.record(app, Outcome::Denied) };
+    journal::append(app, &record).await?;
+    tracing::info!(decision = "deny", reason = reason.as_str(), record = %record.id, "request refused");
+    Ok(match reason {
+        Reason::AgentFrozen => Error::Denied { reason, record: record.id },
+        _ => Error::Unauthenticated { reason },
+    })
+}
+
+/// Records a request that was permitted in itself and fails all the same, and returns why it fails.
+pub(super) async fn failed(app: &App, refused: Refused<'_>, error: Error) -> Result<Error, Error> {
+    let (outcome, reason) = match &error {
+        Error::LimitReached { reason, .. } => (Outcome::Denied, Some(*reason)),
+        Error::FreshLoginNeeded { .. } => (Outcome::Denied, Some(Reason::StaleLogin)),
+        _ => (Outcome::Error, None),
+    };
+    let record = AuditRecord { reason, error: Some(error.to_string()), ..refused.record(app, outcome) };
+    journal::append(app, &record).await?;
+    tracing::info!(decision = "deny", error = %error, record = %record.id, "request refused");
+    Ok(error)
+}
+
+/// Records a denial. Where an agent left its scope it is stopped in the same transaction, so that its next request is
+/// refused without waiting for any stream.
+pub(super) async fn denied(app: &App, refused: Refused<'_>, facts: &Facts, reason: Reason) -> Result<Error, Error> {
+    let record = AuditRecord { reason: Some(reason), ..refused.record(app, Outcome::Denied) };
+    let violation = match reason {
+        Reason::ScopeViolation => Some((Detector::ScopeViolation, Severity::High)),
+        Reason::ScopeProbe => Some((Detector::ScopeProbe, Severity::Medium)),
+        _ => None,
+    };
+    match (violation, facts.chain.first()) {
+        (Some((detector, severity)), Some(agent)) => {
+            let finding = Finding { detector, severity, operation: refused.request.operation };
+            respond(app, record, agent.clone(), finding).await?;
+        }
+        _ => journal::append(app, &record).await?,
+    }
+    tracing::info!(decision = "deny", reason = reason.as_str(), record = %refused.id, "request refused");
+    Ok(Error::Denied { reason: reason.told(), record: refused.id.clone() })
+}
+
+struct Finding {
+    detector: Detector,
+    severity: Severity,
+    operation: Operation,
+}
+
+/// Writes the record with its recommendation, and stops the agent in the same transaction.
+async fn respond(app: &App, mut record: AuditRecord, mut agent: Loaded<Agent>, finding: Finding) -> Result<(), Error> {
+    let id = RecommendationId::new(record.at, &app.entropy);
+    // One answer for a key that exists and for one that does not: otherwise the response would tell which it was.
+    let action = match agent.value.purpose {
+        Purpose::Interactive => ResponseAction::RevokeAgent,
+        Purpose::Appliance | Purpose::Service => ResponseAction::FreezeAgent,
+    };
+    record.recommendation = record.key_requested.clone().map(|requested| AgentRecommendation {
+        id: id.clone(),
+        at: record.at,
+        detector: finding.detector,
+        severity: finding.severity,
+        agent: agent.value.id.clone(),
+        sponsor: agent.value.sponsor.clone(),
+        evidence: Evidence {
+            records: vec![record.id.clone()],
+            operation: finding.operation,
+            requested,
+            key: record.key.clone(),
+        },
+        suggested_actions: vec![action],
+    });
+    for _ in 0..ATTEMPTS {
+        if agent.value.state != AgentState::Active {
+            // Another request was stopped at the same moment; this one is on record, too.
+            record.responses.clear();
+            return journal::append(app, &record).await;
+        }
+        let stopped = Stopped { at: record.at, by: "aegis".to_string(), record: record.id.clone() };
+        match action {
+            ResponseAction::RevokeAgent => agent.value.revoke(stopped),
+            ResponseAction::FreezeAgent => {
+                agent.value.state = AgentState::Frozen;
+                agent.value.stopped = Some(stopped);
+            }
+        }
+        record.responses = vec![Response { action, agent: agent.value.id.clone(), cause: id.clone() }];
+        record.latency_us = journal::elapsed_us(app, record.at);
+        match app.store.transact(vec![agent.replace()?, journal::put(&record)?]).await {
+            Ok(()) => {
+                tracing::warn!(agent = %agent.value.id, action = ?action, record = %record.id, "agent stopped");
+                return Ok(());
+            }
+            Err(StoreError::Conflict { .. }) => {
+                let again = repository::load(app.store.as_ref(), &repository::agent_item(&agent.value.id)).await?;
+                agent = again.ok_or(Error::NotFound { kind: "agent" })?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::Contended)
+}
+
+impl Refused<'_> {
+    fn record(&self, app: &App, outcome: Outcome) -> AuditRecord {
+        let mut record = begin_record(app, self.request, self.id.clone(), self.claims, self.found);
+        record.outcome = outcome;
+        record.decision = Decision::Deny;
+        record.policy_version = self.policy_version;
+        record.risk = self.risk.cloned().unwrap_or_default();
+        record
+    }
+}
+
+/// A record with everything that the request itself tells.
+pub(super) fn begin_record(
+    app: &App,
+    request: &Request<'_>,
+    id: RecordId,
+    claims: &Claims,
+    found: &Found,
+) -> AuditRecord {
+    let (key, key_requested) = match found {
+        Found::Key { requested, record } => {
+            (record.as_ref().map(|record| record.value.key.id.clone()), Some(requested.clone()))
+        }
+        _ => (None, None),
+    };
+    let key_requested = key_requested.or_else(|| match &request.target {
+        Target::Key(requested) => Some(requested.clone()),
+        _ => None::<KeyRef>,
+    });
+    let object = match &request.target {
+        Target::Agent(id) => Some(id.to_string()),
+        Target::Credential(id) => Some(id.to_string()),
+        Target::Human(id) => Some(id.to_string()),
+        Target::Record(id) => Some(id.to_string()),
+        Target::Deployment | Target::Key(_) | Target::Own | Target::Unreadable { .. } => None,
+    };
+    AuditRecord {
+        id,
+        at: request.arrived_at,
+        operation: request.operation,
+        outcome: Outcome::Ok,
+        decision: Decision::Allow,
+        reason: None,
+        error: None,
+        human: Some(claims.sub.clone()),
+        agents: claims.act.as_ref().map(|act| act.chain()).unwrap_or_default(),
+        credential: Some(claims.jti.clone()),
+        request_digest: Some(app.digest_key.request(request.operation.as_str(), key.as_ref(), request.body)),
+        key,
+        key_requested,
+        key_version: None,
+        object,
+        plane: request.plane,
+        source: request.source,
+        user_agent: request.user_agent.map(|text| text.chars().take(MAX_USER_AGENT).collect()),
+        request_id: request.id.clone(),
+        policy_version: 0,
+        risk: Risk::default(),
+        latency_us: 0,
+        recommendation: None,
+        responses: Vec::new(),
+        count: None,
+    }
+}

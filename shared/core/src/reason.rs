@@ -1,0 +1,132 @@
+//! Stable codes that say why a request was refused. They appear in errors, records and metrics.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    AgentFrozen,
+    AgentRevoked,
+    CredentialExpired,
+    CredentialRevoked,
+    DelegationNotGranted,
+    GrantWidening,
+    HumanRevoked,
+    InvalidToken,
+    MissingToken,
+    OutsideWindow,
+    Overloaded,
+    Policy,
+    RateLimited,
+    /// A key or an action that the scope does not hold. What the caller is told in `ScopeProbe`'s case, too.
+    ScopeViolation,
+    /// A key that does not exist, asked for by an agent. Recorded, never told.
+    ScopeProbe,
+    SponsorNotPermitted,
+    StaleLogin,
+    UsesExhausted,
+    UsesPerDay,
+    UsesPerMinute,
+}
+
+impl Reason {
+    pub const ALL: [Self; 20] = [
+        Self::AgentFrozen,
+        Self::AgentRevoked,
+        Self::CredentialExpired,
+        Self::CredentialRevoked,
+        Self::DelegationNotGranted,
+        Self::GrantWidening,
+        Self::HumanRevoked,
+        Self::InvalidToken,
+        Self::MissingToken,
+        Self::OutsideWindow,
+        Self::Overloaded,
+        Self::Policy,
+        Self::RateLimited,
+        Self::ScopeViolation,
+        Self::ScopeProbe,
+        Self::SponsorNotPermitted,
+        Self::StaleLogin,
+        Self::UsesExhausted,
+        Self::UsesPerDay,
+        Self::UsesPerMinute,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AgentFrozen => "agent_frozen",
+            Self::AgentRevoked => "agent_revoked",
+            Self::CredentialExpired => "credential_expired",
+            Self::CredentialRevoked => "credential_revoked",
+            Self::DelegationNotGranted => "delegation_not_granted",
+            Self::GrantWidening => "grant_widening",
+            Self::HumanRevoked => "human_revoked",
+            Self::InvalidToken => "invalid_token",
+            Self::MissingToken => "missing_token",
+            Self::OutsideWindow => "outside_window",
+            Self::Overloaded => "overloaded",
+            Self::Policy => "policy",
+            Self::RateLimited => "rate_limited",
+            Self::ScopeViolation => "scope_violation",
+            Self::ScopeProbe => "scope_probe",
+            Self::SponsorNotPermitted => "sponsor_not_permitted",
+            Self::StaleLogin => "stale_login",
+            Self::UsesExhausted => "uses_exhausted",
+            Self::UsesPerDay => "uses_per_day",
+            Self::UsesPerMinute => "uses_per_minute",
+        }
+    }
+
+    /// What the caller is told: a probe looks like a violation, so that neither says which keys exist.
+    pub fn told(self) -> Self {
+        match self {
+            Self::ScopeProbe => Self::ScopeViolation,
+            other => other,
+        }
+    }
+
+    /// Public text: lower case, no full stop.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::AgentFrozen => "the agent, or one above it, is frozen; its human or an operator can unfreeze it",
+            Self::AgentRevoked => "the agent, or one above it, is revoked",
+            Self::CredentialExpired => "the credential has expired",
+            Self::CredentialRevoked => "the credential is revoked",
+            Self::DelegationNotGranted => "the grant does not allow this agent to create sub-agents",
+            Self::GrantWidening => "a sub-agent's grant must lie within its parent's",
+            Self::HumanRevoked => "the human behind this credential is revoked",
+            Self::InvalidToken => "the bearer token is not a valid Aegis access token",
+            Self::MissingToken => "a bearer token is required",
+            Self::OutsideWindow => "the grant's time window does not include now",
+            Self::Overloaded => "the server is busy",
+            Self::Policy => "policy does not permit this",
+            Self::RateLimited => "too many requests from this caller",
+            Self::ScopeViolation | Self::ScopeProbe => "outside the scope of this agent",
+            Self::SponsorNotPermitted => "the human behind this agent may no longer do this",
+            Self::StaleLogin => "this needs a login at most 300 seconds old",
+            Self::UsesExhausted => "the grant's uses are spent",
+            Self::UsesPerDay => "the grant's uses for this day are spent",
+            Self::UsesPerMinute => "the grant's uses for this minute are spent",
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_in_json_is_the_code_in_text() {
+        for reason in Reason::ALL {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+        }
+    }
+}

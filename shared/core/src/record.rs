@@ -1,0 +1,111 @@
+//! The audit record: who did what, with which key, and why it was allowed or refused. Never payloads, tokens or keys.
+
+use crate::ambient::{DateTime, Timestamp};
+use crate::id::{AgentId, CredentialId, KeyId, RecordId, RequestId};
+use crate::name::{HumanId, KeyRef};
+use crate::operation::Operation;
+use crate::reason::Reason;
+use crate::recommendation::{AgentRecommendation, Response};
+use crate::risk::Risk;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// Largest encoded record, in bytes (DESIGN §7).
+pub const MAX_RECORD: usize = 16 * 1024;
+/// Longest user agent kept, in bytes.
+pub const MAX_USER_AGENT: usize = 256;
+
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct AuditRecord {
+    /// Also the id of the permit.
+    pub id: RecordId,
+    #[schemars(with = "DateTime")]
+    pub at: Timestamp,
+    pub operation: Operation,
+    pub outcome: Outcome,
+    pub decision: Decision,
+    /// Why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// The stable code of the error, where one was returned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The human behind the request; absent only in a summary of requests without a verified principal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub human: Option<HumanId>,
+    /// The agent that asked, then the agents above it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<AgentId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<CredentialId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyId>,
+    /// The key as the caller named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_requested: Option<KeyRef>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_version: Option<u32>,
+    /// What else was acted upon: an agent, a credential, a human, a record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    pub plane: Plane,
+    pub source: IpAddr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    pub request_id: RequestId,
+    /// Keyed digest (HMAC-SHA-256, hex) of the operation, the key and the request's body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_digest: Option<String>,
+    /// The version of the policy that decided.
+    pub policy_version: u32,
+    pub risk: Risk,
+    /// Microseconds from the request's arrival until this record was written out.
+    pub latency_us: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recommendation: Option<AgentRecommendation>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub responses: Vec<Response>,
+    /// How many requests a summary stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    Denied,
+    Error,
+    Ok,
+}
+
+impl std::str::FromStr for Outcome {
+    type Err = UnknownOutcome;
+
+    fn from_str(text: &str) -> Result<Self, UnknownOutcome> {
+        match text {
+            "denied" => Ok(Self::Denied),
+            "error" => Ok(Self::Error),
+            "ok" => Ok(Self::Ok),
+            _ => Err(UnknownOutcome),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("unknown outcome; one of ok, denied, error")]
+pub struct UnknownOutcome;
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decision {
+    Allow,
+    Deny,
+}
+
+/// The way a request came in.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Plane {
+    Rest,
+}

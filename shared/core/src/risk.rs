@@ -1,0 +1,98 @@
+//! The risk of a request: 0..1, with the reasons it is made of. Pure.
+//!
+//! It states what is known without a baseline: how broad the scope is and how old the credential. Nothing is decided
+//! on it; it is recorded.
+
+use crate::ambient::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The score is the sum of the factors' weights, at most 1.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct Risk {
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub score: f64,
+    pub factors: Vec<Factor>,
+}
+
+/// One reason for a score.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct Factor {
+    pub factor: FactorName,
+    pub observed: f64,
+    /// What would add nothing.
+    pub expected: f64,
+    /// What this adds to the score.
+    pub weight: f64,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FactorName {
+    /// Seconds since the credential was issued.
+    CredentialAge,
+    /// Keys and labels the scope names.
+    ScopeBreadth,
+}
+
+/// What is known of a request when it is scored.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// `None` for a human, who has no scope.
+    pub scope_breadth: Option<usize>,
+    pub credential_issued_at: Timestamp,
+    pub now: Timestamp,
+}
+
+/// Scores an observation.
+pub fn score(observation: &Observation) -> Risk {
+    let age = observation.now.as_second().saturating_sub(observation.credential_issued_at.as_second());
+    let age = f64::from(i32::try_from(age).unwrap_or(i32::MAX));
+    let breadth = observation.scope_breadth.map(|keys| f64::from(u16::try_from(keys).unwrap_or(u16::MAX)));
+    let candidates = [
+        Some(Factor {
+            factor: FactorName::CredentialAge,
+            observed: age,
+            expected: 3_600.0,
+            weight: ramp(age, 3_600.0, 86_400.0) * 0.1,
+        }),
+        breadth.map(|keys| Factor {
+            factor: FactorName::ScopeBreadth,
+            observed: keys,
+            expected: 4.0,
+            weight: ramp(keys, 4.0, 64.0) * 0.1,
+        }),
+    ];
+    let factors: Vec<Factor> = candidates.into_iter().flatten().filter(|factor| factor.weight > 0.0).collect();
+    Risk { score: factors.iter().map(|factor| factor.weight).sum::<f64>().clamp(0.0, 1.0), factors }
+}
+
+/// 0 up to `from`, 1 from `to` on, straight between.
+fn ramp(x: f64, from: f64, to: f64) -> f64 {
+    ((x - from) / (to - from)).clamp(0.0, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_fresh_narrow_credential_has_no_risk() {
+        let now = Timestamp::from_second(1_790_000_000).unwrap();
+        let observation = Observation { scope_breadth: Some(1), credential_issued_at: now, now };
+        assert_eq!(score(&observation), Risk::default());
+    }
+
+    proptest! {
+        #[test]
+        fn the_score_is_the_sum_of_its_factors_and_within_bounds(breadth in 0..5_000_usize, age in 0..10_000_000_i64) {
+            let now = Timestamp::from_second(1_790_000_000).unwrap();
+            let issued = Timestamp::from_second(1_790_000_000 - age).unwrap();
+            let risk = score(&Observation { scope_breadth: Some(breadth), credential_issued_at: issued, now });
+            prop_assert!((0.0..=1.0).contains(&risk.score));
+            let sum: f64 = risk.factors.iter().map(|factor| factor.weight).sum();
+            prop_assert!((sum - risk.score).abs() < 1e-9);
+        }
+    }
+}

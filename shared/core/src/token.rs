@@ -1,0 +1,355 @@
+//! Access tokens: RFC 9068 `at+jwt`, `sub` = the human, `act` = the agent (RFC 8693), the scope as
+//! `authorization_details` (RFC 9396). A token proves who asks; whether it still may, the store says each time.
+
+use crate::ambient::Timestamp;
+use crate::error::Error;
+use crate::id::{AgentId, CredentialId, KeyId};
+use crate::name::HumanId;
+use crate::reason::Reason;
+use crate::scope::Scope;
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use lru::LruCache;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Longest token, in bytes (DESIGN §5).
+pub const MAX_TOKEN: usize = 6 * 1024;
+/// How far clocks may differ, in seconds (DESIGN §7).
+pub const LEEWAY: i64 = 30;
+/// Verified signatures kept: a P-256 verification costs some 66 us, a look-up less than one.
+const VERIFIED: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Claims {
+    pub iss: String,
+    pub sub: HumanId,
+    pub aud: String,
+    pub client_id: String,
+    pub iat: i64,
+    pub nbf: i64,
+    pub exp: i64,
+    pub jti: CredentialId,
+    /// The agent, and within it the agents above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Act>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization_details: Option<Scope<KeyId>>,
+    /// When the human logged in; only in her own session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amr: Vec<String>,
+    pub epoch: Epochs,
+    /// A binding to a holder. None is issued, so a token that has one is refused.
+    #[serde(default, skip_serializing)]
+    pub cnf: Option<serde_json::Value>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Act {
+    pub sub: AgentId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Box<Act>>,
+}
+
+impl Act {
+    /// The nested claim for a chain of agents, nearest first; `None` for an empty chain.
+    pub fn of(chain: &[AgentId]) -> Option<Self> {
+        let (agent, above) = chain.split_first()?;
+        Some(Self { sub: agent.clone(), act: Self::of(above).map(Box::new) })
+    }
+
+    pub fn chain(&self) -> Vec<AgentId> {
+        std::iter::successors(Some(self), |act| act.act.as_deref()).map(|act| act.sub.clone()).collect()
+    }
+}
+
+/// Copies of the epochs at issue. A credential is valid only while all are equal to those in the store.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Epochs {
+    pub deployment: u32,
+    pub human: u32,
+    /// In the order of the chain of agents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<u32>,
+}
+
+/// Signs tokens, and checks those presented. One signing key; its public half is at `/.well-known/jwks.json`.
+pub struct TokenKeys {
+    issuer: String,
+    audience: String,
+    signer: EncodingKey,
+    kid: String,
+    verifiers: HashMap<String, DecodingKey>,
+    jwks: JwkSet,
+    verified: Mutex<LruCache<[u8; 32], Arc<Claims>>>,
+}
+
+impl TokenKeys {
+    /// `pkcs8` is a P-256 private key in DER.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it is not.
+    pub fn new(issuer: String, audience: String, pkcs8: &[u8]) -> Result<Self, Error> {
+        let signer = EncodingKey::from_ec_der(pkcs8);
+        let jwk = public_jwk(&signer)?;
+        let kid = jwk.common.key_id.clone().unwrap_or_default();
+        let verifier = DecodingKey::from_jwk(&jwk).map_err(damaged)?;
+        Ok(Self {
+            issuer,
+            audience,
+            signer,
+            verifiers: HashMap::from([(kid.clone(), verifier)]),
+            kid,
+            jwks: JwkSet { keys: vec![jwk] },
+            verified: Mutex::new(LruCache::new(VERIFIED)),
+        })
+    }
+
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    pub fn audience(&self) -> &str {
+        &self.audience
+    }
+
+    /// The public keys, as `/.well-known/jwks.json` shows them.
+    pub fn jwks(&self) -> &JwkSet {
+        &self.jwks
+    }
+
+    /// # Errors
+    /// [`Error::Invalid`] if the token would be longer than [`MAX_TOKEN`]: its scope is too large.
+    pub fn sign(&self, claims: &Claims) -> Result<String, Error> {
+        let header = Header { typ: Some(TYPE.into()), kid: Some(self.kid.clone()), ..Header::new(Algorithm::ES256) };
+        let token = jsonwebtoken::encode(&header, claims, &self.signer).map_err(damaged)?;
+        match token.len() <= MAX_TOKEN {
+            true => Ok(token),
+            false => Err(Error::invalid("scope", "a token of this scope would be longer than 6 KiB")),
+        }
+    }
+
+    /// The claims of a token that is ours, for us, and valid now. Says nothing on revocation.
+    ///
+    /// # Errors
+    /// The [`Reason`] it is refused for.
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Arc<Claims>, Reason> {
+        if token.len() > MAX_TOKEN {
+            return Err(Reason::InvalidToken);
+        }
+        let claims = match self.cached(&digest(token)) {
+            Some(claims) => claims,
+            None => self.verify_signature(token)?,
+        };
+        let now = now.as_second();
+        match () {
+            () if claims.exp.saturating_add(LEEWAY) <= now => Err(Reason::CredentialExpired),
+            () if claims.nbf.saturating_sub(LEEWAY) > now => Err(Reason::InvalidToken),
+            () if claims.cnf.is_some() => Err(Reason::InvalidToken),
+            () => Ok(claims),
+        }
+    }
+
+    fn verify_signature(&self, token: &str) -> Result<Arc<Claims>, Reason> {
+        let header = jsonwebtoken::decode_header(token).map_err(|_| Reason::InvalidToken)?;
+        // The key is chosen among ours by its id alone: nothing else in the header is looked at, neither its own key
+        // nor an address of one. The algorithm is the key's, not the header's.
+        let kid = header.kid.as_deref().unwrap_or_default();
+        let verifier = self.verifiers.get(kid).ok_or(Reason::InvalidToken)?;
+        if header.typ.as_deref() != Some(TYPE) || header.crit.is_some() {
+            return Err(Reason::InvalidToken);
+        }
+        let mut validation = Validation::new(Algorithm::ES256);
+        validation.set_audience(&[&self.audience]);
+        validation.set_issuer(&[&self.issuer]);
+        validation.set_required_spec_claims(&["exp", "nbf", "aud", "iss", "sub"]);
+        // Times are compared in `verify`, with the clock that was passed in, on cached claims too.
+        (validation.validate_exp, validation.validate_nbf) = (false, false);
+        let claims: Claims =
+            jsonwebtoken::decode(token, verifier, &validation).map_err(|_| Reason::InvalidToken)?.claims;
+        let claims = Arc::new(claims);
+        self.lock().put(digest(token), Arc::clone(&claims));
+        Ok(claims)
+    }
+
+    fn cached(&self, digest: &[u8; 32]) -> Option<Arc<Claims>> {
+        self.lock().get(digest).cloned()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<[u8; 32], Arc<Claims>>> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for TokenKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenKeys").field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
+
+/// The public half of a P-256 signing key, named by its thumbprint (RFC 7638).
+///
+/// # Errors
+/// [`Error::Damaged`] if it is no P-256 key.
+pub fn public_jwk(signer: &EncodingKey) -> Result<Jwk, Error> {
+    let mut jwk = Jwk::from_encoding_key(signer, Algorithm::ES256).map_err(damaged)?;
+    jwk.common.key_id = Some(jwk.thumbprint(ThumbprintHash::SHA256).map_err(damaged)?);
+    jwk.common.public_key_use = Some(PublicKeyUse::Signature);
+    Ok(jwk)
+}
+
+/// SHA-256: what a verified token is remembered by.
+fn digest(token: &str) -> [u8; 32] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes());
+    digest.as_ref().try_into().unwrap_or_default()
+}
+
+fn damaged(error: jsonwebtoken::errors::Error) -> Error {
+    Error::Damaged { what: "token-signing key", source: error.into() }
+}
+
+const TYPE: &str = "at+jwt";
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    const NOW: i64 = 1_790_000_000;
+
+    pub(crate) fn keys() -> TokenKeys {
+        TokenKeys::new("http://127.0.0.1".into(), "aegis".into(), &pkcs8()).unwrap()
+    }
+
+    #[test]
+    fn a_token_survives_the_round_trip_cold_and_cached() {
+        let keys = keys();
+        let token = keys.sign(&claims()).unwrap();
+        for _ in 0..2 {
+            let back = keys.verify(&token, at(NOW)).unwrap();
+            assert_eq!(back.act.as_ref().unwrap().chain().len(), 2);
+            assert_eq!(back.epoch, claims().epoch);
+        }
+    }
+
+    #[test]
+    fn time_is_checked_on_cached_tokens_too() {
+        let keys = keys();
+        let token = keys.sign(&claims()).unwrap();
+        keys.verify(&token, at(NOW)).unwrap();
+        let table = [
+            (NOW - LEEWAY, Ok(())),
+            (NOW - LEEWAY - 1, Err(Reason::InvalidToken)),
+            (NOW + 3_600 + LEEWAY - 1, Ok(())),
+            (NOW + 3_600 + LEEWAY, Err(Reason::CredentialExpired)),
+        ];
+        for (now, want) in table {
+            assert_eq!(keys.verify(&token, at(now)).map(|_| ()), want, "{}", now - NOW);
+        }
+    }
+
+    #[test]
+    fn foreign_and_altered_tokens_are_refused() {
+        let keys = keys();
+        let own = |header: Header, claims: &Value| jsonwebtoken::encode(&header, claims, &keys.signer).unwrap();
+        let header = || Header { typ: Some(TYPE.into()), kid: Some(keys.kid.clone()), ..Header::new(Algorithm::ES256) };
+        let good = serde_json::to_value(claims()).unwrap();
+        let with = |field: &str, value: Value| {
+            let mut claims = good.clone();
+            claims[field] = value;
+            claims
+        };
+        keys.verify(&own(header(), &good), at(NOW)).unwrap();
+
+        let public = keys.jwks.keys[0].clone();
+        let hmac_key = EncodingKey::from_secret(serde_json::to_string(&public).unwrap().as_bytes());
+        let stranger = EncodingKey::from_ec_der(&pkcs8());
+        let stranger_jwk = public_jwk(&stranger).unwrap();
+        let signed_by = |header: Header, key: &EncodingKey| jsonwebtoken::encode(&header, &good, key).unwrap();
+        let none = |header: Value| {
+            let part = |value: &Value| crate::encoding::base64url(value.to_string().as_bytes());
+            format!("{}.{}.", part(&header), part(&good))
+        };
+        let valid = own(header(), &good);
+        let (signed_part, signature) = valid.rsplit_once('.').unwrap();
+        let swapped = own(header(), &with("sub", json!("mallory@org")));
+        let table = [
+            ("empty", String::new()),
+            ("not a token", "a.b.c".into()),
+            ("alg none", none(json!({"alg": "none", "typ": TYPE, "kid": keys.kid}))),
+            (
+                "alg HS256 with the public key as secret",
+                signed_by(Header { alg: Algorithm::HS256, ..header() }, &hmac_key),
+            ),
+            ("another key under our kid", signed_by(header(), &stranger)),
+            (
+                "another key under its own kid",
+                signed_by(Header { kid: stranger_jwk.common.key_id.clone(), ..header() }, &stranger),
+            ),
+            ("a key carried in the header", signed_by(Header { jwk: Some(stranger_jwk), ..header() }, &stranger)),
+            ("kid as a path", own(Header { kid: Some("../../dev/null".into()), ..header() }, &good)),
+            ("kid missing", own(Header { kid: None, ..header() }, &good)),
+            ("an ID token", own(Header { typ: Some("JWT".into()), ..header() }, &good)),
+            ("no type", own(Header { typ: None, ..header() }, &good)),
+            ("a critical header", own(Header { crit: Some(vec!["exp".into()]), ..header() }, &good)),
+            ("another audience", own(header(), &with("aud", json!("https://elsewhere")))),
+            ("another issuer", own(header(), &with("iss", json!("https://elsewhere")))),
+            ("a binding we cannot check", own(header(), &with("cnf", json!({"jkt": "x"})))),
+            ("no expiry", own(header(), &with("exp", Value::Null))),
+            ("no id", own(header(), &with("jti", json!("../x")))),
+            ("another token's signature", format!("{}.{signature}", swapped.rsplit_once('.').unwrap().0)),
+            ("a signature cut short", format!("{signed_part}.{}", &signature[..signature.len() - 4])),
+            ("too long", own(header(), &with("client_id", json!("x".repeat(MAX_TOKEN))))),
+        ];
+        for (what, token) in table {
+            assert_eq!(keys.verify(&token, at(NOW)).map(|_| ()), Err(Reason::InvalidToken), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_scope_too_large_for_a_token_is_refused_at_issue() {
+        let mut claims = claims();
+        claims.client_id = "x".repeat(MAX_TOKEN);
+        assert!(matches!(keys().sign(&claims), Err(Error::Invalid { field: "scope", .. })));
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let keys = keys();
+        assert_eq!(format!("{keys:?}"), format!("TokenKeys {{ kid: {:?}, .. }}", keys.kid));
+    }
+
+    fn claims() -> Claims {
+        let id = |n: u8| AgentId::try_from(format!("agt_{n:032x}")).unwrap();
+        Claims {
+            iss: "http://127.0.0.1".into(),
+            sub: "alice@org".parse().unwrap(),
+            aud: "aegis".into(),
+            client_id: "aegis".into(),
+            iat: NOW,
+            nbf: NOW,
+            exp: NOW + 3_600,
+            jti: CredentialId::try_from(format!("crd_{:032x}", 7)).unwrap(),
+            act: Act::of(&[id(2), id(1)]),
+            authorization_details: Some(Scope(vec![])),
+            auth_time: None,
+            amr: vec![],
+            epoch: Epochs { deployment: 1, human: 2, agents: vec![0, 3] },
+            cnf: None,
+        }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn pkcs8() -> Vec<u8> {
+        use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+        let random = aws_lc_rs::rand::SystemRandom::new();
+        EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap().as_ref().to_vec()
+    }
+}

@@ -1,0 +1,161 @@
+//! The storage port on SQLite: `store.sqlite` in the data folder, for one process at a time.
+//!
+//! All writes go through one thread, which commits those that wait together: one flush serves them all. Reads run on
+//! the caller's thread, each in a snapshot begun by the read, and so see every commit that was answered before.
+//! It does not expire items by itself: somebody calls [`SqliteStore::sweep_expired`].
+
+mod rows;
+mod schema;
+mod writer;
+
+pub use schema::OpenError;
+
+use crate::folder;
+use aegis_core::ambient::Timestamp;
+use aegis_core::store::{
+    Add, ItemKey, Page, Put, Query, Store, StoreError, Stored, check_additions, check_keys, check_limits, check_query,
+};
+use async_trait::async_trait;
+use rusqlite::Connection;
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
+use writer::{Job, Work};
+
+/// The store. Dropped, it finishes what was accepted, folds the log into the file and lets the folder go.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    /// Idle connections; a read takes one or opens another.
+    readers: Mutex<Vec<Connection>>,
+    /// `None` only while it is being dropped.
+    writer: Option<(mpsc::Sender<Job>, JoinHandle<()>)>,
+    commits: Arc<AtomicU64>,
+    _lock: File,
+}
+
+/// What the store did since it was opened.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Stats {
+    /// Commits, each of which flushed once.
+    pub commits: u64,
+}
+
+impl SqliteStore {
+    /// Opens the store of a data folder, creating both where they are missing.
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        let folder_error = |source| OpenError::Folder { path: dir.to_owned(), source };
+        folder::prepare(dir).map_err(folder_error)?;
+        let Some(lock) = folder::try_lock(&dir.join("lock")).map_err(folder_error)? else {
+            return Err(OpenError::InUse { path: dir.to_owned() });
+        };
+        let path = dir.join("store.sqlite");
+        let connection = schema::open(&path)?;
+        folder::sync(dir).map_err(folder_error)?;
+        let commits = Arc::new(AtomicU64::new(0));
+        let writer = writer::start(connection, Arc::clone(&commits)).map_err(folder_error)?;
+        Ok(Self { path, readers: Mutex::default(), writer: Some(writer), commits, _lock: lock })
+    }
+
+    /// Removes the items and counters that expired, but nothing from the journal; returns how many there were. Other
+    /// writes go on in between.
+    pub async fn sweep_expired(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let mut removed = 0_u64;
+        loop {
+            let batch = self.write(Work::Sweep(now)).await?.iter().sum::<i64>().unsigned_abs();
+            removed = removed.saturating_add(batch);
+            if batch == 0 {
+                return Ok(removed);
+            }
+        }
+    }
+
+    /// Does what dropping does, where a reader of the code should see it.
+    pub fn close(self) {
+        drop(self);
+    }
+
+    #[doc(hidden)]
+    pub fn stats(&self) -> Stats {
+        Stats { commits: self.commits.load(Ordering::Relaxed) }
+    }
+
+    async fn write(&self, work: Work) -> Result<Vec<i64>, StoreError> {
+        // A reply that never comes means that the writer ended in between.
+        self.submit(work)?.await.unwrap_or_else(|_| Err(unavailable("the writer has stopped")))
+    }
+
+    fn submit(&self, work: Work) -> Result<oneshot::Receiver<Result<Vec<i64>, StoreError>>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let Some((queue, _)) = &self.writer else { return Err(unavailable("the writer has stopped")) };
+        queue.try_send(Job { work, reply }).map_err(|error| match error {
+            mpsc::error::TrySendError::Closed(_) => unavailable("the writer has stopped"),
+            mpsc::error::TrySendError::Full(_) => unavailable("too many writes are waiting"),
+        })?;
+        Ok(answer)
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = idle.map_or_else(|| schema::open_reader(&self.path), Ok).map_err(unavailable)?;
+        // After an error the connection is dropped, with whatever transaction it was in.
+        let result = read(&connection).map_err(unavailable)?;
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        Ok(result)
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn get(&self, key: &ItemKey) -> Result<Option<Stored>, StoreError> {
+        self.read(|connection| rows::get(connection, key))
+    }
+
+    async fn batch_get(&self, keys: &[ItemKey]) -> Result<HashMap<ItemKey, Stored>, StoreError> {
+        check_keys(keys)?;
+        self.read(|connection| rows::batch_get(connection, keys))
+    }
+
+    async fn add(&self, additions: &[Add]) -> Result<Vec<i64>, StoreError> {
+        check_additions(additions)?;
+        match additions.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.write(Work::Add(additions.to_vec())).await,
+        }
+    }
+
+    async fn transact(&self, puts: Vec<Put>) -> Result<(), StoreError> {
+        check_limits(&puts)?;
+        self.write(Work::Transact(puts)).await.map(drop)
+    }
+
+    async fn query(&self, query: &Query) -> Result<Page, StoreError> {
+        check_query(query)?;
+        self.read(|connection| rows::query(connection, query))
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        // First, so that the writer is the last to close: that is what removes the log.
+        self.readers.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        if let Some((queue, thread)) = self.writer.take() {
+            drop(queue);
+            if thread.join().is_err() {
+                tracing::error!("store writer panicked");
+            }
+        }
+    }
+}
+
+fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+    StoreError::Unavailable { source: source.into() }
+}
+
+#[cfg(test)]
+mod tests;

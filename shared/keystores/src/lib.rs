@@ -1,0 +1,6 @@
+//! Key stores behind the port of `aegis_core::keystore`: a module and a feature each.
+//!
+//! What may be done with a key, and by whom, is decided before a key store is called.
+
+#[cfg(feature = "software")]
+pub mod software;

@@ -1,0 +1,169 @@
+"""An Aegis server as a child process, and its REST API. Standard library only; every route and field is named here."""
+
+import base64
+import json
+import os
+import pathlib
+import queue
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+
+HUMAN = "alice@org"
+PASSPHRASE = "correct horse battery staple"
+LISTENING = re.compile(r"^aegis listening on (http://127\.0\.0\.1:\d+)\s*$")
+ENROLMENT = re.compile(r"^enrolment code: (\S+)\s*$")
+# Seconds. A debug build derives its wrapping key from the passphrase first.
+START_TIMEOUT = 60
+CALL_TIMEOUT = 30
+STOP_TIMEOUT = 30
+
+
+class Refused(Exception):
+    """An answer other than 2xx, with its problem+json body."""
+
+    def __init__(self, status, problem):
+        super().__init__(f"{status}: {problem}")
+        self.status = status
+        self.problem = problem
+
+
+class Aegis:
+    """A fresh server with one enrolled human, from `start` to `stop`."""
+
+    def __init__(self):
+        self.child = None
+        self.folder = None
+        self.base = None
+        self.token = None
+
+    def start(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="aegis-interop-"))
+        try:
+            self._log_in(self._spawn())
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self):
+        """Ends the child by its id, and waits for it. The answer is its exit code."""
+        code = None
+        if self.child is not None:
+            if self.child.poll() is None:
+                self.child.send_signal(signal.SIGTERM)
+            try:
+                code = self.child.wait(STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                self.child.kill()
+                code = self.child.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return code
+
+    # Keys.
+
+    def create_key(self, name, algorithm):
+        return self.call("POST", "/v1/keys", {"name": name, "algorithm": algorithm, "activate": True})
+
+    def public_key(self, key):
+        """DER (SubjectPublicKeyInfo) and PEM."""
+        answer = self.call("GET", f"{key_path(key)}/public-key")
+        return unbase64(answer["public_key"]), answer["pem"]
+
+    def sign(self, key, message, message_type="raw"):
+        """The signature, with the id and version of the key that made it."""
+        body = {"message": base64_text(message), "message_type": message_type}
+        answer = self.call("POST", f"{key_path(key)}/sign", body)
+        return unbase64(answer["signature"]), answer["key_id"], answer["key_version"]
+
+    def verify(self, key, message, signature):
+        body = {"message": base64_text(message), "signature": base64_text(signature)}
+        return self.call("POST", f"{key_path(key)}/verify", body)["valid"]
+
+    # Transport.
+
+    def call(self, method, path, body=None, form=None):
+        """The JSON answer. Raises `Refused`."""
+        headers, data = {"Accept": "application/json"}, None
+        if form is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            data = urllib.parse.urlencode(form).encode()
+        elif body is not None:
+            headers["Content-Type"] = "application/json"
+            data = json.dumps(body).encode()
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        request = urllib.request.Request(self.base + path, data=data, headers=headers, method=method)
+        try:
+            # No proxy from the environment: the server is on this machine.
+            with DIRECT.open(request, timeout=CALL_TIMEOUT) as response:
+                text = response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                raise Refused(error.code, error.read().decode(errors="replace")) from None
+        return json.loads(text) if text else None
+
+    # Starting.
+
+    def _spawn(self):
+        """Starts the child; the answer is its enrolment code."""
+        passphrase_file = self.folder / "passphrase"
+        passphrase_file.touch(mode=0o600)
+        passphrase_file.write_text(PASSPHRASE + "\n")
+        command = [os.environ["AEGIS_BIN"], "serve", "--data", str(self.folder / "data"), "--listen", "127.0.0.1:0"]
+        command += ["--passphrase-file", str(passphrase_file)]
+        self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        lines = queue.Queue()
+        threading.Thread(target=_pump, args=(self.child.stdout, lines), daemon=True).start()
+        code, seen = None, []
+        while self.base is None or code is None:
+            try:
+                line = lines.get(timeout=START_TIMEOUT)
+            except queue.Empty:
+                raise RuntimeError(f"aegis did not start within {START_TIMEOUT} s; it said {seen}") from None
+            if line is None:
+                raise RuntimeError(f"aegis ended with {self.child.wait(STOP_TIMEOUT)}; it said {seen}")
+            seen.append(line)
+            if found := LISTENING.match(line):
+                self.base = found[1]
+            elif found := ENROLMENT.match(line):
+                code = found[1]
+        return code
+
+    def _log_in(self, code):
+        self.call("POST", "/local/enroll", {"code": code, "human": HUMAN, "passphrase": PASSPHRASE})
+        login = self.call("POST", "/local/token", {"human": HUMAN, "passphrase": PASSPHRASE})
+        exchange = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+            "subject_token": login["id_token"],
+            "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
+        }
+        self.token = self.call("POST", "/v1/oauth/token", form=exchange)["access_token"]
+
+
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _pump(stream, lines):
+    """Reads on for as long as the child lives, so that it never blocks on a full pipe; then `None`."""
+    with stream:
+        for line in stream:
+            lines.put(line)
+    lines.put(None)
+
+
+def key_path(key):
+    return f"/v1/keys/{urllib.parse.quote(key, safe='')}"
+
+
+def base64_text(data):
+    return base64.b64encode(data).decode()
+
+
+def unbase64(text):
+    return base64.b64decode(text, validate=True)

@@ -1,0 +1,46 @@
+//! Suites that are one cargo command.
+//!
+//! All name `--workspace`: cargo then chooses the same features every time, and builds each dependency once.
+
+use std::io::IsTerminal;
+
+use crate::child::{self, Counts, NotPassed};
+use crate::workshop::Workshop;
+
+pub(crate) fn fmt(workshop: &Workshop) -> Result<Counts, NotPassed> {
+    child::run(workshop.cargo().args(["fmt", "--all", "--check"]))
+}
+
+pub(crate) fn clippy(workshop: &Workshop) -> Result<Counts, NotPassed> {
+    child::run(workshop.cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+pub(crate) fn docs(workshop: &Workshop) -> Result<Counts, NotPassed> {
+    child::run(workshop.cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings"))
+}
+
+pub(crate) fn unit(workshop: &Workshop) -> Result<Counts, NotPassed> {
+    let mut command = workshop.cargo();
+    command.args(["test", "--workspace", "--lib", "--bins", "--no-fail-fast"]).args(in_colour());
+    child::run_cargo_tests(&mut command)
+}
+
+pub(crate) fn scenarios(workshop: &Workshop) -> Result<Counts, NotPassed> {
+    let aegis = workshop.aegis()?;
+    let mut command = workshop.cargo();
+    command.args(["test", "--workspace", "--test", "*", "--no-fail-fast"]).args(in_colour());
+    child::run_cargo_tests(command.env("AEGIS_BIN", aegis))
+}
+
+/// The command the README names, so that both build the same thing.
+pub(crate) fn demo(workshop: &Workshop) -> Result<Counts, NotPassed> {
+    child::run(workshop.cargo().args(["run", "--release", "--bin", "aegis", "--", "demo", "--json"]))
+}
+
+/// Test binaries write to a pipe here, so they have to be told. Cargo itself still sees the terminal.
+fn in_colour() -> &'static [&'static str] {
+    match std::io::stdout().is_terminal() {
+        true => &["--", "--color", "always"],
+        false => &[],
+    }
+}

@@ -1,0 +1,137 @@
+//! The project's own tasks: `cargo xtask test` and `cargo xtask ci`.
+//!
+//! Each suite is a child process with its output streamed. A suite that cannot run on this machine is reported as
+//! skipped, with the reason; the last line counts what passed, failed and was skipped.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool reports on its terminal")]
+
+mod cargo;
+mod child;
+mod deny;
+mod interop;
+mod report;
+mod suites;
+mod tools;
+mod workshop;
+
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::suites::{Suite, Tier};
+use crate::workshop::Workshop;
+
+fn main() -> ExitCode {
+    match run(&Xtask::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(problem) => {
+            eprintln!("xtask: {problem}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether nothing failed.
+fn run(xtask: &Xtask) -> Result<bool, String> {
+    let (chosen, choice, earlier) = match &xtask.task {
+        Task::Test { quick, full, choice } => (suites::for_test(tier(*quick, *full)), choice, Duration::ZERO),
+        Task::Ci { full, choice, started } => (suites::for_ci(tier(false, *full)), choice, since(*started)),
+    };
+    let chosen = choice.apply(chosen)?;
+    report::plan(&chosen);
+    if choice.list {
+        return Ok(true);
+    }
+    let workshop = Workshop::find()?;
+    let results = report::run_all(&chosen, &workshop);
+    Ok(report::close(&results, earlier))
+}
+
+fn tier(quick: bool, full: bool) -> Tier {
+    match (quick, full) {
+        (true, _) => Tier::Quick,
+        (_, true) => Tier::Full,
+        _ => Tier::Standard,
+    }
+}
+
+/// What passed since `started`, in Unix seconds.
+fn since(started: Option<u64>) -> Duration {
+    started
+        .and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)))
+        .and_then(|then| SystemTime::now().duration_since(then).ok())
+        .unwrap_or_default()
+}
+
+/// The project's own tasks.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Xtask {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run the test suites, installing what they need.
+    Test {
+        /// Only what needs nothing installed: the newcomer's path.
+        #[arg(long, conflicts_with = "full")]
+        quick: bool,
+        /// Add the long runs.
+        #[arg(long)]
+        full: bool,
+        #[command(flatten)]
+        choice: Choice,
+    },
+    /// Check format, lints, dependencies and docs, then run the test suites.
+    Ci {
+        /// Add the long runs.
+        #[arg(long)]
+        full: bool,
+        #[command(flatten)]
+        choice: Choice,
+        /// When the caller began, in Unix seconds, so that the total includes it.
+        #[arg(long, hide = true)]
+        started: Option<u64>,
+    },
+}
+
+#[derive(Args)]
+struct Choice {
+    /// Run this suite, of any length; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Print the plan and stop.
+    #[arg(long)]
+    list: bool,
+}
+
+impl Choice {
+    fn apply(&self, chosen: Vec<&'static Suite>) -> Result<Vec<&'static Suite>, String> {
+        if self.only.is_empty() {
+            return Ok(chosen);
+        }
+        self.only.iter().map(|name| suites::named(name)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Xtask::command().debug_assert();
+    }
+
+    #[test]
+    fn only_takes_known_names() {
+        let choice = |name: &str| Choice { only: vec![name.to_owned()], list: false };
+        assert_eq!(choice("demo").apply(Vec::new()).unwrap()[0].name, "demo");
+        assert!(choice("dmeo").apply(Vec::new()).is_err_and(|problem| problem.contains("demo")));
+    }
+}

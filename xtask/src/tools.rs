@@ -1,0 +1,90 @@
+//! Tools that are not Rust: found, or installed where that is possible without asking.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use crate::workshop::Workshop;
+
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// Makes `program` available, from Debian's `package` if need be. An error says why it cannot be had.
+pub(crate) fn need(workshop: &Workshop, program: &str, package: &str) -> Result<PathBuf, String> {
+    let missing = || format!("{program} is not installed");
+    if let Some(found) = on_path(program) {
+        return Ok(found);
+    }
+    apt_install(workshop, package).map_err(|why| format!("{} and {why}", missing()))?;
+    on_path(program).ok_or_else(missing)
+}
+
+/// A Python environment of the project's own, in the target folder.
+pub(crate) struct Venv {
+    folder: PathBuf,
+}
+
+impl Venv {
+    /// The existing one, unless its Python is gone.
+    pub(crate) fn open(workshop: &Workshop) -> Result<Self, String> {
+        let venv = Self { folder: workshop.tools().join("venv") };
+        let python = need(workshop, "python3", "python3")?;
+        if workshop.succeeds(workshop.command(venv.program("python")).args(["-m", "pip", "--version"])) {
+            return Ok(venv);
+        }
+        println!("making a Python venv in {}", venv.folder.display());
+        let make = || workshop.succeeds(workshop.command(&python).args(["-m", "venv", "--clear"]).arg(&venv.folder));
+        if make() {
+            return Ok(venv);
+        }
+        apt_install(workshop, "python3-venv").map_err(|why| format!("python3 has no venv module and {why}"))?;
+        make().then_some(venv).ok_or_else(|| "python3 cannot make a venv".to_owned())
+    }
+
+    /// Installs what `requirements` pins, once: the same file a second time asks no registry. The hashes in it are
+    /// checked, and nothing is built from source.
+    pub(crate) fn install(&self, workshop: &Workshop, requirements: &str) -> Result<(), String> {
+        let file = workshop.root.join(requirements);
+        let wanted = fs::read_to_string(&file).map_err(|e| format!("{requirements} cannot be read: {e}"))?;
+        let stamp = self.folder.join(format!("installed-{}", requirements.replace('/', "-")));
+        if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+            return Ok(());
+        }
+        println!("installing {requirements} from PyPI");
+        let mut pip = workshop.command(self.program("python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]);
+        pip.args(["--require-hashes", "--only-binary", ":all:", "--requirement"]).arg(&file);
+        match pip.status().is_ok_and(|status| status.success()) {
+            true => fs::write(&stamp, wanted).map_err(|e| format!("{} cannot be written: {e}", stamp.display())),
+            false => Err(format!("pip could not install {requirements}")),
+        }
+    }
+
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.folder.join("bin").join(name)
+    }
+}
+
+/// Installs from Debian's packages where that needs no password.
+fn apt_install(workshop: &Workshop, package: &str) -> Result<(), String> {
+    if on_path("apt-get").is_none() || !Path::new("/etc/debian_version").exists() {
+        return Err("this is not a Debian machine".to_owned());
+    }
+    let id = workshop.command("id").arg("-u").stderr(Stdio::null()).output();
+    if !id.is_ok_and(|output| output.stdout.trim_ascii() == b"0") {
+        return Err(format!("only root can `apt-get install {package}`"));
+    }
+    println!("installing {package} from Debian's packages");
+    let apt = |words: &[&str]| {
+        workshop.succeeds(workshop.command("apt-get").args(words).env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    // A stale package list may still do, so only the second answer counts.
+    apt(&["update", "-qq"]);
+    match apt(&["install", "-y", "-qq", "--no-install-recommends", package]) {
+        true => Ok(()),
+        false => Err(format!("`apt-get install {package}` failed")),
+    }
+}
