@@ -1,1 +1,158 @@
+//! The route table of Aegis and what turns HTTP into operations, for every host. No server, no cloud in it: a host hands
+//! in a request with the address it came from, and gets a response back.
 
+mod call;
+mod gate;
+mod handlers;
+mod openapi;
+mod problem;
+mod route;
+pub mod routes;
+
+pub use gate::Gate;
+pub use problem::{PROBLEMS, problem};
+pub use route::{Access, Route, TargetKind};
+
+use crate::call::Call;
+use crate::route::Handler;
+use aegis_core::error::Error;
+use aegis_core::id::RequestId;
+use aegis_core::pipeline::{self, App, Request};
+use aegis_core::reason::Reason;
+use aegis_core::record::Plane;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use http::{Response, StatusCode};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Largest body of a request, in bytes (DESIGN §7).
+pub const MAX_BODY: usize = 1024 * 1024;
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// A deployment as HTTP reaches it.
+pub struct Host {
+    pub app: Arc<App>,
+    /// Counts and bounds requests without a verified principal.
+    pub gate: Gate,
+}
+
+/// Answers one request. `source` is where the host knows it to come from.
+pub async fn handle(host: &Host, request: http::Request<Bytes>, source: IpAddr) -> Response<Bytes> {
+    let app = &host.app;
+    let id = RequestId::new(app.clock.now(), &app.entropy);
+    let result = respond(host, &request, &id, source).await;
+    let mut response = result.unwrap_or_else(|error| problem(&error, &id));
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        headers.insert(REQUEST_ID, value);
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn respond(
+    host: &Host,
+    request: &http::Request<Bytes>,
+    id: &RequestId,
+    source: IpAddr,
+) -> Result<Response<Bytes>, Error> {
+    let app = host.app.as_ref();
+    let arrived_at = app.clock.precise();
+    let (route, parameters) = match routes::find(request.method(), request.uri().path()) {
+        Ok(found) => found,
+        Err(missing) => return Ok(missing.response(id)),
+    };
+    let header = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let target = route.target(&parameters);
+    let permitted = match &route.access {
+        Access::Public => None,
+        Access::Bearer(operation) => Some(Request {
+            id: id.clone(),
+            arrived_at,
+            token: bearer(header(AUTHORIZATION)).unwrap_or_default(),
+            operation: *operation,
+            target,
+            plane: Plane::Rest,
+            source,
+            user_agent: header(USER_AGENT),
+            body: request.body(),
+            idempotency_key: idempotency_key(route, header(IDEMPOTENCY_KEY))?,
+        }),
+    };
+    let call = Call {
+        app,
+        id,
+        arrived_at,
+        source,
+        user_agent: header(USER_AGENT),
+        content_type: header(CONTENT_TYPE),
+        parameters,
+        query: request.uri().query().unwrap_or_default(),
+        body: request.body(),
+    };
+    match (&route.handler, permitted) {
+        (Handler::Public(handler), _) => {
+            if route.counts_as_unverified {
+                host.gate.admit(source, app.clock.now())?;
+            }
+            handler(&call).await.map(|reply| reply.response(route.status))
+        }
+        (Handler::Permitted(handler), Some(asked)) => {
+            host.gate.check(source, app.clock.now())?;
+            if asked.token.is_empty() {
+                host.gate.admit(source, app.clock.now())?;
+                return Err(Error::Unauthenticated { reason: Reason::MissingToken });
+            }
+            let permit = match pipeline::admit(app, &asked).await {
+                Err(error @ Error::Unauthenticated { reason: Reason::InvalidToken | Reason::CredentialExpired }) => {
+                    host.gate.admit(source, app.clock.now())?;
+                    return Err(error);
+                }
+                other => other?,
+            };
+            let reply = pipeline::perform(app, &asked, &permit, |earlier| handler(&call, &permit, earlier)).await?;
+            Ok(reply.response(route.status))
+        }
+        // The table's constructors make no such route.
+        (Handler::Permitted(_), None) => Err(Error::Unauthenticated { reason: Reason::MissingToken }),
+    }
+}
+
+fn bearer(header: Option<&str>) -> Option<&str> {
+    let (scheme, token) = header?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// An idempotency key counts only on routes that change state; elsewhere it is refused rather than ignored.
+fn idempotency_key<'a>(route: &Route, header: Option<&'a str>) -> Result<Option<&'a str>, Error> {
+    let Some(key) = header else { return Ok(None) };
+    let fits = (1..=aegis_core::idempotency::MAX_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    match (route.takes_idempotency_key, fits) {
+        (true, true) => Ok(Some(key)),
+        (true, false) => Err(Error::invalid("Idempotency-Key", "it has 1 to 64 visible ASCII characters")),
+        (false, _) => Err(Error::invalid("Idempotency-Key", "this route does not take one")),
+    }
+}
+
+/// What a handler returns: JSON, to be sent with the route's status.
+pub(crate) struct Reply(pub(crate) Bytes);
+
+impl Reply {
+    pub(crate) fn json<T: serde::Serialize>(value: &T) -> Result<Self, Error> {
+        let bytes =
+            serde_json::to_vec(value).map_err(|error| Error::Damaged { what: "reply", source: error.into() })?;
+        Ok(Self(Bytes::from(bytes)))
+    }
+
+    fn response(self, status: StatusCode) -> Response<Bytes> {
+        let empty = status == StatusCode::NO_CONTENT;
+        let mut response = Response::new(if empty { Bytes::new() } else { self.0 });
+        *response.status_mut() = status;
+        if !empty {
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        response
+    }
+}

@@ -36,6 +36,8 @@ pub struct Key {
     #[schemars(with = "DateTime")]
     pub created_at: Timestamp,
     pub created_by: HumanId,
+    /// Who last changed it: scheduled rotation and destruction are done in this human's name.
+    pub changed_by: HumanId,
     /// When the present version was made.
     #[schemars(with = "DateTime")]
     pub rotated_at: Timestamp,
@@ -258,6 +260,7 @@ pub(crate) mod tests {
             version: 1,
             created_at: now,
             created_by: "alice@org".parse().unwrap(),
+            changed_by: "alice@org".parse().unwrap(),
             rotated_at: now,
             rotate_every_days: None,
             destroy_at: None,

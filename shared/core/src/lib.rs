@@ -15,6 +15,7 @@ pub mod journal;
 pub mod key;
 pub mod keystore;
 pub mod login;
+pub mod maintenance;
 pub mod name;
 pub mod operation;
 pub mod operations;

@@ -11,9 +11,8 @@ use crate::name::HumanId;
 use crate::operation::Operation;
 use crate::pipeline::App;
 use crate::reason::Reason;
-use crate::record::{AuditRecord, Decision, MAX_USER_AGENT, Outcome, Plane};
+use crate::record::{AuditRecord, Decision, Outcome, Plane};
 use crate::repository::{self, Document, Loaded};
-use crate::risk::Risk;
 use crate::store::{Expect, ItemKey, StoreError};
 use crate::token::{Claims, Epochs, LEEWAY, MAX_TOKEN};
 use jsonwebtoken::jwk::JwkSet;
@@ -212,31 +211,10 @@ fn session(app: &App, human: &Human, token: &IdToken, epoch: u32, now: Timestamp
 
 fn login_record(human: &Human, arrival: &Arrival<'_>, id: RecordId) -> AuditRecord {
     AuditRecord {
-        id,
-        at: arrival.arrived_at,
-        operation: Operation::HumanLogin,
-        outcome: Outcome::Ok,
-        decision: Decision::Allow,
-        reason: None,
-        error: None,
         human: Some(human.id.clone()),
-        agents: Vec::new(),
-        credential: None,
-        key: None,
-        key_requested: None,
-        key_version: None,
-        object: None,
-        plane: Plane::Rest,
-        source: arrival.source,
-        user_agent: arrival.user_agent.map(|text| text.chars().take(MAX_USER_AGENT).collect()),
-        request_id: arrival.request_id.clone(),
-        request_digest: None,
-        policy_version: 0,
-        risk: Risk::default(),
-        latency_us: 0,
-        recommendation: None,
-        responses: Vec::new(),
-        count: None,
+        source: Some(arrival.source),
+        user_agent: AuditRecord::kept_user_agent(arrival.user_agent),
+        ..AuditRecord::new(id, arrival.arrived_at, Operation::HumanLogin, Plane::Rest, arrival.request_id.clone())
     }
 }
 

@@ -10,7 +10,8 @@ macro_rules! name {
         $(#[$doc])*
         #[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(#[schemars(regex(pattern = $pattern))] String);
+        #[schemars(extend("pattern" = $pattern))]
+        pub struct $name(String);
 
         impl $name {
             pub fn as_str(&self) -> &str {
@@ -102,6 +103,7 @@ pub struct InvalidName {
 /// A key as callers name it. Ids have an underscore and names have none, so the two never meet.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^(key_[0-9a-f]{32}|[a-z][a-z0-9-]{2,63})$"))]
 pub enum KeyRef {
     Id(KeyId),
     Name(KeyName),

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 /// Largest encoded record, in bytes (DESIGN §7).
 pub const MAX_RECORD: usize = 16 * 1024;
 /// Longest user agent kept, in bytes.
-pub const MAX_USER_AGENT: usize = 256;
+const MAX_USER_AGENT: usize = 256;
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct AuditRecord {
@@ -50,7 +50,9 @@ pub struct AuditRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
     pub plane: Plane,
-    pub source: IpAddr,
+    /// Absent for what Aegis does by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
     pub request_id: RequestId,
@@ -69,6 +71,44 @@ pub struct AuditRecord {
     /// How many requests a summary stands for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
+}
+
+impl AuditRecord {
+    /// A record of something allowed and done, with nothing else known of it.
+    pub fn new(id: RecordId, at: Timestamp, operation: Operation, plane: Plane, request_id: RequestId) -> Self {
+        Self {
+            id,
+            at,
+            operation,
+            outcome: Outcome::Ok,
+            decision: Decision::Allow,
+            reason: None,
+            error: None,
+            human: None,
+            agents: Vec::new(),
+            credential: None,
+            key: None,
+            key_requested: None,
+            key_version: None,
+            object: None,
+            plane,
+            source: None,
+            user_agent: None,
+            request_id,
+            request_digest: None,
+            policy_version: 0,
+            risk: Risk::default(),
+            latency_us: 0,
+            recommendation: None,
+            responses: Vec::new(),
+            count: None,
+        }
+    }
+
+    /// The user agent as it is kept: cut to a bounded length.
+    pub fn kept_user_agent(text: Option<&str>) -> Option<String> {
+        text.map(|text| text.chars().take(MAX_USER_AGENT).collect())
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -107,5 +147,7 @@ pub enum Decision {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Plane {
+    /// What Aegis does by itself, on schedule, for the human who ordered it.
+    Internal,
     Rest,
 }

@@ -76,6 +76,7 @@ pub async fn create_key(
         version: 1,
         created_at: now,
         created_by: permit.facts().human.id.clone(),
+        changed_by: permit.facts().human.id.clone(),
         rotated_at: now,
         rotate_every_days: input.rotate_every_days,
         destroy_at: None,
@@ -191,6 +192,7 @@ pub async fn rotate_key(app: &App, permit: &Permit, earlier: Option<String>) -> 
     if earlier.is_some() {
         return Ok(Done::read(loaded.value.key));
     }
+    loaded.value.key.changed_by = permit.facts().human.id.clone();
     let puts = rotation(app, &mut loaded).await?;
     let key = loaded.value.key;
     let note = Note { key: Some(key.id.clone()), key_version: Some(key.version), object: None };
@@ -240,6 +242,7 @@ pub(crate) async fn load_key(app: &App, id: &KeyId) -> Result<Loaded<KeyRecord>,
 async fn change(app: &App, permit: &Permit, edit: impl Fn(&mut Key) -> Result<(), Error>) -> Result<Done<Key>, Error> {
     let mut loaded = load_key(app, &permit.key()?.key.id).await?;
     edit(&mut loaded.value.key)?;
+    loaded.value.key.changed_by = permit.facts().human.id.clone();
     let puts = vec![loaded.replace()?];
     Ok(Done { value: loaded.value.key, puts, note: Note::default() })
 }

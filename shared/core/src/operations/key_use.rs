@@ -226,7 +226,7 @@ pub async fn unwrap(app: &App, permit: &Permit, input: &UnwrapRequest) -> Result
     Ok(used(UnwrapReply { key_id: record.key.id.clone(), key_version: version, key_material }, version))
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DataKeyRequest {
     /// Bytes of the data key: 16 to 64; 32 if absent.

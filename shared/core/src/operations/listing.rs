@@ -47,6 +47,7 @@ impl PageQuery {
 
 /// A page of a listing.
 #[derive(Debug, JsonSchema, Serialize)]
+#[schemars(rename = "PageOf{T}")]
 pub struct PageOf<T> {
     pub items: Vec<T>,
     /// Absent on the last page.

@@ -10,7 +10,7 @@ use crate::name::KeyRef;
 use crate::operation::Operation;
 use crate::reason::Reason;
 use crate::recommendation::{AgentRecommendation, Detector, Evidence, Response, ResponseAction, Severity};
-use crate::record::{AuditRecord, Decision, MAX_USER_AGENT, Outcome};
+use crate::record::{AuditRecord, Decision, Outcome};
 use crate::repository::{self, Loaded};
 use crate::risk::Risk;
 use crate::store::StoreError;
@@ -167,31 +167,17 @@ pub(super) fn begin_record(
         Target::Record(id) => Some(id.to_string()),
         Target::Deployment | Target::Key(_) | Target::Own | Target::Unreadable { .. } => None,
     };
+    let at = request.arrived_at;
     AuditRecord {
-        id,
-        at: request.arrived_at,
-        operation: request.operation,
-        outcome: Outcome::Ok,
-        decision: Decision::Allow,
-        reason: None,
-        error: None,
         human: Some(claims.sub.clone()),
         agents: claims.act.as_ref().map(|act| act.chain()).unwrap_or_default(),
         credential: Some(claims.jti.clone()),
         request_digest: Some(app.digest_key.request(request.operation.as_str(), key.as_ref(), request.body)),
         key,
         key_requested,
-        key_version: None,
         object,
-        plane: request.plane,
-        source: request.source,
-        user_agent: request.user_agent.map(|text| text.chars().take(MAX_USER_AGENT).collect()),
-        request_id: request.id.clone(),
-        policy_version: 0,
-        risk: Risk::default(),
-        latency_us: 0,
-        recommendation: None,
-        responses: Vec::new(),
-        count: None,
+        source: Some(request.source),
+        user_agent: AuditRecord::kept_user_agent(request.user_agent),
+        ..AuditRecord::new(id, at, request.operation, request.plane, request.id.clone())
     }
 }

@@ -50,6 +50,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
@@ -149,8 +150,9 @@ const DURABLE: &str = "
     PRAGMA temp_store = MEMORY;
     PRAGMA cell_size_check = ON;";
 
-/// The indexes hold (partition, sort) of their entry and, as SQLite appends it, the main key: the order of the port.
-/// Text compares as bytes of UTF-8 (BINARY, the default). `body` is last, so that no other column is behind it.
+/// An index holds its entry and then the main key: the order of the port. Text compares as bytes of UTF-8 (BINARY, the
+/// default). `body` is last, so that no other column is behind it. Not WITHOUT ROWID: there a row of 1 KiB takes a page
+/// of its own (measured with records of 1,000 bytes: reads 3 times, writes 2 times slower, the file 3 times larger).
 const ITEMS: &str = "
     CREATE TABLE {table} (
         partition TEXT NOT NULL,
@@ -163,11 +165,15 @@ const ITEMS: &str = "
         fourth_partition TEXT, fourth_sort TEXT,
         body TEXT NOT NULL,
         PRIMARY KEY (partition, sort)
-    ) WITHOUT ROWID, STRICT;
-    CREATE INDEX {table}_first ON {table} (first_partition, first_sort) WHERE first_partition IS NOT NULL;
-    CREATE INDEX {table}_second ON {table} (second_partition, second_sort) WHERE second_partition IS NOT NULL;
-    CREATE INDEX {table}_third ON {table} (third_partition, third_sort) WHERE third_partition IS NOT NULL;
-    CREATE INDEX {table}_fourth ON {table} (fourth_partition, fourth_sort) WHERE fourth_partition IS NOT NULL;";
+    ) STRICT;
+    CREATE INDEX {table}_first ON {table} (first_partition, first_sort, partition, sort)
+        WHERE first_partition IS NOT NULL;
+    CREATE INDEX {table}_second ON {table} (second_partition, second_sort, partition, sort)
+        WHERE second_partition IS NOT NULL;
+    CREATE INDEX {table}_third ON {table} (third_partition, third_sort, partition, sort)
+        WHERE third_partition IS NOT NULL;
+    CREATE INDEX {table}_fourth ON {table} (fourth_partition, fourth_sort, partition, sort)
+        WHERE fourth_partition IS NOT NULL;";
 
 const REST: &str = "
     CREATE TABLE counter (
@@ -189,6 +195,8 @@ const PROBE: &str = "
     SELECT 1 FROM journal LIMIT 1;
     SELECT 1 FROM counter LIMIT 1;";
 
+/// A third off a read of 10,000 items, compared with SQLite's 2 MiB (measured).
+const READER_CACHE_KIB: i64 = 16 * 1024;
 /// Prepared statements kept by each connection: 8 shapes of query, on 2 tables and 5 keys, in 2 orders, are 160.
 const STATEMENTS: usize = 192;
 

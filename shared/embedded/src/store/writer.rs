@@ -55,7 +55,7 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, commits: &Ato
                 replies.into_iter().zip(results).for_each(|(reply, result)| drop(reply.send(result)));
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "store commit failed");
+                tracing::error!(%error, "store commit failed");
                 let error = Arc::new(error);
                 replies.into_iter().for_each(|reply| drop(reply.send(Err(unavailable(Arc::clone(&error))))));
             }
@@ -63,7 +63,7 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, commits: &Ato
     }
     if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
         // Nothing is lost: the log is read when the store is opened again.
-        tracing::warn!(error = &error as &dyn std::error::Error, "store log not folded into the file");
+        tracing::warn!(%error, "store log not folded into the file");
     }
 }
 

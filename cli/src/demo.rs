@@ -1,0 +1,96 @@
+//! `aegis demo`: the flagship story, played against a fresh embedded server through its public REST API only.
+
+mod invoices;
+mod render;
+mod story;
+
+use crate::Failure;
+use crate::serve::Server;
+use crate::serve::config::Settings;
+use aegis_core::ambient::{Clock, Entropy, Timestamp};
+use aegis_core::encoding::hex;
+use aegis_embedded::root::Passphrase;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  aegis demo                    play it with 49 invoices
+  aegis demo --dir ./contracts  sign every file of a folder instead
+  aegis demo --json             for machines
+
+Exits with 1 if any fact of the story did not hold.")]
+pub(crate) struct Arguments {
+    /// Sign every file of this folder instead of the 49 invoices
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Print the story as one JSON document
+    #[arg(long)]
+    json: bool,
+    /// Keep the data folder, and print where it is
+    #[arg(long)]
+    keep: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let documents = match &arguments.dir {
+        Some(dir) => read_dir(dir)?,
+        None => invoices::INVOICES.iter().map(|(name, bytes)| (name.to_string(), bytes.to_vec())).collect(),
+    };
+    let folder = tempfile::Builder::new().prefix("aegis-demo-").tempdir();
+    let folder = folder.map_err(|error| Failure::because("cannot make a data folder", &error))?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::because("no runtime", &error))?;
+    let mut settings = Settings::for_folder(folder.path().to_path_buf());
+    settings.listen.set_port(0);
+    let root_passphrase = random_text();
+    let server = runtime.block_on(Server::start(
+        &settings,
+        &Passphrase::new(root_passphrase.clone()),
+        Clock::new(Timestamp::now),
+    ))?;
+    let show = render::Live::new(!arguments.json);
+    let code = server.enrolment_code.as_ref().map(|code| code.to_string()).unwrap_or_default();
+    let played = story::play(&server.url(), &code, &random_text(), &documents, &show);
+    runtime.block_on(server.stop());
+    let kept = arguments.keep.then(|| folder.keep());
+    let story = played?;
+    match arguments.json {
+        true => render::json(&story, kept.as_deref())?,
+        false => render::text(&story, kept.as_deref(), &root_passphrase),
+    }
+    match story.facts.iter().find(|fact| !fact.held) {
+        None => Ok(()),
+        Some(fact) => Err(Failure::Failed(format!("this did not hold: {}", fact.fact))),
+    }
+}
+
+/// The files of a folder, by name.
+fn read_dir(dir: &Path) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    let failed = |error: std::io::Error| Failure::because(&format!("cannot read {}", dir.display()), &error);
+    let mut documents = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_type().map_err(failed)?.is_file() {
+            let bytes = std::fs::read(entry.path()).map_err(failed)?;
+            documents.push((entry.file_name().to_string_lossy().into_owned(), bytes));
+        }
+    }
+    documents.sort();
+    let largest = documents.iter().find(|(_, bytes)| bytes.len() > LARGEST);
+    match (documents.is_empty(), largest) {
+        (true, _) => Err(Failure::Usage(format!("{} has no files", dir.display()))),
+        (_, Some((name, _))) => {
+            Err(Failure::Usage(format!("{name} is larger than 700 KiB, too large for one request")))
+        }
+        _ => Ok(documents),
+    }
+}
+
+/// A file of this size is a request of just under 1 MiB in base64.
+const LARGEST: usize = 700 * 1024;
+
+fn random_text() -> String {
+    let mut bytes = [0_u8; 16];
+    Entropy::system().fill(&mut bytes);
+    hex(&bytes)
+}

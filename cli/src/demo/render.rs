@@ -1,0 +1,100 @@
+//! How the story is shown: a timeline for people, one document for machines.
+
+use super::story::{Event, Kind, Story};
+use crate::Failure;
+use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+use std::path::Path;
+
+/// Shows the story while it happens.
+pub(super) struct Live {
+    shown: bool,
+}
+
+impl Live {
+    pub(super) fn new(shown: bool) -> Self {
+        if shown {
+            anstream::println!("{BOLD}Aegis demo: an agent goes rogue{BOLD:#}\n");
+        }
+        Self { shown }
+    }
+
+    pub(super) fn event(&self, event: &Event) {
+        if self.shown {
+            let style = match event.kind {
+                Kind::Allowed => AnsiColor::Green.on_default(),
+                Kind::Refused => AnsiColor::Red.on_default(),
+                Kind::Response => AnsiColor::Yellow.on_default(),
+            };
+            let verdict = match event.kind {
+                Kind::Allowed => "allowed",
+                Kind::Refused => "REFUSED",
+                Kind::Response => "response",
+            };
+            let (at, who, what) = (event.at_ms, event.who, &event.what);
+            anstream::println!("{DIM}{at:>6} ms{DIM:#}  {who:<10} {style}{verdict:<9}{style:#} {what}");
+        }
+    }
+
+    /// A bar on a terminal, nothing elsewhere.
+    pub(super) fn progress(&self, length: usize) -> ProgressBar {
+        if !self.shown || !std::io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::new(u64::try_from(length).unwrap_or(u64::MAX));
+        match ProgressStyle::with_template("           agent      signing {bar:30} {pos}/{len} {msg}") {
+            Ok(style) => bar.with_style(style),
+            Err(_) => bar,
+        }
+    }
+}
+
+pub(super) fn text(story: &Story, kept: Option<&Path>, root_passphrase: &str) {
+    anstream::println!("\n{BOLD}What held{BOLD:#}");
+    for fact in &story.facts {
+        let (style, mark) = match fact.held {
+            true => (AnsiColor::Green.on_default(), "yes"),
+            false => (AnsiColor::Red.on_default(), "NO "),
+        };
+        anstream::println!("  {style}{mark}{style:#}  {}", fact.fact);
+    }
+    let ms = |us: f64| us / 1_000.0;
+    let (server, agent) = (to_f64(story.misuse_to_revocation_us.into()), to_f64(story.misuse_to_refusal_us));
+    anstream::println!(
+        "\n{BOLD}First misuse to revocation:{BOLD:#} {:.2} ms at the server, durable on disk",
+        ms(server)
+    );
+    anstream::println!("{:27} {:.2} ms as the agent saw it", "", ms(agent));
+    anstream::println!(
+        "{} documents signed at {:.0} signatures a second, one after another, each with a durable audit record",
+        story.signatures,
+        story.signatures_per_second
+    );
+    match kept {
+        Some(path) => {
+            anstream::println!("\nThe data folder is kept. Its passphrase is not stored anywhere:");
+            anstream::println!("  AEGIS_PASSPHRASE={root_passphrase} aegis serve --data {}", path.display());
+        }
+        None => anstream::println!("\nNothing is left behind: the server is stopped and its folder removed."),
+    }
+    anstream::println!("\n{BOLD}Next{BOLD:#}");
+    anstream::println!("  aegis serve --data ./aegis-data");
+    anstream::println!("  curl http://127.0.0.1:8400/v1/openapi.json");
+    anstream::println!("  aegis demo --dir .");
+}
+
+pub(super) fn json(story: &Story, kept: Option<&Path>) -> Result<(), Failure> {
+    let held = story.facts.iter().all(|fact| fact.held);
+    let document = serde_json::json!({ "held": held, "story": story, "kept": kept });
+    let text = serde_json::to_string_pretty(&document).map_err(|error| Failure::because("no JSON", &error))?;
+    anstream::println!("{text}");
+    Ok(())
+}
+
+fn to_f64(us: u128) -> f64 {
+    f64::from(u32::try_from(us).unwrap_or(u32::MAX))
+}
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();

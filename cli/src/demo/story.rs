@@ -1,0 +1,209 @@
+//! What happens in the story, and what must have held. Everything is asked of the public API.
+
+use super::render::Live;
+use crate::Failure;
+use crate::api::{Answer, Api, text};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// What happened, and whether it was as it must be.
+#[derive(Debug, Serialize)]
+pub(super) struct Story {
+    pub(super) events: Vec<Event>,
+    pub(super) facts: Vec<Fact>,
+    /// From the arrival of the first misuse at the server until the record with the revocation was durable.
+    pub(super) misuse_to_revocation_us: u64,
+    /// The same as the agent saw it: from sending the request until the refusal was read.
+    pub(super) misuse_to_refusal_us: u128,
+    pub(super) signatures: usize,
+    pub(super) signatures_per_second: f64,
+}
+
+/// A line of the timeline.
+#[derive(Debug, Serialize)]
+pub(super) struct Event {
+    /// Milliseconds since the story began.
+    pub(super) at_ms: u128,
+    pub(super) who: &'static str,
+    pub(super) what: String,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Kind {
+    Allowed,
+    Refused,
+    Response,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Fact {
+    pub(super) fact: String,
+    pub(super) held: bool,
+}
+
+/// The human of the story.
+const ALICE: &str = "alice@org";
+
+/// Plays the story against a fresh server.
+pub(super) fn play(
+    url: &str,
+    code: &str,
+    passphrase: &str,
+    documents: &[(String, Vec<u8>)],
+    live: &Live,
+) -> Result<Story, Failure> {
+    let mut scribe = Scribe { began: Instant::now(), events: Vec::new(), facts: Vec::new(), live };
+    let anyone = Api::new(url);
+    let alice = anyone.with_token(&log_in(&anyone, code, passphrase)?);
+    scribe.tell(ALICE, "logged in; her session is bound to her login, not to her ID token", Kind::Allowed);
+
+    for name in ["invoice-2026", "treasury-master"] {
+        alice.post("/v1/keys", &json!({ "name": name, "algorithm": "ECDSA-P256" }))?.ok("create the key")?;
+        alice.post(&format!("/v1/keys/{name}/activate"), &json!({}))?.ok("activate the key")?;
+        scribe.tell(ALICE, &format!("created and activated key {name} (ECDSA P-256)"), Kind::Allowed);
+    }
+
+    let agent = issue(&alice, "claude-invoices", true)?;
+    scribe.tell(ALICE, "issued agent claude-invoices: may sign with invoice-2026, for one hour", Kind::Allowed);
+
+    let signing = Instant::now();
+    let verified = sign_all(&agent.api, documents, live)?;
+    let elapsed = signing.elapsed();
+    let count = documents.len();
+    scribe.tell(
+        "agent",
+        &format!("signed {count} documents, each verified against the exported public key"),
+        Kind::Allowed,
+    );
+    scribe.fact(&format!("all {count} signatures verify"), verified == count);
+
+    let sub_agent = issue(&agent.api, "claude-invoices-helper", false)?;
+    let own = sub_agent.api.post("/v1/keys/invoice-2026/sign", &message(b"sub-agent"))?;
+    scribe.tell("agent", "spawned sub-agent claude-invoices-helper, within its own grant", Kind::Allowed);
+    scribe.fact("the sub-agent could sign with invoice-2026", own.status == 200);
+
+    let sent = Instant::now();
+    let misuse = agent.api.post("/v1/keys/treasury-master/sign", &message(b"pay everything to me"))?;
+    let refusal = sent.elapsed();
+    scribe.tell("agent", "WENT ROGUE: asked treasury-master to sign a payment", Kind::Refused);
+    scribe.fact("the misuse was refused as a scope violation", refused(&misuse, 403, "scope_violation"));
+
+    let record = alice.get(&format!("/v1/audit/{}", text(&misuse.body, "record")?))?.ok("read the audit record")?;
+    let recommended = record["recommendation"]["detector"] == "scope_violation"
+        && record["recommendation"]["agent"] == agent.id.as_str();
+    let revoked =
+        record["responses"][0]["action"] == "revoke_agent" && record["responses"][0]["agent"] == agent.id.as_str();
+    scribe.tell(
+        "aegis",
+        "recorded an AgentRecommendation (scope_violation, high) and revoked the agent",
+        Kind::Response,
+    );
+    scribe.fact("an AgentRecommendation is on record", recommended);
+    scribe.fact("the agent was revoked in the same transaction", revoked);
+
+    let next = agent.api.post("/v1/keys/invoice-2026/sign", &message(b"one more invoice"))?;
+    scribe.tell("agent", "asked invoice-2026, its own key, to sign once more", Kind::Refused);
+    scribe.fact("its next request, on its own key, was refused as revoked", refused(&next, 401, "agent_revoked"));
+
+    let below = sub_agent.api.post("/v1/keys/invoice-2026/sign", &message(b"one more invoice"))?;
+    scribe.tell("sub-agent", "asked invoice-2026 to sign", Kind::Refused);
+    scribe.fact("so was its sub-agent's", refused(&below, 401, "agent_revoked"));
+
+    let treasury = alice.get("/v1/audit?key=treasury-master&op=key.sign&outcome=ok")?.ok("read the audit trail")?;
+    scribe.fact("treasury-master never signed anything", treasury["items"].as_array().is_some_and(Vec::is_empty));
+
+    Ok(Story {
+        events: scribe.events,
+        facts: scribe.facts,
+        misuse_to_revocation_us: record["latency_us"].as_u64().unwrap_or(0),
+        misuse_to_refusal_us: refusal.as_micros(),
+        signatures: count,
+        signatures_per_second: per_second(count, elapsed),
+    })
+}
+
+struct Scribe<'a> {
+    began: Instant,
+    events: Vec<Event>,
+    facts: Vec<Fact>,
+    live: &'a Live,
+}
+
+impl Scribe<'_> {
+    fn tell(&mut self, who: &'static str, what: &str, kind: Kind) {
+        let event = Event { at_ms: self.began.elapsed().as_millis(), who, what: what.to_string(), kind };
+        self.live.event(&event);
+        self.events.push(event);
+    }
+
+    fn fact(&mut self, fact: &str, held: bool) {
+        self.facts.push(Fact { fact: fact.to_string(), held });
+    }
+}
+
+struct Agent {
+    id: String,
+    api: Api,
+}
+
+/// Enrols the first human with the one-time code, and logs her in.
+fn log_in(anyone: &Api, code: &str, passphrase: &str) -> Result<String, Failure> {
+    let enrolment = json!({ "code": code, "human": ALICE, "passphrase": passphrase });
+    anyone.post("/local/enroll", &enrolment)?.ok("enrol")?;
+    let login = anyone.post("/local/token", &json!({ "human": ALICE, "passphrase": passphrase }))?.ok("log in")?;
+    let form = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        ("subject_token", &text(&login, "id_token")?),
+        ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
+    ];
+    text(&anyone.post_form("/v1/oauth/token", &form)?.ok("exchange the ID token")?, "access_token")
+}
+
+/// Issues an agent that may sign with invoice-2026 for an hour, and a token for it.
+fn issue(by: &Api, label: &str, delegate: bool) -> Result<Agent, Failure> {
+    let in_an_hour = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    let grant = json!({
+        "label": label, "scope": "key:invoice-2026:sign", "not_after": in_an_hour, "delegate": delegate,
+    });
+    let id = text(&by.post("/v1/agents", &grant)?.ok("issue the agent")?, "id")?;
+    let issued = by.post(&format!("/v1/agents/{id}/credentials"), &json!({ "ttl": 3_600 }))?.ok("issue its token")?;
+    Ok(Agent { id, api: by.with_token(&text(&issued, "token")?) })
+}
+
+/// Signs each document and verifies the signature here, with nothing but the exported public key. Returns how many hold.
+fn sign_all(agent: &Api, documents: &[(String, Vec<u8>)], live: &Live) -> Result<usize, Failure> {
+    let exported = agent.get("/v1/keys/invoice-2026/public-key")?.ok("export the public key")?;
+    let public_key = STANDARD.decode(text(&exported, "public_key")?);
+    let public_key = public_key.map_err(|error| Failure::because("the public key", &error))?;
+    let public_key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, public_key);
+    let progress = live.progress(documents.len());
+    let mut verified: usize = 0;
+    for (name, bytes) in documents {
+        progress.set_message(name.clone());
+        let signed = agent.post("/v1/keys/invoice-2026/sign", &message(bytes))?.ok(&format!("sign {name}"))?;
+        let signature = STANDARD.decode(text(&signed, "signature")?);
+        let signature = signature.map_err(|error| Failure::because("the signature", &error))?;
+        verified = verified.saturating_add(usize::from(public_key.verify(bytes, &signature).is_ok()));
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    Ok(verified)
+}
+
+fn message(bytes: &[u8]) -> Value {
+    json!({ "message": STANDARD.encode(bytes) })
+}
+
+fn refused(answer: &Answer, status: u16, reason: &str) -> bool {
+    answer.status == status && answer.reason() == reason
+}
+
+fn per_second(count: usize, elapsed: Duration) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+}

@@ -1,0 +1,240 @@
+//! `aegis serve`: the embedded host. One process, one data folder, one port.
+
+pub(crate) mod config;
+mod http;
+mod local_issuer;
+
+use crate::Failure;
+use aegis_core::ambient::{Clock, Entropy, Timestamp};
+use aegis_core::deployment::DigestKey;
+use aegis_core::login::{Logins, Provider};
+use aegis_core::maintenance;
+use aegis_core::pipeline::{self, App, PolicyCache};
+use aegis_core::store::Store;
+use aegis_core::token::TokenKeys;
+use aegis_embedded::root::{KdfParams, Passphrase, Root, RootError};
+use aegis_embedded::store::SqliteStore;
+use aegis_functions::{Gate, Host};
+use aegis_keystores::software::{KeyEncryptionKey, SoftwareKeyStore};
+use config::Settings;
+use local_issuer::LocalIssuer;
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+use zeroize::Zeroizing;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Example:
+  aegis serve --data ./aegis-data --passphrase-file ./passphrase
+
+The first start makes the root key, sealed under the passphrase, and prints a one-time enrolment code for the first
+human, who gets every role. Plain HTTP and the local issuer are for loopback addresses only.")]
+pub(crate) struct Arguments {
+    /// The data folder; made if there is none
+    #[arg(long, env = "AEGIS_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The address to listen on; port 0 takes a free one [default: 127.0.0.1:8400]
+    #[arg(long, env = "AEGIS_LISTEN", value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// The file that holds the passphrase of the root key [default: AEGIS_PASSPHRASE, else ask]
+    #[arg(long, env = "AEGIS_PASSPHRASE_FILE", value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// A TOML file with the same settings and more; flags and environment go before it
+    #[arg(long, env = "AEGIS_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Read and check the settings, then stop
+    #[arg(long)]
+    check: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let settings = Settings::read(arguments)?;
+    if arguments.check {
+        anstream::println!("the settings are valid");
+        return Ok(());
+    }
+    log_to_stderr(settings.log);
+    let passphrase = passphrase(&settings)?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::because("no runtime", &error))?;
+    runtime.block_on(async {
+        let server = Server::start(&settings, &passphrase, Clock::new(Timestamp::now)).await?;
+        drop(passphrase);
+        anstream::println!("aegis listening on {}", server.url());
+        if let Some(code) = &server.enrolment_code {
+            anstream::println!("enrolment code: {}", code.as_str());
+        }
+        // A line that waits in a buffer tells nobody the port.
+        std::io::stdout().flush().map_err(|error| Failure::because("standard output", &error))?;
+        stop_signal().await?;
+        tracing::info!("stopping");
+        server.stop().await;
+        Ok(())
+    })
+}
+
+/// A running server. The demo runs one, too.
+pub(crate) struct Server {
+    address: SocketAddr,
+    /// Present while no human is enrolled.
+    pub(crate) enrolment_code: Option<Zeroizing<String>>,
+    host: Arc<Host>,
+    stop: watch::Sender<bool>,
+    serving: tokio::task::JoinHandle<()>,
+    housekeeping: tokio::task::JoinHandle<()>,
+}
+
+impl Server {
+    /// Opens the data folder, or makes it, and listens. Returns once requests are answered.
+    pub(crate) async fn start(settings: &Settings, passphrase: &Passphrase, clock: Clock) -> Result<Self, Failure> {
+        let listener = TcpListener::bind(settings.listen).await;
+        let listener =
+            listener.map_err(|error| Failure::because(&format!("cannot listen on {}", settings.listen), &error))?;
+        let address = listener.local_addr().map_err(|error| Failure::because("no local address", &error))?;
+        // The store first: its lock keeps a second process from making a second root.
+        let store =
+            SqliteStore::open(&settings.data).map_err(|error| Failure::because("cannot open the store", &error))?;
+        let root = open_root(settings, passphrase)?;
+        let store = Arc::new(store);
+        let entropy = Entropy::system();
+        let failed = |error: aegis_core::error::Error| Failure::because("cannot start", &error);
+        let epoch = u32::try_from(root.epoch()).map_err(|error| Failure::because("the root's epoch", &error))?;
+        pipeline::initialize(store.as_ref(), root.deployment(), epoch, clock.now()).await.map_err(failed)?;
+        let issuer_url = settings.public_url.clone().unwrap_or_else(|| format!("urn:aegis:{}", root.deployment()));
+        let local = LocalIssuer::new(
+            format!("{issuer_url}/local"),
+            root.expose_issuer_key(),
+            Arc::clone(&store) as Arc<dyn Store>,
+            clock.clone(),
+            entropy.clone(),
+        )
+        .map_err(failed)?;
+        let enrolment_code = local.first_enrolment().await.map_err(failed)?;
+        let kek = KeyEncryptionKey::new(root.kek_id().to_string(), Zeroizing::new(*root.expose_kek()));
+        let provider =
+            Provider { issuer: local.issuer().to_string(), client_id: AUDIENCE.to_string(), keys: local.jwks() };
+        let app = App {
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            keystore: Arc::new(SoftwareKeyStore::new(kek, entropy.clone())),
+            tokens: TokenKeys::new(issuer_url, AUDIENCE.to_string(), root.expose_token_key()).map_err(failed)?,
+            logins: Logins::new(provider, settings.roles.clone()),
+            digest_key: DigestKey::new(*root.expose_digest_key()),
+            clock,
+            entropy,
+            policies: PolicyCache::default(),
+        };
+        let host = Arc::new(Host { app: Arc::new(app), gate: Gate::new(settings.unverified_per_minute) });
+        let (stop, stopped) = watch::channel(false);
+        let serving = tokio::spawn(http::serve(listener, Arc::clone(&host), Arc::new(local), stopped.clone()));
+        let housekeeping = tokio::spawn(keep_house(Arc::clone(&host), store, stopped));
+        Ok(Self { address, enrolment_code, host, stop, serving, housekeeping })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Lets the requests under way finish, writes what is still to be written, and closes the store.
+    pub(crate) async fn stop(self) {
+        // Both tasks hold a receiver until they end.
+        let _ = self.stop.send(true);
+        if tokio::time::timeout(LAST_REQUESTS, self.serving).await.is_err() {
+            tracing::warn!("requests still under way were cut off");
+        }
+        if let Err(error) = self.housekeeping.await {
+            tracing::error!(error = %error, "housekeeping failed");
+        }
+        write_summaries(&self.host, Timestamp::MAX).await;
+    }
+}
+
+/// How long requests under way may take once the server is told to stop.
+const LAST_REQUESTS: Duration = Duration::from_secs(10);
+/// How often the server looks for what is due.
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
+/// Who tokens are for.
+const AUDIENCE: &str = "aegis";
+
+fn open_root(settings: &Settings, passphrase: &Passphrase) -> Result<Root, Failure> {
+    let root = match Root::open(&settings.data, passphrase) {
+        Err(RootError::Missing) => Root::create(&settings.data, passphrase, KdfParams::default()),
+        opened => opened,
+    };
+    root.map_err(|error| Failure::because("cannot open the root key", &error))
+}
+
+async fn keep_house(host: Arc<Host>, store: Arc<SqliteStore>, mut stopped: watch::Receiver<bool>) {
+    let mut tick = tokio::time::interval(HOUSEKEEPING);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            _ = stopped.changed() => return,
+        }
+        let now = host.app.clock.now();
+        write_summaries(&host, now).await;
+        if let Err(error) = maintenance::run_due(&host.app).await {
+            tracing::error!(error = %error, "scheduled work failed");
+        }
+        if let Err(error) = store.sweep_expired(now).await {
+            tracing::error!(error = %error, "expired items not removed");
+        }
+    }
+}
+
+async fn write_summaries(host: &Host, before: Timestamp) {
+    for summary in host.gate.take_before(before) {
+        let written = maintenance::record_unverified(&host.app, summary.minute, summary.source, summary.count).await;
+        if let Err(error) = written {
+            tracing::error!(error = %error, count = summary.count, source = %summary.source, "summary not recorded");
+        }
+    }
+}
+
+async fn stop_signal() -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::because("signals", &error);
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        tokio::select! {
+            pressed = tokio::signal::ctrl_c() => pressed.map_err(failed),
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await.map_err(failed)
+}
+
+fn passphrase(settings: &Settings) -> Result<Passphrase, Failure> {
+    if let Some(path) = &settings.passphrase_file {
+        let what = format!("cannot read the passphrase from {}", path.display());
+        let text = std::fs::read_to_string(path).map(Zeroizing::new);
+        let text = text.map_err(|error| Failure::because(&what, &error))?;
+        return Ok(Passphrase::new(text.trim_end_matches(['\r', '\n']).to_string()));
+    }
+    if let Ok(text) = std::env::var("AEGIS_PASSPHRASE") {
+        return Ok(Passphrase::new(text));
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::Usage(
+            "no passphrase: give --passphrase-file FILE, set AEGIS_PASSPHRASE, or start on a terminal".to_string(),
+        ));
+    }
+    let typed = rpassword::prompt_password("Passphrase of the root key: ");
+    typed.map(Passphrase::new).map_err(|error| Failure::because("cannot read the passphrase", &error))
+}
+
+fn log_to_stderr(format: config::Log) {
+    let filter = EnvFilter::try_from_env("AEGIS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Only fails where a subscriber is set already, which then goes on.
+    let _ = match format {
+        config::Log::Json => builder.json().try_init(),
+        config::Log::Pretty => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
+    };
+}

@@ -1,0 +1,130 @@
+//! Settings: one TOML file, the environment and flags, read once. Flags go before the environment, that before the file.
+
+use super::Arguments;
+use crate::Failure;
+use aegis_core::human::Role;
+use aegis_core::login::RoleMap;
+use serde::Deserialize;
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Everything a server is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) data: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// What tokens name as their issuer; derived from the deployment's id if absent.
+    pub(crate) public_url: Option<String>,
+    pub(crate) log: Log,
+    /// Requests without a verified principal that one source may make in a minute.
+    pub(crate) unverified_per_minute: u64,
+    pub(crate) roles: RoleMap,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Log {
+    Json,
+    #[default]
+    Pretty,
+}
+
+/// The file. Every field is optional; one it does not know is refused.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    data: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+    passphrase_file: Option<PathBuf>,
+    public_url: Option<String>,
+    log: Option<Log>,
+    unverified_per_minute: Option<u64>,
+    roles: Option<HashMap<Role, BTreeSet<String>>>,
+}
+
+/// Enough for people and retries, too little to search for anything.
+const UNVERIFIED_PER_MINUTE: u64 = 300;
+
+impl Settings {
+    /// For a data folder, with everything else as it is by default.
+    pub(crate) fn for_folder(data: PathBuf) -> Self {
+        let role = |role: Role| (role, BTreeSet::from([format!("role:{}", role.as_str())]));
+        Self {
+            data,
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8400),
+            passphrase_file: None,
+            public_url: None,
+            log: Log::default(),
+            unverified_per_minute: UNVERIFIED_PER_MINUTE,
+            roles: Role::ALL.into_iter().map(role).collect(),
+        }
+    }
+
+    pub(super) fn read(arguments: &Arguments) -> Result<Self, Failure> {
+        let file = arguments.config.as_deref().map_or(Ok(File::default()), File::read)?;
+        let data = arguments.data.clone().or(file.data);
+        let data = data.ok_or_else(|| {
+            Failure::Usage("no data folder: give --data DIR, set AEGIS_DATA, or write `data` in the file".to_string())
+        })?;
+        let base = Self::for_folder(data);
+        let settings = Self {
+            listen: arguments.listen.or(file.listen).unwrap_or(base.listen),
+            passphrase_file: arguments.passphrase_file.clone().or(file.passphrase_file),
+            public_url: file.public_url,
+            log: file.log.unwrap_or_default(),
+            unverified_per_minute: file.unverified_per_minute.unwrap_or(base.unverified_per_minute),
+            roles: file.roles.unwrap_or(base.roles),
+            data: base.data,
+        };
+        match settings.listen.ip().is_loopback() {
+            true => Ok(settings),
+            false => Err(Failure::Usage(format!(
+                "{} is no loopback address: plain HTTP and the local issuer are for this machine alone",
+                settings.listen
+            ))),
+        }
+    }
+}
+
+impl File {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let usage = |what: String| Failure::Usage(format!("{}: {what}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| usage(error.to_string()))?;
+        toml::from_str(&text).map_err(|error| usage(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_refuses_what_it_does_not_know() {
+        let good = "listen = '127.0.0.1:9000'\n[roles]\nadmin = ['group:security']\n";
+        assert!(toml::from_str::<File>(good).is_ok());
+        for bad in ["lisen = '127.0.0.1:9000'", "listen = 'here'", "[roles]\nking = ['x']", "log = 'loud'"] {
+            assert!(toml::from_str::<File>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn flags_go_before_the_file_and_only_loopback_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("aegis.toml");
+        let arguments = |listen: Option<&str>| Arguments {
+            data: None,
+            listen: listen.map(|listen| listen.parse().unwrap()),
+            passphrase_file: None,
+            config: Some(path.clone()),
+            check: true,
+        };
+        std::fs::write(&path, "data = 'here'\nlisten = '127.0.0.1:9000'\n").unwrap();
+        assert_eq!(Settings::read(&arguments(None)).unwrap().listen.port(), 9000);
+        assert_eq!(Settings::read(&arguments(Some("[::1]:1"))).unwrap().listen.port(), 1);
+        assert!(matches!(Settings::read(&arguments(Some("0.0.0.0:1"))), Err(Failure::Usage(_))));
+        std::fs::write(&path, "listen = '127.0.0.1:9000'\n").unwrap();
+        assert!(matches!(Settings::read(&arguments(None)), Err(Failure::Usage(_))));
+    }
+}

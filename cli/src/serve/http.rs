@@ -1,0 +1,77 @@
+//! The HTTP server: takes requests in, bounded in number, size and time, and hands them to the route table.
+
+use super::local_issuer::{self, LocalIssuer};
+use aegis_functions::{Host, MAX_BODY, handle};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, State};
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Request, Response, StatusCode};
+use serde_json::json;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+/// Most requests under way at once; one more is told to come back.
+const AT_ONCE: usize = 512;
+/// How long a request's body may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+#[derive(Clone)]
+struct Shared {
+    host: Arc<Host>,
+    room: Arc<Semaphore>,
+}
+
+/// Serves until told to stop, then finishes the requests under way.
+pub(super) async fn serve(
+    listener: TcpListener,
+    host: Arc<Host>,
+    local: Arc<LocalIssuer>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let shared = Shared { host, room: Arc::new(Semaphore::new(AT_ONCE)) };
+    let router = Router::new().fallback(answer).with_state(shared).merge(local_issuer::router(local));
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let stop = async move {
+        // An error means that the server is gone already.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    };
+    if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stop).await {
+        tracing::error!(error = %error, "server failed");
+    }
+}
+
+async fn answer(
+    State(shared): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let Ok(_room) = shared.room.try_acquire() else {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "the server is busy");
+    };
+    let (parts, body) = request.into_parts();
+    let body = match tokio::time::timeout(BODY_TIME, to_bytes(body, MAX_BODY)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "a body is at most 1 MiB"),
+        Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "too-slow", "the body took longer than 30 seconds"),
+    };
+    let response: Response<Bytes> = handle(&shared.host, Request::from_parts(parts, body), peer.ip()).await;
+    response.map(Body::from)
+}
+
+fn refuse(status: StatusCode, code: &str, title: &str) -> Response<Body> {
+    let problem = json!({
+        "type": format!("urn:aegis:problem:{code}"), "title": title, "status": status.as_u16(), "code": code,
+    });
+    let mut response = (status, problem.to_string()).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}

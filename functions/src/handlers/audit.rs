@@ -1,0 +1,14 @@
+//! The audit trail.
+
+use super::{Answered, json};
+use crate::call::Call;
+use aegis_core::operations::audit::{get_record, query_audit};
+use aegis_core::pipeline::Permit;
+
+pub(crate) async fn query(call: &Call<'_>, permit: &Permit) -> Answered {
+    json(query_audit(call.app, permit, &call.query()?).await?)
+}
+
+pub(crate) async fn show(call: &Call<'_>) -> Answered {
+    json(get_record(call.app, &call.parameter("record")?).await?)
+}

@@ -1,0 +1,57 @@
+//! The OAuth endpoints.
+
+use crate::Reply;
+use crate::call::Call;
+use aegis_core::error::Error;
+use aegis_core::login::{Arrival, exchange};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// RFC 8693 §2.1, as far as Aegis takes it. Unknown parameters are ignored (RFC 6749 §3.2).
+#[derive(Deserialize, JsonSchema)]
+pub(crate) struct TokenRequest {
+    grant_type: GrantType,
+    /// The ID token of the identity provider. It can be exchanged once.
+    subject_token: String,
+    subject_token_type: SubjectTokenType,
+}
+
+#[derive(Deserialize, JsonSchema)]
+enum GrantType {
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:token-exchange")]
+    TokenExchange,
+}
+
+#[derive(Deserialize, JsonSchema)]
+enum SubjectTokenType {
+    #[serde(rename = "urn:ietf:params:oauth:token-type:id_token")]
+    IdToken,
+}
+
+/// RFC 8693 §2.2.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct TokenReply {
+    access_token: String,
+    issued_token_type: &'static str,
+    token_type: &'static str,
+    /// Seconds.
+    expires_in: i64,
+}
+
+pub(crate) async fn token(call: &Call<'_>) -> Result<Reply, Error> {
+    let TokenRequest { grant_type: GrantType::TokenExchange, subject_token, subject_token_type } = call.form()?;
+    let SubjectTokenType::IdToken = subject_token_type;
+    let arrival = Arrival {
+        request_id: call.id.clone(),
+        arrived_at: call.arrived_at,
+        source: call.source,
+        user_agent: call.user_agent,
+    };
+    let session = exchange(call.app, &subject_token, &arrival).await?;
+    Reply::json(&TokenReply {
+        access_token: session.token,
+        issued_token_type: "urn:ietf:params:oauth:token-type:access_token",
+        token_type: "Bearer",
+        expires_in: session.expires_in,
+    })
+}

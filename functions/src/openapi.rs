@@ -1,0 +1,193 @@
+//! The OpenAPI 3.1 document, made of the route table: it cannot say what the table does not do.
+
+use crate::problem::Problem;
+use crate::route::{Access, Body, Route};
+use crate::routes;
+use http::StatusCode;
+use schemars::generate::SchemaSettings;
+use schemars::{Schema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+use std::sync::LazyLock;
+
+/// The document.
+pub(crate) fn document() -> &'static Value {
+    &DOCUMENT
+}
+
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.definitions_path = "/components/schemas".into();
+    settings.meta_schema = None;
+    let mut generator = settings.into_generator();
+    let mut paths = Map::new();
+    for route in routes::table() {
+        let entry = paths.entry(route.path).or_insert_with(|| Value::Object(Map::new()));
+        if let Some(methods) = entry.as_object_mut() {
+            methods.insert(route.method.as_str().to_lowercase(), operation(route, &mut generator));
+        }
+    }
+    let problem = generator.subschema_for::<Problem>();
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Aegis",
+            "version": env!("CARGO_PKG_VERSION"),
+            "summary": "The control plane that keeps AI agents from abusing keys.",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "paths": paths,
+        "components": {
+            "schemas": generator.take_definitions(true),
+            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" } },
+            "responses": { "Problem": {
+                "description": "What went wrong (RFC 9457)",
+                "content": { "application/problem+json": { "schema": problem } },
+            } },
+        },
+    })
+});
+
+fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
+    let mut operation = Map::new();
+    operation.insert("summary".into(), route.summary.into());
+    operation.insert("parameters".into(), Value::Array(parameters(route, generator)));
+    let body = match &route.body {
+        None => None,
+        Some(Body::Form(schema)) => Some(("application/x-www-form-urlencoded", schema(generator), true)),
+        Some(Body::Json(schema)) => Some(("application/json", schema(generator), true)),
+        Some(Body::OptionalJson(schema)) => Some(("application/json", schema(generator), false)),
+    };
+    if let Some((media, schema, required)) = body {
+        let content = json!({ media: { "schema": schema } });
+        operation.insert("requestBody".into(), json!({ "required": required, "content": content }));
+    }
+    let mut responses = Map::new();
+    responses.insert(route.status.as_str().into(), success(route, generator));
+    for status in failures(route) {
+        responses.insert(status.as_str().into(), json!({ "$ref": "#/components/responses/Problem" }));
+    }
+    operation.insert("responses".into(), Value::Object(responses));
+    match route.access {
+        Access::Public => operation.insert("security".into(), json!([])),
+        Access::Bearer(name) => {
+            operation.insert("x-aegis-operation".into(), name.as_str().into());
+            operation.insert("security".into(), json!([{ "bearer": [] }]))
+        }
+    };
+    Value::Object(operation)
+}
+
+fn success(route: &Route, generator: &mut SchemaGenerator) -> Value {
+    let description = route.status.canonical_reason().unwrap_or_default();
+    match (route.status, &route.reply) {
+        (StatusCode::NO_CONTENT, _) => json!({ "description": description }),
+        (_, Some(schema)) => json!({
+            "description": description,
+            "content": { "application/json": { "schema": schema(generator) } },
+        }),
+        (_, None) => json!({
+            "description": description,
+            "content": { "application/json": { "schema": { "type": "object" } } },
+        }),
+    }
+}
+
+/// What a caller must be ready for.
+fn failures(route: &Route) -> Vec<StatusCode> {
+    let all = [
+        StatusCode::BAD_REQUEST,
+        StatusCode::UNAUTHORIZED,
+        StatusCode::FORBIDDEN,
+        StatusCode::NOT_FOUND,
+        StatusCode::CONFLICT,
+        StatusCode::PAYLOAD_TOO_LARGE,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::INTERNAL_SERVER_ERROR,
+        StatusCode::SERVICE_UNAVAILABLE,
+    ];
+    let public = [
+        StatusCode::BAD_REQUEST,
+        StatusCode::UNAUTHORIZED,
+        StatusCode::CONFLICT,
+        StatusCode::PAYLOAD_TOO_LARGE,
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::INTERNAL_SERVER_ERROR,
+        StatusCode::SERVICE_UNAVAILABLE,
+    ];
+    match (route.access, &route.body) {
+        (Access::Bearer(_), _) => all.to_vec(),
+        (Access::Public, Some(_)) => public.to_vec(),
+        (Access::Public, None) => vec![StatusCode::INTERNAL_SERVER_ERROR, StatusCode::SERVICE_UNAVAILABLE],
+    }
+}
+
+fn parameters(route: &Route, generator: &mut SchemaGenerator) -> Vec<Value> {
+    let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let in_path = in_path
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": parameter(name, generator) }));
+    let mut parameters: Vec<Value> = in_path.collect();
+    if let Some(query) = route.query {
+        let schema = query(generator);
+        let required: Vec<&Value> = schema.get("required").and_then(Value::as_array).into_iter().flatten().collect();
+        for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            let needed = required.iter().any(|required| required.as_str() == Some(name));
+            parameters.push(json!({ "name": name, "in": "query", "required": needed, "schema": not_null(property) }));
+        }
+    }
+    if route.takes_idempotency_key {
+        let schema = json!({ "type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[!-~]+$" });
+        parameters.push(json!({ "name": "Idempotency-Key", "in": "header", "required": false, "schema": schema }));
+    }
+    parameters
+}
+
+/// A query parameter is there or not; it is never null.
+fn not_null(property: &Value) -> Value {
+    let mut property = property.clone();
+    if let Some(kinds) = property.get_mut("type").filter(|kind| kind.is_array()) {
+        let kind = kinds.as_array().and_then(|kinds| kinds.iter().find(|kind| *kind != "null")).cloned();
+        *kinds = kind.unwrap_or_default();
+    }
+    let options = property.get("anyOf").and_then(Value::as_array);
+    let other = options.and_then(|options| options.iter().find(|option| option["type"] != "null")).cloned();
+    match other {
+        Some(mut other) => {
+            let description = property.get("description").cloned();
+            if let (Some(object), Some(description)) = (other.as_object_mut(), description) {
+                object.insert("description".into(), description);
+            }
+            other
+        }
+        None => property,
+    }
+}
+
+fn parameter(name: &str, generator: &mut SchemaGenerator) -> Schema {
+    match name {
+        "agent" => generator.subschema_for::<aegis_core::id::AgentId>(),
+        "alias" => generator.subschema_for::<aegis_core::name::KeyName>(),
+        "credential" => generator.subschema_for::<aegis_core::id::CredentialId>(),
+        "human" => generator.subschema_for::<aegis_core::name::HumanId>(),
+        "key" => generator.subschema_for::<aegis_core::name::KeyRef>(),
+        _ => generator.subschema_for::<aegis_core::id::RecordId>(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_has_every_route_and_every_reference_resolves() {
+        let document = document();
+        for route in routes::table() {
+            let method = route.method.as_str().to_lowercase();
+            assert!(document["paths"][route.path][&method].is_object(), "{method} {}", route.path);
+        }
+        let text = document.to_string();
+        for reference in text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(document.pointer(reference).is_some(), "{reference}");
+        }
+    }
+}

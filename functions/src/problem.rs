@@ -1,0 +1,149 @@
+//! Errors as `application/problem+json` (RFC 9457). The one place that gives each its status and its code.
+
+use aegis_core::error::Error;
+use aegis_core::id::RequestId;
+use aegis_core::reason::Reason;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// The body of every error.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(crate) struct Problem {
+    /// `urn:aegis:problem:` and the code.
+    pub(crate) r#type: String,
+    /// Public text: what went wrong.
+    pub(crate) title: String,
+    pub(crate) status: u16,
+    /// What exactly is wrong with the request, where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) detail: Option<String>,
+    /// Stable; programs branch on it.
+    pub(crate) code: &'static str,
+    /// Why a request was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<Reason>,
+    /// The audit record of the refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) record: Option<String>,
+    /// The id of what an earlier request with the same idempotency key made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) earlier: Option<String>,
+    pub(crate) request_id: String,
+}
+
+/// Every code there is, with its status: the catalogue in the docs is made of it.
+pub const PROBLEMS: [(&str, u16); 15] = [
+    ("already-done", 409),
+    ("contended", 409),
+    ("denied", 403),
+    ("fresh-login-needed", 401),
+    ("idempotency-mismatch", 422),
+    ("internal", 500),
+    ("invalid-request", 400),
+    ("key-state", 409),
+    ("limit-reached", 429),
+    ("name-taken", 409),
+    ("not-authentic", 422),
+    ("not-found", 404),
+    ("state", 409),
+    ("unauthenticated", 401),
+    ("unavailable", 503),
+];
+
+/// Turns an error into its response, and logs it where a person should look.
+pub fn problem(error: &Error, request_id: &RequestId) -> Response<Bytes> {
+    let (status, code) = kind(error);
+    if status.is_server_error() {
+        tracing::error!(error = %Chain(error), request_id = %request_id, "request failed");
+    }
+    let (reason, record) = match error {
+        Error::Unauthenticated { reason } | Error::LimitReached { reason, .. } => (Some(reason.told()), None),
+        Error::Denied { reason, record } => (Some(reason.told()), Some(record.to_string())),
+        _ => (None, None),
+    };
+    let detail = match error {
+        Error::Invalid { source, .. } => Some(source.to_string()),
+        _ => None,
+    };
+    let earlier = match error {
+        Error::AlreadyDone { id } => Some(id.clone()),
+        _ => None,
+    };
+    let problem = Problem {
+        r#type: format!("urn:aegis:problem:{code}"),
+        title: error.to_string(),
+        status: status.as_u16(),
+        detail,
+        code,
+        reason,
+        record,
+        earlier,
+        request_id: request_id.to_string(),
+    };
+    let mut response = Response::new(Bytes::from(serde_json::to_vec(&problem).unwrap_or_default()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    match error {
+        Error::Unauthenticated { reason: Reason::MissingToken } => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        Error::Unauthenticated { .. } => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
+        }
+        Error::FreshLoginNeeded { max_age } => {
+            // RFC 9470 §3.
+            let challenge = format!("Bearer error=\"insufficient_user_authentication\", max_age=\"{max_age}\"");
+            if let Ok(value) = HeaderValue::from_str(&challenge) {
+                headers.insert(WWW_AUTHENTICATE, value);
+            }
+        }
+        Error::LimitReached { retry_after: Some(seconds), .. } => {
+            headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
+        }
+        Error::Unavailable { .. } | Error::Contended => {
+            headers.insert(RETRY_AFTER, HeaderValue::from(1_u32));
+        }
+        _ => {}
+    }
+    response
+}
+
+fn kind(error: &Error) -> (StatusCode, &'static str) {
+    match error {
+        Error::Unauthenticated { .. } => (StatusCode::UNAUTHORIZED, "unauthenticated"),
+        Error::Denied { .. } => (StatusCode::FORBIDDEN, "denied"),
+        Error::FreshLoginNeeded { .. } => (StatusCode::UNAUTHORIZED, "fresh-login-needed"),
+        Error::LimitReached { retry_after: None, .. } => (StatusCode::FORBIDDEN, "denied"),
+        Error::LimitReached { .. } => (StatusCode::TOO_MANY_REQUESTS, "limit-reached"),
+        Error::Invalid { .. } => (StatusCode::BAD_REQUEST, "invalid-request"),
+        Error::NotFound { .. } => (StatusCode::NOT_FOUND, "not-found"),
+        Error::KeyState { .. } => (StatusCode::CONFLICT, "key-state"),
+        Error::State { .. } => (StatusCode::CONFLICT, "state"),
+        Error::NameTaken { .. } => (StatusCode::CONFLICT, "name-taken"),
+        Error::IdempotencyMismatch => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-mismatch"),
+        Error::AlreadyDone { .. } => (StatusCode::CONFLICT, "already-done"),
+        Error::NotAuthentic => (StatusCode::UNPROCESSABLE_ENTITY, "not-authentic"),
+        Error::Contended => (StatusCode::CONFLICT, "contended"),
+        Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        Error::Damaged { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+    }
+}
+
+/// An error with its causes, parted by colons.
+pub(crate) struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}

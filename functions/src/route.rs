@@ -1,0 +1,156 @@
+//! What a route is made of.
+
+use crate::Reply;
+use crate::call::Call;
+use aegis_core::error::Error;
+use aegis_core::operation::Operation;
+use aegis_core::pipeline::{Done, Permit, Target};
+use http::{Method, StatusCode};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use std::pin::Pin;
+
+/// One line of the route table. The router, the OpenAPI document and the unauthorized test read it.
+pub struct Route {
+    pub method: Method,
+    /// Parameters in braces.
+    pub path: &'static str,
+    pub summary: &'static str,
+    pub access: Access,
+    pub kind: TargetKind,
+    /// The status of success.
+    pub status: StatusCode,
+    pub takes_idempotency_key: bool,
+    /// Whether a call counts against its source's share of requests without a verified principal.
+    pub counts_as_unverified: bool,
+    pub(crate) handler: Handler,
+    pub(crate) body: Option<Body>,
+    pub(crate) query: Option<SchemaOf>,
+    pub(crate) reply: Option<SchemaOf>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Access {
+    /// Needs a bearer token, and policy's leave for the operation.
+    Bearer(Operation),
+    /// A closed list: [`crate::routes::PUBLIC`].
+    Public,
+}
+
+/// Which path parameter names what is acted upon.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TargetKind {
+    Agent,
+    Credential,
+    Deployment,
+    Human,
+    Key,
+    Own,
+    Record,
+}
+
+pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+pub(crate) enum Body {
+    Form(SchemaOf),
+    Json(SchemaOf),
+    /// JSON, or nothing at all.
+    OptionalJson(SchemaOf),
+}
+
+pub(crate) enum Handler {
+    Permitted(for<'a> fn(&'a Call<'a>, &'a Permit, Option<String>) -> Answer<'a, Done<Reply>>),
+    Public(for<'a> fn(&'a Call<'a>) -> Answer<'a, Reply>),
+}
+
+pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+impl Route {
+    pub(crate) fn new(method: Method, path: &'static str, access: Access, kind: TargetKind, handler: Handler) -> Self {
+        Self {
+            method,
+            path,
+            summary: "",
+            access,
+            kind,
+            status: StatusCode::OK,
+            takes_idempotency_key: false,
+            counts_as_unverified: false,
+            handler,
+            body: None,
+            query: None,
+            reply: None,
+        }
+    }
+
+    pub(crate) fn summary(self, summary: &'static str) -> Self {
+        Self { summary, ..self }
+    }
+
+    pub(crate) fn body<T: JsonSchema>(self) -> Self {
+        Self { body: Some(Body::Json(SchemaGenerator::subschema_for::<T>)), ..self }
+    }
+
+    pub(crate) fn optional_body<T: JsonSchema>(self) -> Self {
+        Self { body: Some(Body::OptionalJson(SchemaGenerator::subschema_for::<T>)), ..self }
+    }
+
+    pub(crate) fn form<T: JsonSchema>(self) -> Self {
+        Self { body: Some(Body::Form(SchemaGenerator::subschema_for::<T>)), ..self }
+    }
+
+    pub(crate) fn query<T: JsonSchema>(self) -> Self {
+        Self { query: Some(SchemaGenerator::root_schema_of::<T>), ..self }
+    }
+
+    pub(crate) fn reply<T: JsonSchema>(self) -> Self {
+        Self { reply: Some(SchemaGenerator::subschema_for::<T>), ..self }
+    }
+
+    pub(crate) fn status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    pub(crate) fn idempotent(self) -> Self {
+        Self { takes_idempotency_key: true, ..self }
+    }
+
+    pub(crate) fn unverified(self) -> Self {
+        Self { counts_as_unverified: true, ..self }
+    }
+
+    /// What the path names; a name that nothing can have becomes a target of its own, so that it is refused on record.
+    pub(crate) fn target(&self, parameters: &Parameters) -> Target {
+        let read = |field: &'static str| parameters.0.get(field).cloned().unwrap_or_default();
+        fn named<T, E: std::fmt::Display>(
+            field: &'static str,
+            parsed: Result<T, E>,
+            target: impl Fn(T) -> Target,
+        ) -> Target {
+            parsed.map_or_else(|error| Target::Unreadable { field, why: error.to_string() }, target)
+        }
+        match self.kind {
+            TargetKind::Agent => named("agent", read("agent").try_into(), Target::Agent),
+            TargetKind::Credential => named("credential", read("credential").try_into(), Target::Credential),
+            TargetKind::Deployment => Target::Deployment,
+            TargetKind::Human => named("human", read("human").try_into(), Target::Human),
+            TargetKind::Key => named("key", read("key").try_into(), Target::Key),
+            TargetKind::Own => Target::Own,
+            TargetKind::Record => named("record", read("record").try_into(), Target::Record),
+        }
+    }
+}
+
+/// The path's parameters, decoded.
+#[derive(Debug, Default)]
+pub(crate) struct Parameters(pub(crate) std::collections::HashMap<&'static str, String>);
+
+trait RootSchema {
+    fn root_schema_of<T: JsonSchema>(&mut self) -> Schema;
+}
+
+impl RootSchema for SchemaGenerator {
+    /// The schema itself rather than a reference to it: query parameters are listed one by one.
+    fn root_schema_of<T: JsonSchema>(&mut self) -> Schema {
+        T::json_schema(self)
+    }
+}

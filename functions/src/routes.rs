@@ -1,0 +1,437 @@
+//! THE route table. The router, the OpenAPI document and the unauthorized test are made of it.
+
+use crate::handlers::{agents, audit, credentials, deployment, humans, keys, oauth, uses};
+use crate::problem::Problem;
+use crate::route::{Access, Answer, Handler, Parameters, Route, TargetKind};
+use crate::{Call, Reply};
+use aegis_core::agent::{Agent, Credential};
+use aegis_core::human::Human;
+use aegis_core::id::RequestId;
+use aegis_core::key::Key;
+use aegis_core::operation::Operation;
+use aegis_core::operations::agents::{AgentScope, AmendAgent, IssueAgent};
+use aegis_core::operations::aliases::SetAlias;
+use aegis_core::operations::audit::{AuditPage, AuditQuery};
+use aegis_core::operations::credentials::{IssueCredential, IssuedCredential};
+use aegis_core::operations::humans::Whoami;
+use aegis_core::operations::key_lifecycle::{CreateKey, DestroyKey, UpdateKey};
+use aegis_core::operations::key_use::{
+    DataKeyReply, DataKeyRequest, DecryptReply, DecryptRequest, EncryptReply, EncryptRequest, PublicKeyReply,
+    ReEncryptRequest, SignReply, SignRequest, UnwrapReply, UnwrapRequest, VerifyReply, VerifyRequest, WrapReply,
+    WrapRequest,
+};
+use aegis_core::operations::listing::{PageOf, PageQuery};
+use aegis_core::pipeline::{Done, Permit};
+use aegis_core::record::AuditRecord;
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::{Method, Response, StatusCode};
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// The paths that need no credential. A closed list: a test compares it with the table.
+pub const PUBLIC: [&str; 6] = [
+    "/.well-known/jwks.json",
+    "/.well-known/oauth-protected-resource",
+    "/healthz",
+    "/readyz",
+    "/v1/oauth/token",
+    "/v1/openapi.json",
+];
+
+/// Every route.
+pub fn table() -> &'static [Route] {
+    &TABLE
+}
+
+static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
+    [deployment_routes(), key_routes(), use_routes(), agent_routes(), audit_routes()].into_iter().flatten().collect()
+});
+
+fn deployment_routes() -> Vec<Route> {
+    vec![
+        public(Method::GET, "/healthz", |call| Box::pin(deployment::health(call)))
+            .summary("Whether the process answers"),
+        public(Method::GET, "/readyz", |call| Box::pin(deployment::ready(call))).summary("Whether the store answers"),
+        public(Method::GET, "/.well-known/jwks.json", |call| Box::pin(deployment::jwks(call)))
+            .summary("The public keys that access tokens are signed with"),
+        public(Method::GET, "/.well-known/oauth-protected-resource", |call| Box::pin(deployment::resource(call)))
+            .summary("Protected-resource metadata (RFC 9728)"),
+        public(Method::GET, "/v1/openapi.json", |call| Box::pin(deployment::openapi(call))).summary("This document"),
+        public(Method::POST, "/v1/oauth/token", |call| Box::pin(oauth::token(call)))
+            .summary("Exchanges an ID token for a human's session (RFC 8693)")
+            .form::<oauth::TokenRequest>()
+            .reply::<oauth::TokenReply>()
+            .unverified(),
+        get("/v1/whoami", Operation::Whoami, TargetKind::Own, |call, permit, _| Box::pin(humans::whoami(call, permit)))
+            .summary("Who the caller is to Aegis")
+            .reply::<Whoami>(),
+        post("/v1/humans/{human}/revoke", Operation::HumanRevoke, TargetKind::Human, |call, _, _| {
+            Box::pin(humans::revoke(call))
+        })
+        .summary("Refuses a human and all her agents from now on")
+        .reply::<Human>(),
+        post("/v1/humans/{human}/reinstate", Operation::HumanReinstate, TargetKind::Human, |call, _, _| {
+            Box::pin(humans::reinstate(call))
+        })
+        .summary("Lets a revoked human log in again; nothing issued before lives again")
+        .reply::<Human>(),
+    ]
+}
+
+fn key_routes() -> Vec<Route> {
+    let lifecycle =
+        |path, operation, act, summary| post(path, operation, TargetKind::Key, act).summary(summary).reply::<Key>();
+    vec![
+        post("/v1/keys", Operation::KeyCreate, TargetKind::Deployment, |call, permit, earlier| {
+            Box::pin(keys::create(call, permit, earlier))
+        })
+        .summary("Makes a key")
+        .body::<CreateKey>()
+        .reply::<Key>()
+        .status(StatusCode::CREATED)
+        .idempotent(),
+        get("/v1/keys", Operation::KeyList, TargetKind::Deployment, |call, permit, _| {
+            Box::pin(keys::list(call, permit))
+        })
+        .summary("Lists keys: all for a human, those in scope for an agent")
+        .query::<PageQuery>()
+        .reply::<PageOf<Key>>(),
+        get("/v1/keys/{key}", Operation::KeyGet, TargetKind::Key, |_, permit, _| Box::pin(keys::show(permit)))
+            .summary("Shows a key; never its material")
+            .reply::<Key>(),
+        route(Method::PATCH, "/v1/keys/{key}", Operation::KeyUpdate, TargetKind::Key, |call, permit, _| {
+            Box::pin(keys::update(call, permit))
+        })
+        .summary("Changes what describes a key")
+        .body::<UpdateKey>()
+        .reply::<Key>(),
+        get("/v1/keys/{key}/public-key", Operation::KeyGet, TargetKind::Key, |_, permit, _| {
+            Box::pin(uses::public_key(permit))
+        })
+        .summary("Exports the public half of an asymmetric key")
+        .reply::<PublicKeyReply>(),
+        lifecycle(
+            "/v1/keys/{key}/activate",
+            Operation::KeyActivate,
+            |call, permit, _| Box::pin(keys::activate(call, permit)),
+            "Lets a pre-active key protect and process",
+        ),
+        lifecycle(
+            "/v1/keys/{key}/deactivate",
+            Operation::KeyDeactivate,
+            |call, permit, _| Box::pin(keys::deactivate(call, permit)),
+            "From now on the key only verifies and decrypts",
+        ),
+        lifecycle(
+            "/v1/keys/{key}/suspend",
+            Operation::KeySuspend,
+            |call, permit, _| Box::pin(keys::suspend(call, permit, true)),
+            "Makes the key unusable until resumed",
+        ),
+        lifecycle(
+            "/v1/keys/{key}/resume",
+            Operation::KeyResume,
+            |call, permit, _| Box::pin(keys::suspend(call, permit, false)),
+            "Ends a suspension",
+        ),
+        lifecycle(
+            "/v1/keys/{key}/compromise",
+            Operation::KeyCompromise,
+            |call, permit, _| Box::pin(keys::compromise(call, permit)),
+            "Records that the key may be known to others",
+        ),
+        lifecycle(
+            "/v1/keys/{key}/rotate",
+            Operation::KeyRotate,
+            |call, permit, earlier| Box::pin(keys::rotate(call, permit, earlier)),
+            "Makes a fresh version the one that signs and encrypts",
+        )
+        .idempotent(),
+        lifecycle(
+            "/v1/keys/{key}/destroy",
+            Operation::KeyDestroy,
+            |call, permit, _| Box::pin(keys::destroy(call, permit)),
+            "Begins the pending window at whose end the material is gone",
+        )
+        .optional_body::<DestroyKey>(),
+        lifecycle(
+            "/v1/keys/{key}/cancel-destroy",
+            Operation::KeyCancelDestroy,
+            |call, permit, _| Box::pin(keys::cancel_destroy(call, permit)),
+            "Keeps a key whose destruction is pending",
+        ),
+        route(Method::PUT, "/v1/aliases/{alias}", Operation::AliasSet, TargetKind::Deployment, |call, permit, _| {
+            Box::pin(keys::set_alias(call, permit))
+        })
+        .summary("Makes a name lead to a key")
+        .body::<SetAlias>()
+        .reply::<Key>(),
+        route(
+            Method::DELETE,
+            "/v1/aliases/{alias}",
+            Operation::AliasDelete,
+            TargetKind::Deployment,
+            |call, permit, _| Box::pin(keys::delete_alias(call, permit)),
+        )
+        .summary("Makes a name lead nowhere")
+        .status(StatusCode::NO_CONTENT),
+    ]
+}
+
+fn use_routes() -> Vec<Route> {
+    vec![
+        post("/v1/keys/{key}/sign", Operation::KeySign, TargetKind::Key, |call, permit, _| {
+            Box::pin(uses::sign(call, permit))
+        })
+        .summary("Signs a message, or its digest")
+        .body::<SignRequest>()
+        .reply::<SignReply>(),
+        post("/v1/keys/{key}/verify", Operation::KeyVerify, TargetKind::Key, |call, permit, _| {
+            Box::pin(uses::verify(call, permit))
+        })
+        .summary("Verifies a signature")
+        .body::<VerifyRequest>()
+        .reply::<VerifyReply>(),
+        post("/v1/keys/{key}/encrypt", Operation::KeyEncrypt, TargetKind::Key, |call, permit, _| {
+            Box::pin(uses::encrypt(call, permit))
+        })
+        .summary("Encrypts at most 64 KiB")
+        .body::<EncryptRequest>()
+        .reply::<EncryptReply>(),
+        post("/v1/keys/{key}/decrypt", Operation::KeyDecrypt, TargetKind::Key, |call, permit, _| {
+            Box::pin(uses::decrypt(call, permit))
+        })
+        .summary("Decrypts with the version that encrypted")
+        .body::<DecryptRequest>()
+        .reply::<DecryptReply>(),
+        post("/v1/keys/{key}/re-encrypt", Operation::KeyReEncrypt, TargetKind::Key, |call, permit, _| {
+            Box::pin(uses::re_encrypt(call, permit))
+        })
+        .summary("Encrypts anew with the present version, without showing the plaintext")
+        .body::<ReEncryptRequest>()
+        .reply::<EncryptReply>(),
+        post("/v1/keys/{key}/wrap", Operation::KeyWrap, TargetKind::Key, |call, permit, _| {
+            Box::pin(uses::wrap(call, permit))
+        })
+        .summary("Wraps key bytes so that only unwrap opens them")
+        .body::<WrapRequest>()
+        .reply::<WrapReply>(),
+        post("/v1/keys/{key}/unwrap", Operation::KeyUnwrap, TargetKind::Key, |call, permit, _| {
+            Box::pin(uses::unwrap(call, permit))
+        })
+        .summary("Opens what wrap or generate-data-key made")
+        .body::<UnwrapRequest>()
+        .reply::<UnwrapReply>(),
+        post("/v1/keys/{key}/generate-data-key", Operation::KeyGenerateDataKey, TargetKind::Key, |call, permit, _| {
+            Box::pin(uses::generate_data_key(call, permit))
+        })
+        .summary("Makes a random data key, in the clear and wrapped")
+        .optional_body::<DataKeyRequest>()
+        .reply::<DataKeyReply>(),
+    ]
+}
+
+fn agent_routes() -> Vec<Route> {
+    vec![
+        post("/v1/agents", Operation::AgentIssue, TargetKind::Deployment, |call, permit, earlier| {
+            Box::pin(agents::issue(call, permit, earlier))
+        })
+        .summary("Issues an agent, or a sub-agent of the agent who asks")
+        .body::<IssueAgent>()
+        .reply::<Agent>()
+        .status(StatusCode::CREATED)
+        .idempotent(),
+        get("/v1/agents", Operation::AgentList, TargetKind::Own, |call, permit, _| {
+            Box::pin(agents::list(call, permit))
+        })
+        .summary("Lists agents: all for operators and auditors, else one's own")
+        .query::<PageQuery>()
+        .reply::<PageOf<Agent>>(),
+        get("/v1/agents/{agent}", Operation::AgentGet, TargetKind::Agent, |_, permit, _| {
+            Box::pin(agents::show(permit))
+        })
+        .summary("Shows an agent and its grant")
+        .reply::<Agent>(),
+        route(Method::PATCH, "/v1/agents/{agent}", Operation::AgentAmend, TargetKind::Agent, |call, permit, _| {
+            Box::pin(agents::amend(call, permit))
+        })
+        .summary("Replaces parts of an agent's grant")
+        .body::<AmendAgent>()
+        .reply::<Agent>(),
+        get("/v1/agents/{agent}/scope", Operation::AgentScope, TargetKind::Agent, |call, permit, _| {
+            Box::pin(agents::scope(call, permit))
+        })
+        .summary("What an agent may do, and how much of it is left")
+        .reply::<AgentScope>(),
+        post(
+            "/v1/agents/{agent}/credentials",
+            Operation::CredentialIssue,
+            TargetKind::Agent,
+            |call, permit, earlier| Box::pin(credentials::issue(call, permit, earlier)),
+        )
+        .summary("Issues a token to an agent; it is shown once")
+        .optional_body::<IssueCredential>()
+        .reply::<IssuedCredential>()
+        .status(StatusCode::CREATED)
+        .idempotent(),
+        post("/v1/agents/{agent}/revoke", Operation::AgentRevoke, TargetKind::Agent, |call, permit, _| {
+            Box::pin(agents::revoke(call, permit))
+        })
+        .summary("Refuses an agent, and all below it, for ever")
+        .reply::<Agent>(),
+        post("/v1/agents/{agent}/freeze", Operation::AgentFreeze, TargetKind::Agent, |call, permit, _| {
+            Box::pin(agents::freeze(call, permit))
+        })
+        .summary("Refuses an agent, and all below it, until unfrozen")
+        .reply::<Agent>(),
+        post("/v1/agents/{agent}/unfreeze", Operation::AgentUnfreeze, TargetKind::Agent, |call, permit, _| {
+            Box::pin(agents::unfreeze(call, permit))
+        })
+        .summary("Lets a frozen agent go on")
+        .reply::<Agent>(),
+        post(
+            "/v1/credentials/{credential}/revoke",
+            Operation::CredentialRevoke,
+            TargetKind::Credential,
+            |call, _, _| Box::pin(credentials::revoke(call)),
+        )
+        .summary("Refuses one credential from now on")
+        .reply::<Credential>(),
+    ]
+}
+
+fn audit_routes() -> Vec<Route> {
+    vec![
+        get("/v1/audit", Operation::AuditQuery, TargetKind::Own, |call, permit, _| {
+            Box::pin(audit::query(call, permit))
+        })
+        .summary("Finds audit records, newest first")
+        .query::<AuditQuery>()
+        .reply::<AuditPage>(),
+        get("/v1/audit/{record}", Operation::AuditGet, TargetKind::Record, |call, _, _| Box::pin(audit::show(call)))
+            .summary("Shows one audit record")
+            .reply::<AuditRecord>(),
+    ]
+}
+
+type Act = for<'a> fn(&'a Call<'a>, &'a Permit, Option<String>) -> Answer<'a, Done<Reply>>;
+
+fn route(method: Method, path: &'static str, operation: Operation, kind: TargetKind, act: Act) -> Route {
+    Route::new(method, path, Access::Bearer(operation), kind, Handler::Permitted(act))
+}
+
+fn get(path: &'static str, operation: Operation, kind: TargetKind, act: Act) -> Route {
+    route(Method::GET, path, operation, kind, act)
+}
+
+fn post(path: &'static str, operation: Operation, kind: TargetKind, act: Act) -> Route {
+    route(Method::POST, path, operation, kind, act)
+}
+
+fn public(method: Method, path: &'static str, act: for<'a> fn(&'a Call<'a>) -> Answer<'a, Reply>) -> Route {
+    Route::new(method, path, Access::Public, TargetKind::Deployment, Handler::Public(act))
+}
+
+/// The routes of one path.
+type Methods = Vec<(&'static Method, &'static Route)>;
+
+static ROUTER: LazyLock<matchit::Router<Methods>> = LazyLock::new(|| {
+    let mut paths: HashMap<&'static str, Methods> = HashMap::new();
+    for route in table() {
+        paths.entry(route.path).or_default().push((&route.method, route));
+    }
+    let mut router = matchit::Router::new();
+    for (path, methods) in paths {
+        #[expect(clippy::expect_used, reason = "the table is a constant; every test that routes builds this")]
+        router.insert(path, methods).expect("two routes collide");
+    }
+    router
+});
+
+/// Why there is no route for a request.
+#[derive(Debug)]
+pub(crate) enum Missing {
+    Method { allowed: String },
+    Path,
+}
+
+/// The route for a method and a path, and the path's parameters, decoded.
+pub(crate) fn find(method: &Method, path: &str) -> Result<(&'static Route, Parameters), Missing> {
+    let found = ROUTER.at(path).map_err(|_| Missing::Path)?;
+    let Some((_, route)) = found.value.iter().find(|(known, _)| *known == method) else {
+        let allowed: Vec<&str> = found.value.iter().map(|(method, _)| method.as_str()).collect();
+        return Err(Missing::Method { allowed: allowed.join(", ") });
+    };
+    let mut parameters = Parameters::default();
+    for (name, value) in found.params.iter() {
+        let value = percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned();
+        let known = ["agent", "alias", "credential", "human", "key", "record"].into_iter().find(|known| *known == name);
+        parameters.0.extend(known.map(|known| (known, value)));
+    }
+    Ok((route, parameters))
+}
+
+impl Missing {
+    /// Says nothing of what exists: the paths are public.
+    pub(crate) fn response(self, request_id: &RequestId) -> Response<Bytes> {
+        let (status, code, title) = match &self {
+            Self::Method { .. } => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this path has other methods")
+            }
+            Self::Path => (StatusCode::NOT_FOUND, "no-such-route", "no such path; see /v1/openapi.json"),
+        };
+        let problem = Problem {
+            r#type: format!("urn:aegis:problem:{code}"),
+            title: title.to_string(),
+            status: status.as_u16(),
+            detail: None,
+            code,
+            reason: None,
+            record: None,
+            earlier: None,
+            request_id: request_id.to_string(),
+        };
+        let mut response = Response::new(Bytes::from(serde_json::to_vec(&problem).unwrap_or_default()));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Self::Method { allowed } = self
+            && let Ok(value) = HeaderValue::from_str(&allowed)
+        {
+            response.headers_mut().insert(ALLOW, value);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_public_routes_are_the_closed_list() {
+        let public: BTreeSet<&str> =
+            table().iter().filter(|route| route.access == Access::Public).map(|route| route.path).collect();
+        assert_eq!(public, PUBLIC.into_iter().collect());
+    }
+
+    #[test]
+    fn every_route_is_found_with_its_parameters_decoded() {
+        for route in table() {
+            let path = route.path.replace("{human}", "alice%40org").replace(['{', '}'], "");
+            let (found, parameters) = find(&route.method, &path).unwrap();
+            assert_eq!((found.path, &found.method), (route.path, &route.method));
+            if route.path.contains("{human}") {
+                assert_eq!(parameters.0["human"], "alice@org");
+            }
+        }
+        assert!(matches!(find(&Method::GET, "/v1/nothing"), Err(Missing::Path)));
+        assert!(matches!(find(&Method::PUT, "/v1/keys"), Err(Missing::Method { .. })));
+    }
+
+    #[test]
+    fn every_route_says_what_it_does() {
+        assert!(table().iter().all(|route| !route.summary.is_empty()));
+    }
+}

@@ -1,0 +1,115 @@
+//! What happens by itself: destruction at the end of its window, scheduled rotation, and the summary records of requests
+//! without a verified principal. A host calls these now and then; each call may be repeated or cut short at any point.
+
+use crate::ambient::Timestamp;
+use crate::error::Error;
+use crate::id::{RecordId, RequestId};
+use crate::journal;
+use crate::key::{Key, KeyRecord, Transition, VersionRecord};
+use crate::operation::Operation;
+use crate::operations::key_lifecycle::{load_key, rotation};
+use crate::pipeline::App;
+use crate::record::{AuditRecord, Decision, Outcome, Plane};
+use crate::repository::{self, DUE, Loaded};
+use crate::store::{Index, Order, Query, StoreError, Table};
+use std::net::IpAddr;
+
+/// Most keys looked after in one call; the next call goes on.
+const AT_ONCE: usize = 100;
+
+/// Destroys keys whose window is over and rotates those that are due. Returns how many.
+///
+/// # Errors
+/// [`Error::Unavailable`]; what was done until then stays done.
+pub async fn run_due(app: &App) -> Result<usize, Error> {
+    let now = app.clock.now();
+    let query = Query {
+        table: Table::State,
+        index: Some(Index::Fourth),
+        partition: DUE.to_string(),
+        from: None,
+        below: Some(repository::due_sort(crate::ambient::after_seconds(now, 1))),
+        order: Order::Ascending,
+        limit: AT_ONCE,
+        after: None,
+    };
+    let mut done: usize = 0;
+    for stored in app.store.query(&query).await?.items {
+        let indexed: KeyRecord = repository::decode(&stored)?.value;
+        // The index may lag: what is done rests on the key as it is now.
+        let loaded = load_key(app, &indexed.key.id).await?;
+        let key = &loaded.value.key;
+        let result = match (key.destroy_at, key.rotation_due()) {
+            (Some(at), _) if at <= now => destroy(app, loaded).await,
+            (None, Some(at)) if at <= now => rotate(app, loaded).await,
+            _ => continue,
+        };
+        match result {
+            Ok(()) => done = done.saturating_add(1),
+            // Another writer was faster; the next call sees what it left.
+            Err(Error::Contended) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// Wipes the material of every version, the present one last, so that an interrupted destruction goes on.
+async fn destroy(app: &App, mut loaded: Loaded<KeyRecord>) -> Result<(), Error> {
+    let id = loaded.value.key.id.clone();
+    for version in 1..=loaded.value.key.version {
+        let item = repository::version_item(&id, version);
+        let found: Option<Loaded<VersionRecord>> = repository::load(app.store.as_ref(), &item).await?;
+        if let Some(mut found) = found.filter(|found| found.value.material.is_some()) {
+            found.value.material = None;
+            commit(app, vec![found.replace()?]).await?;
+        }
+    }
+    loaded.value.key.apply(Transition::Destroy)?;
+    loaded.value.key.destroy_at = None;
+    loaded.value.material = None;
+    let record = internal_record(app, &loaded.value.key, Operation::KeyDestroy);
+    commit(app, vec![loaded.replace()?, journal::put(&record)?]).await
+}
+
+async fn rotate(app: &App, mut loaded: Loaded<KeyRecord>) -> Result<(), Error> {
+    let mut puts = rotation(app, &mut loaded).await?;
+    let record = internal_record(app, &loaded.value.key, Operation::KeyRotate);
+    puts.push(journal::put(&record)?);
+    commit(app, puts).await
+}
+
+async fn commit(app: &App, puts: Vec<crate::store::Put>) -> Result<(), Error> {
+    app.store.transact(puts).await.map_err(|error| match error {
+        StoreError::Conflict { .. } => Error::Contended,
+        other => other.into(),
+    })
+}
+
+fn internal_record(app: &App, key: &Key, operation: Operation) -> AuditRecord {
+    let now = app.clock.now();
+    let (id, request) = (RecordId::new(now, &app.entropy), RequestId::new(now, &app.entropy));
+    AuditRecord {
+        human: Some(key.changed_by.clone()),
+        key: Some(key.id.clone()),
+        key_version: Some(key.version),
+        ..AuditRecord::new(id, now, operation, Plane::Internal, request)
+    }
+}
+
+/// Writes how many requests without a verified principal one source made in one minute.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn record_unverified(app: &App, minute: Timestamp, source: IpAddr, count: u64) -> Result<(), Error> {
+    let now = app.clock.now();
+    let (id, request) = (RecordId::new(now, &app.entropy), RequestId::new(now, &app.entropy));
+    let record = AuditRecord {
+        outcome: Outcome::Denied,
+        decision: Decision::Deny,
+        source: Some(source),
+        count: Some(count),
+        ..AuditRecord::new(id, minute, Operation::Unidentified, Plane::Rest, request)
+    };
+    journal::append(app, &record).await
+}
