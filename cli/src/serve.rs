@@ -65,10 +65,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     runtime.block_on(async {
         let server = Server::start(&settings, &passphrase, Clock::new(Timestamp::now)).await?;
         drop(passphrase);
-        anstream::println!("aegis listening on {}", server.url());
         if let Some(code) = &server.enrolment_code {
             anstream::println!("enrolment code: {}", code.as_str());
         }
+        anstream::println!("aegis listening on {}", server.url());
         // A line that waits in a buffer tells nobody the port.
         std::io::stdout().flush().map_err(|error| Failure::because("standard output", &error))?;
         stop_signal().await?;
