@@ -74,15 +74,19 @@ impl Answer {
         match self.status {
             200..=299 => Ok(self.body),
             status => {
-                let said = self.body["title"].as_str().unwrap_or("no reason given");
-                let detail = self.body["detail"].as_str().map(|detail| format!(" ({detail})")).unwrap_or_default();
+                let said = self.field("title").unwrap_or("no reason given");
+                let detail = self.field("detail").map(|detail| format!(" ({detail})")).unwrap_or_default();
                 Err(Failure::Failed(format!("{what}: {said}{detail} [{status}]")))
             }
         }
     }
 
     pub(crate) fn reason(&self) -> &str {
-        self.body["reason"].as_str().unwrap_or_default()
+        self.field("reason").unwrap_or_default()
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        self.body.get(name).and_then(Value::as_str)
     }
 }
 

@@ -101,6 +101,7 @@ impl Server {
             SqliteStore::open(&settings.data).map_err(|error| Failure::because("cannot open the store", &error))?;
         let root = open_root(settings, passphrase)?;
         let store = Arc::new(store);
+        let port: Arc<dyn Store> = store.clone();
         let entropy = Entropy::system();
         let failed = |error: aegis_core::error::Error| Failure::because("cannot start", &error);
         let epoch = u32::try_from(root.epoch()).map_err(|error| Failure::because("the root's epoch", &error))?;
@@ -109,7 +110,7 @@ impl Server {
         let local = LocalIssuer::new(
             format!("{issuer_url}/local"),
             root.expose_issuer_key(),
-            Arc::clone(&store) as Arc<dyn Store>,
+            Arc::clone(&port),
             clock.clone(),
             entropy.clone(),
         )
@@ -119,7 +120,7 @@ impl Server {
         let provider =
             Provider { issuer: local.issuer().to_string(), client_id: AUDIENCE.to_string(), keys: local.jwks() };
         let app = App {
-            store: Arc::clone(&store) as Arc<dyn Store>,
+            store: port,
             keystore: Arc::new(SoftwareKeyStore::new(kek, entropy.clone())),
             tokens: TokenKeys::new(issuer_url, AUDIENCE.to_string(), root.expose_token_key()).map_err(failed)?,
             logins: Logins::new(provider, settings.roles.clone()),

@@ -52,8 +52,9 @@ impl Deployment {
         let roles = Role::ALL.into_iter().map(|role| (role, [format!("role:{}", role.as_str())].into())).collect();
         let login = Provider { issuer: ISSUER.into(), client_id: "aegis".into(), keys };
         let kek = KeyEncryptionKey::new("kek-1".into(), Zeroizing::new([7; 32]));
+        let port: Arc<dyn Store> = store.clone();
         let app = App {
-            store: Arc::clone(&store) as Arc<dyn Store>,
+            store: port,
             keystore: Arc::new(SoftwareKeyStore::new(kek, Entropy::system())),
             tokens: TokenKeys::new("urn:aegis:test".into(), "aegis".into(), &p256()).unwrap(),
             logins: Logins::new(login, roles),

@@ -29,14 +29,14 @@ impl Answer {
     #[track_caller]
     pub fn refused(&self, status: u16) -> &str {
         assert_eq!(self.status, status, "{}", self.body);
-        self.body["reason"].as_str().unwrap_or_default()
+        self.body.get("reason").and_then(Value::as_str).unwrap_or_default()
     }
 
     /// The code, of an answer that must be a failure of this status.
     #[track_caller]
     pub fn failed(&self, status: u16) -> &str {
         assert_eq!(self.status, status, "{}", self.body);
-        self.body["code"].as_str().unwrap_or_default()
+        self.body.get("code").and_then(Value::as_str).unwrap_or_default()
     }
 }
 
@@ -56,7 +56,7 @@ pub fn from_base64(value: &Value) -> Vec<u8> {
 /// A field that must be text.
 #[track_caller]
 pub fn text(value: &Value, field: &str) -> String {
-    match value[field].as_str() {
+    match value.get(field).and_then(Value::as_str) {
         Some(text) => text.to_string(),
         None => panic!("no `{field}` in {value}"),
     }

@@ -102,7 +102,10 @@ async fn records_hold_no_payload_token_or_key() {
     let sealed = json!({ "plaintext": base64(secret), "context": { "tenant": "very-private-context" } });
     deployment.post(&alice, "/v1/keys/own-key/encrypt", sealed).await.ok();
     let (_, token) = deployment.agent(&alice, "key:own-key:encrypt", json!({})).await;
-    deployment.post(&token, "/v1/keys/own-key/encrypt", json!({ "plaintext": "not base64: hunter2" })).await.failed(400);
+    deployment
+        .post(&token, "/v1/keys/own-key/encrypt", json!({ "plaintext": "not base64: hunter2" }))
+        .await
+        .failed(400);
     let trail = deployment.get(&alice, "/v1/audit?limit=200").await.ok().to_string();
     let forbidden = [base64(secret), "very-private-context".into(), "hunter2".into(), alice.clone(), token.clone()];
     for text in forbidden {

@@ -94,7 +94,12 @@ async fn a_signature_verifies_for_its_message_and_version_only() {
         let path = |action: &str| format!("/v1/keys/{name}/{action}");
         let signed = deployment.post(&alice, &path("sign"), message(b"pay 10")).await.ok();
         deployment.post(&alice, &path("rotate"), json!({})).await.ok();
-        let table = [("pay 10", Some(1), true), ("pay 99", Some(1), false), ("pay 10", None, false), ("pay 10", Some(2), false)];
+        let table = [
+            ("pay 10", Some(1), true),
+            ("pay 99", Some(1), false),
+            ("pay 10", None, false),
+            ("pay 10", Some(2), false),
+        ];
         for (text, version, want) in table {
             let mut asked = json!({ "message": base64(text.as_bytes()), "signature": signed["signature"] });
             if let Some(version) = version {

@@ -55,10 +55,10 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Error> {
     if request.operation.needs_fresh_login() && facts.chain.is_empty() && !is_fresh(&facts, now) {
         return Err(refuse::failed(app, refused, Error::FreshLoginNeeded { max_age: FRESH_LOGIN }).await?);
     }
-    if request.operation.action().is_some() {
-        if let Err(spent) = app.count_use(&facts.chain, now).await? {
-            return Err(refuse::failed(app, refused, spent).await?);
-        }
+    if request.operation.action().is_some()
+        && let Err(spent) = app.count_use(&facts.chain, now).await?
+    {
+        return Err(refuse::failed(app, refused, spent).await?);
     }
     Ok(Permit { id, operation: request.operation, facts, found, risk, expires_at: after_seconds(now, LIFETIME) })
 }
