@@ -6,6 +6,7 @@
 mod agents;
 mod audit;
 mod crash;
+mod documents;
 mod faults;
 mod keys;
 mod limits;
