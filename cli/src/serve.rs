@@ -10,6 +10,7 @@ use aegis_core::deployment::DigestKey;
 use aegis_core::login::{Logins, Provider};
 use aegis_core::maintenance;
 use aegis_core::pipeline::{self, App, PolicyCache};
+use aegis_core::rate::Rate;
 use aegis_core::store::Store;
 use aegis_core::token::TokenKeys;
 use aegis_embedded::root::{KdfParams, Passphrase, Root, RootError};
@@ -128,6 +129,7 @@ impl Server {
             clock,
             entropy,
             policies: PolicyCache::default(),
+            rates: Rate::new(settings.requests_per_minute),
         };
         let host = Arc::new(Host { app: Arc::new(app), gate: Gate::new(settings.unverified_per_minute) });
         let (stop, stopped) = watch::channel(false);
@@ -188,10 +190,17 @@ async fn keep_house(host: Arc<Host>, store: Arc<SqliteStore>, mut stopped: watch
 }
 
 async fn write_summaries(host: &Host, before: Timestamp) {
-    for summary in host.gate.take_before(before) {
-        let written = maintenance::record_unverified(&host.app, summary.minute, summary.source, summary.count).await;
+    for tally in host.gate.take_before(before) {
+        let written = maintenance::record_unverified(&host.app, tally.minute, tally.key, tally.count).await;
         if let Err(error) = written {
-            tracing::error!(error = %error, count = summary.count, source = %summary.source, "summary not recorded");
+            tracing::error!(error = %error, count = tally.count, source = ?tally.key, "summary not recorded");
+        }
+    }
+    for tally in host.app.rates.take_before(before) {
+        let refused = tally.count.saturating_sub(host.app.rates.most());
+        let written = maintenance::record_throttled(&host.app, tally.minute, tally.key.as_ref(), refused).await;
+        if let Err(error) = written {
+            tracing::error!(error = %error, count = refused, credential = ?tally.key, "summary not recorded");
         }
     }
 }

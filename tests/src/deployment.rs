@@ -7,6 +7,7 @@ use aegis_core::deployment::DigestKey;
 use aegis_core::human::Role;
 use aegis_core::login::{Logins, Provider};
 use aegis_core::pipeline::{self, App, PolicyCache};
+use aegis_core::rate::Rate;
 use aegis_core::store::Store;
 use aegis_core::store::fault::Faulty;
 use aegis_core::token::{TokenKeys, public_jwk};
@@ -38,7 +39,13 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// One that turns nobody away for asking often.
     pub async fn new() -> Self {
+        Self::with(1_000_000, 1_000_000).await
+    }
+
+    /// With these shares of a minute: of a source without credentials, and of a credential.
+    pub async fn with(unverified: u64, requests: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let now = Arc::new(AtomicI64::new(BEGINNING));
         let ticking = Arc::clone(&now);
@@ -62,8 +69,9 @@ impl Deployment {
             clock,
             entropy: Entropy::system(),
             policies: PolicyCache::default(),
+            rates: Rate::new(requests),
         };
-        let host = Arc::new(Host { app: Arc::new(app), gate: Gate::new(1_000_000) });
+        let host = Arc::new(Host { app: Arc::new(app), gate: Gate::new(unverified) });
         Self { host, store, provider, kid, now, logins: AtomicU64::new(0), _folder: folder }
     }
 

@@ -85,7 +85,14 @@ impl Operation {
     pub fn needs_fresh_login(self) -> bool {
         matches!(
             self,
-            Self::AgentIssue | Self::AgentAmend | Self::CredentialIssue | Self::KeyDestroy | Self::HumanReinstate
+            Self::AgentAmend
+                | Self::AgentIssue
+                | Self::AgentUnfreeze
+                | Self::CredentialIssue
+                | Self::HumanReinstate
+                | Self::KeyDestroy
+                // Labels are what scopes select keys by: a new one may widen many grants.
+                | Self::KeyUpdate
         )
     }
 }

@@ -99,6 +99,14 @@ impl Scope<KeyId> {
         self.0.iter().any(|entry| entry.names(key) && action.is_none_or(|action| entry.actions.contains(&action)))
     }
 
+    /// Whether the scope names the key of this id, for `action` or for reading. Labels do not count.
+    pub fn names(&self, key: &KeyId, action: Option<Action>) -> bool {
+        self.0.iter().any(|entry| {
+            let named = entry.keys.iter().any(|selector| matches!(selector, Selector::Key(id) if id == key));
+            named && action.is_none_or(|action| entry.actions.contains(&action))
+        })
+    }
+
     /// Whether every right in `narrower` is also in `self`. `key_of` finds the keys `narrower` names; a key it does not
     /// find is not covered, and a label is covered only by the same label.
     pub fn covers<'k>(&self, narrower: &Self, key_of: impl Fn(&KeyId) -> Option<&'k Key>) -> bool {
@@ -117,6 +125,30 @@ impl Scope<KeyId> {
     /// How many selectors the scope has: a label counts once, however many keys bear it.
     pub fn breadth(&self) -> usize {
         self.0.iter().map(|entry| entry.keys.len()).sum()
+    }
+}
+
+impl Scope<KeyRef> {
+    /// The keys it names, as they were named.
+    pub fn keys(&self) -> impl Iterator<Item = &KeyRef> {
+        let selectors = self.0.iter().flat_map(|entry| &entry.keys);
+        selectors.filter_map(|selector| match selector {
+            Selector::Key(key) => Some(key),
+            Selector::Label(_) => None,
+        })
+    }
+
+    /// The same scope by ids, or `None` if one of the keys has none.
+    pub fn resolved(self, id_of: impl Fn(&KeyRef) -> Option<KeyId>) -> Option<Scope<KeyId>> {
+        let selector = |selector| match selector {
+            Selector::Key(key) => id_of(&key).map(Selector::Key),
+            Selector::Label(label) => Some(Selector::Label(label)),
+        };
+        let entry = |entry: Entry<KeyRef>| {
+            let keys = entry.keys.into_iter().map(selector).collect::<Option<_>>()?;
+            Some(Entry { r#type: entry.r#type, keys, actions: entry.actions })
+        };
+        self.0.into_iter().map(entry).collect::<Option<_>>().map(Scope)
     }
 }
 

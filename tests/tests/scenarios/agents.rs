@@ -71,13 +71,20 @@ async fn an_agent_uses_what_it_was_granted_and_reads_what_it_uses() {
 }
 
 #[tokio::test]
-async fn moving_a_name_widens_no_grant() {
+async fn moving_a_name_widens_no_grant_and_stops_no_honest_agent() {
     let (deployment, alice) = two_keys().await;
     let (_, token) = deployment.agent(&alice, "key:own-key:sign", json!({})).await;
     let other = deployment.get(&alice, "/v1/keys/other-key").await.ok();
     let body = json!({ "key": other["id"] });
     deployment.call(http::Method::PUT, &alice, "/v1/aliases/own-key", Some(body)).await.ok();
     let refusal = deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await;
+    assert_eq!(refusal.refused(403), "stale_name");
+    deployment.call(http::Method::DELETE, &alice, "/v1/aliases/own-key", None).await;
+    let scope = deployment.get(&token, "/v1/keys").await.ok();
+    let own = text(&scope["items"][0], "id");
+    deployment.post(&token, &format!("/v1/keys/{own}/sign"), message(b"x")).await.ok();
+    // What it was never granted it may not do by that name either.
+    let refusal = deployment.post(&token, "/v1/keys/own-key/verify", message(b"x")).await;
     assert_eq!(refusal.refused(403), "scope_violation");
 }
 
@@ -154,7 +161,107 @@ async fn narrowing_a_grant_narrows_the_credentials_that_are_out() {
     let narrower = json!({ "scope": "key:own-key:verify" });
     let amended = deployment.call(http::Method::PATCH, &alice, &format!("/v1/agents/{agent}"), Some(narrower)).await;
     assert_eq!(amended.ok()["grant"]["version"], 2);
-    assert_eq!(deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await.refused(403), "scope_violation");
+    // It was led out of its scope, so it is refused and lives.
+    for _ in 0..2 {
+        let refusal = deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await;
+        assert_eq!(refusal.refused(403), "grant_narrowed");
+    }
+}
+
+#[tokio::test]
+async fn a_credential_s_revocation_reaches_what_was_obtained_with_it() {
+    let (deployment, alice) = two_keys().await;
+    let (_, parent) = deployment.agent(&alice, "key:own-key:sign", json!({ "delegate": true })).await;
+    let (_, below) = deployment.agent(&parent, "key:own-key:sign", json!({ "delegate": true })).await;
+    let (_, lowest) = deployment.agent(&below, "key:own-key:sign", json!({})).await;
+    let credential = text(&deployment.get(&parent, "/v1/whoami").await.ok(), "credential");
+    deployment.post(&lowest, "/v1/keys/own-key/sign", message(b"x")).await.ok();
+    deployment.post(&alice, &format!("/v1/credentials/{credential}/revoke"), json!({})).await.ok();
+    for token in [&parent, &below, &lowest] {
+        let refusal = deployment.post(token, "/v1/keys/own-key/sign", message(b"x")).await;
+        assert_eq!(refusal.refused(401), "credential_revoked");
+    }
+}
+
+#[tokio::test]
+async fn a_narrow_credential_gets_none_that_is_wider() {
+    let (deployment, alice) = two_keys().await;
+    let (agent, narrow) = deployment.agent(&alice, "key:own-key:sign", json!({ "delegate": true })).await;
+    let wider = json!({ "scope": "key:own-key:sign key:other-key:sign" });
+    deployment.call(http::Method::PATCH, &alice, &format!("/v1/agents/{agent}"), Some(wider)).await.ok();
+    let wide = deployment.token(&alice, &agent).await;
+    let asked = json!({ "label": "below", "scope": "key:other-key:sign" });
+    let below = text(&deployment.post(&wide, "/v1/agents", asked).await.ok(), "id");
+    let refusal = deployment.post(&narrow, &format!("/v1/agents/{below}/credentials"), json!({})).await;
+    assert_eq!(refusal.refused(403), "grant_widening");
+    deployment.token(&wide, &below).await;
+}
+
+#[tokio::test]
+async fn an_agent_s_listing_and_its_cursors_name_no_key_outside_its_scope() {
+    let (deployment, alice) = two_keys().await;
+    for i in 0..6 {
+        deployment.key(&alice, &format!("key-{i}"), "Ed25519").await;
+    }
+    let scope = "key:key-1:sign key:key-3:sign key:key-4:sign";
+    let (_, token) = deployment.agent(&alice, scope, json!({})).await;
+    let foreign: Vec<String> = deployment.get(&alice, "/v1/keys").await.ok()["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|key| !["key-1", "key-3", "key-4"].contains(&key["aliases"][0].as_str().unwrap()))
+        .map(|key| text(key, "id"))
+        .collect();
+    let (mut seen, mut cursor) = (0, String::new());
+    loop {
+        let page = deployment.get(&token, &format!("/v1/keys?limit=1{cursor}")).await.ok();
+        seen += page["items"].as_array().unwrap().len();
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        let decoded = String::from_utf8(aegis_core::encoding::from_base64url(next).unwrap()).unwrap();
+        assert!(foreign.iter().all(|id| !decoded.contains(id)), "{decoded}");
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(seen, 3);
+}
+
+#[tokio::test]
+async fn asking_for_a_missing_key_in_a_sub_agent_s_scope_costs_what_an_existing_one_costs() {
+    let (deployment, alice) = two_keys().await;
+    let mut costs = Vec::new();
+    for name in ["other-key", "no-such-key"] {
+        let (_, parent) = deployment.agent(&alice, "key:own-key:sign", json!({ "delegate": true })).await;
+        deployment.store.take_calls();
+        let scope = format!("key:own-key:sign key:{name}:sign key:{name}:verify");
+        let refusal = deployment.post(&parent, "/v1/agents", json!({ "label": "x", "scope": scope })).await;
+        costs.push((refusal.refused(403).to_string(), deployment.store.take_calls()));
+    }
+    assert_eq!(costs[0], costs[1]);
+}
+
+#[tokio::test]
+async fn of_many_at_once_64_sub_agents_live_below_one() {
+    let (deployment, alice) = two_keys().await;
+    let (_, parent) = deployment.agent(&alice, "key:own-key:sign", json!({ "delegate": true })).await;
+    let deployment = std::sync::Arc::new(deployment);
+    let asked: Vec<_> = (0..70)
+        .map(|_| {
+            let (deployment, parent) = (std::sync::Arc::clone(&deployment), parent.clone());
+            let body = json!({ "label": "below", "scope": "key:own-key:sign", "purpose": "service" });
+            tokio::spawn(async move { deployment.post(&parent, "/v1/agents", body).await })
+        })
+        .collect();
+    let mut made = Vec::new();
+    for answer in asked {
+        let answer = answer.await.unwrap();
+        match answer.status {
+            201 => made.push(answer.body),
+            _ => assert_eq!(answer.failed(409), "state", "{}", answer.body),
+        }
+    }
+    assert_eq!(made.len(), 64);
+    assert_eq!(made[0]["purpose"], "interactive", "its parent's");
+    deployment.post(&alice, &format!("/v1/agents/{}/revoke", text(&made[0], "id")), json!({})).await.ok();
+    deployment.agent(&parent, "key:own-key:sign", json!({})).await;
 }
 
 #[tokio::test]

@@ -94,6 +94,68 @@ async fn since_and_until_bound_what_is_found() {
 }
 
 #[tokio::test]
+async fn a_far_bound_or_an_empty_trail_costs_a_bounded_number_of_queries() {
+    let deployment = Deployment::new().await;
+    deployment.pass(300 * 86_400);
+    let alice = deployment.alice().await;
+    let far = [
+        "until=9999-12-30T00:00:00Z",
+        "cursor=rec_e6000000000000000000000000000000",
+        "agent=agt_00000000000000000000000000000000",
+    ];
+    for query in far {
+        deployment.store.take_calls();
+        let mut path = format!("/v1/audit?{query}");
+        let mut pages = 0;
+        loop {
+            let page = deployment.get(&alice, &path).await.ok();
+            assert!(deployment.store.take_calls().queries <= 64 * 4 + 4, "{query}");
+            pages += 1;
+            match page["next_cursor"].as_str() {
+                Some(next) => path = format!("/v1/audit?{}&cursor={next}", query.split("cursor=").next().unwrap()),
+                None => break,
+            }
+        }
+        assert!(pages >= 4, "300 days, 64 a page: {pages}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_human_without_a_role_finds_of_others_is_nothing_not_even_a_cursor() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    for i in 0..30_u8 {
+        deployment.post(&alice, "/v1/keys/own-key/sign", message(&[i])).await.ok();
+    }
+    let mallory = deployment.log_in("mallory@org", &[]).await;
+    deployment.pass(1);
+    for query in ["key=own-key&limit=1", "key=no-such-key&limit=1", "op=key.sign&limit=1"] {
+        let page = deployment.get(&mallory, &format!("/v1/audit?{query}")).await.ok();
+        assert_eq!(page, json!({ "items": [] }), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn every_denial_has_its_reason_on_record() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    let (_, parent) = deployment.agent(&alice, "key:own-key:sign", json!({ "delegate": true })).await;
+    let wider = json!({ "label": "x", "scope": "key:own-key:verify" });
+    deployment.post(&parent, "/v1/agents", wider).await.refused(403);
+    let bob = deployment.log_in("bob@org", &["user"]).await;
+    deployment.get(&bob, "/v1/audit?actor=alice@org").await.refused(403);
+    deployment.pass(301);
+    deployment.post(&alice, "/v1/keys/own-key/destroy", json!({})).await.failed(401);
+    let found = deployment.get(&alice, "/v1/audit?outcome=denied").await.ok();
+    let mut reasons: Vec<&str> =
+        found["items"].as_array().unwrap().iter().map(|record| record["reason"].as_str().unwrap()).collect();
+    reasons.sort_unstable();
+    assert_eq!(reasons, ["grant_widening", "policy", "stale_login"]);
+}
+
+#[tokio::test]
 async fn records_hold_no_payload_token_or_key() {
     let deployment = Deployment::new().await;
     let alice = deployment.alice().await;

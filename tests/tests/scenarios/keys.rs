@@ -61,6 +61,34 @@ async fn a_destroyed_key_is_gone_at_the_end_of_its_window_and_not_before() {
 }
 
 #[tokio::test]
+async fn a_destruction_is_whole_or_not_at_all_and_keeps_no_other_key_waiting() {
+    use aegis_core::store::fault::{Fault, Operation};
+    for fault in [Fault::BeforeWrite, Fault::AfterWrite] {
+        for passing in 0..4 {
+            let deployment = Deployment::new().await;
+            let alice = deployment.alice().await;
+            let post = |path: &'static str, body: Value| deployment.post(&alice, path, body);
+            post("/v1/keys", json!({ "name": "own-key", "algorithm": "AES-256-GCM" })).await.ok();
+            post("/v1/keys/own-key/destroy", json!({})).await.ok();
+            assert_eq!(post("/v1/keys/own-key/activate", json!({})).await.failed(409), "key-state");
+            let other =
+                json!({ "name": "other-key", "algorithm": "Ed25519", "activate": true, "rotate_every_days": 8 });
+            post("/v1/keys", other).await.ok();
+            deployment.pass(8 * 86_400);
+            deployment.store.fail_later(Operation::Write, passing, fault);
+            let _ = maintenance::run_due(&deployment.host.app).await;
+            let alice = deployment.alice().await;
+            let kept = deployment.post(&alice, "/v1/keys/own-key/cancel-destroy", json!({})).await;
+            assert_eq!(kept.failed(409), "key-state", "the window is over");
+            maintenance::run_due(&deployment.host.app).await.unwrap();
+            assert_eq!(deployment.get(&alice, "/v1/keys/own-key").await.ok()["state"], "destroyed");
+            assert_eq!(deployment.get(&alice, "/v1/keys/other-key").await.ok()["version"], 2, "{fault:?} {passing}");
+            assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
+        }
+    }
+}
+
+#[tokio::test]
 async fn rotation_keeps_what_was_made_before_and_happens_on_schedule() {
     let deployment = Deployment::new().await;
     let alice = deployment.alice().await;

@@ -51,6 +51,22 @@ async fn a_sub_agent_spends_its_parent_s_budget() {
 }
 
 #[tokio::test]
+async fn a_sub_agent_beyond_its_own_limit_draws_nothing_from_its_parent() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    let grant = json!({ "delegate": true, "limits": { "max_uses": 10 } });
+    let (agent, parent) = deployment.agent(&alice, "key:own-key:sign", grant).await;
+    let (_, below) = deployment.agent(&parent, "key:own-key:sign", json!({ "limits": { "max_uses": 1 } })).await;
+    deployment.post(&below, "/v1/keys/own-key/sign", message(b"x")).await.ok();
+    for _ in 0..20 {
+        deployment.post(&below, "/v1/keys/own-key/sign", message(b"x")).await.refused(403);
+    }
+    let scope = deployment.get(&alice, &format!("/v1/agents/{agent}/scope")).await.ok();
+    assert_eq!(scope["used"]["max_uses"], 1);
+}
+
+#[tokio::test]
 async fn a_use_that_fails_is_not_given_back_and_a_new_minute_brings_new_ones() {
     let deployment = Deployment::new().await;
     let alice = deployment.alice().await;

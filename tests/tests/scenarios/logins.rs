@@ -65,6 +65,51 @@ async fn a_session_ends_after_eight_hours() {
 }
 
 #[tokio::test]
+async fn a_flood_without_credentials_keeps_nobody_from_revoking() {
+    let deployment = Deployment::with(5, 1_000_000).await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    let (agent, _) = deployment.agent(&alice, "key:own-key:sign", json!({})).await;
+    let statuses = async |count: usize| {
+        let mut statuses = Vec::new();
+        for _ in 0..count {
+            statuses.push(deployment.get("", "/v1/keys").await.status);
+        }
+        statuses
+    };
+    assert_eq!(statuses(8).await, [401, 401, 401, 401, 401, 429, 429, 429]);
+    deployment.post(&alice, &format!("/v1/agents/{agent}/revoke"), json!({})).await.ok();
+    deployment.alice().await;
+    deployment.pass(60);
+    let tallies = deployment.host.gate.take_before(deployment.host.app.clock.now());
+    assert_eq!(tallies.iter().map(|tally| tally.count).collect::<Vec<_>>(), [8], "those refused, too");
+}
+
+#[tokio::test]
+async fn a_credential_has_its_share_of_requests_and_no_more() {
+    let deployment = Deployment::with(100, 10).await;
+    let alice = deployment.alice().await;
+    let mut statuses = Vec::new();
+    for _ in 0..12 {
+        statuses.push(deployment.get(&alice, "/v1/whoami").await.status);
+    }
+    assert_eq!((statuses[9], statuses[10], statuses[11]), (200, 429, 429));
+    deployment.alice().await;
+    deployment.pass(60);
+    deployment.get(&alice, "/v1/whoami").await.ok();
+}
+
+#[tokio::test]
+async fn two_credentials_are_as_good_as_none() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    let request = http::Request::get("/v1/whoami")
+        .header("authorization", format!("Bearer {alice}"))
+        .header("authorization", "Bearer another");
+    assert_eq!(deployment.send(request.body(Default::default()).unwrap()).await.refused(401), "missing_token");
+}
+
+#[tokio::test]
 async fn a_revoked_human_is_out_with_all_her_agents_until_she_is_back_and_they_are_new() {
     let deployment = Deployment::new().await;
     let (alice, admin) = (deployment.alice().await, deployment.log_in("root@org", &["admin"]).await);
