@@ -4,7 +4,8 @@
 //! scope    = entry *( SP entry )
 //! entry    = "key:" selector *( "," selector ) ":" action *( "," action )
 //! selector = key id / key name / label name "=" label value
-//! action   = "sign" / "verify" / "encrypt" / "decrypt" / "re-encrypt" / "wrap" / "unwrap" / "generate-data-key"
+//! action   = "sign" / "verify" / "mac" / "verify-mac" / "encrypt" / "decrypt" / "re-encrypt"
+//!          / "wrap" / "unwrap" / "generate-data-key"
 //! ```
 //!
 //! An entry also lets its holder read the metadata and the public half of the keys it names. In tokens and JSON an
@@ -60,22 +61,26 @@ pub enum Action {
     Decrypt,
     Encrypt,
     GenerateDataKey,
+    Mac,
     ReEncrypt,
     Sign,
     Unwrap,
     Verify,
+    VerifyMac,
     Wrap,
 }
 
 impl Action {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Decrypt,
         Self::Encrypt,
         Self::GenerateDataKey,
+        Self::Mac,
         Self::ReEncrypt,
         Self::Sign,
         Self::Unwrap,
         Self::Verify,
+        Self::VerifyMac,
         Self::Wrap,
     ];
 
@@ -84,10 +89,12 @@ impl Action {
             Self::Decrypt => "decrypt",
             Self::Encrypt => "encrypt",
             Self::GenerateDataKey => "generate-data-key",
+            Self::Mac => "mac",
             Self::ReEncrypt => "re-encrypt",
             Self::Sign => "sign",
             Self::Unwrap => "unwrap",
             Self::Verify => "verify",
+            Self::VerifyMac => "verify-mac",
             Self::Wrap => "wrap",
         }
     }
@@ -248,6 +255,7 @@ mod tests {
             "key:invoice-2026:sign",
             "key:invoice-2026:sign,verify key:team=billing:decrypt",
             "key:key_0123456789abcdef0123456789abcdef,other-key:encrypt",
+            "key:invoice-2026:mac,verify-mac",
         ];
         for text in good {
             assert_eq!(text.parse::<Scope<KeyRef>>().unwrap().to_string(), text);
@@ -296,7 +304,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_a_covered_scope_permits_the_covering_one_permits(
-            wide in any_scope(), narrow in any_scope(), key in 0..4_usize, action in 0..8_usize
+            wide in any_scope(), narrow in any_scope(), key in 0..4_usize, action in 0..Action::ALL.len()
         ) {
             let keys: Vec<Key> = pool();
             let find = |id: &KeyId| keys.iter().find(|key| key.id == *id);
@@ -334,7 +342,7 @@ mod tests {
             (0..4_usize).prop_map(|i| Selector::Key(pool()[i].id.clone())),
             Just(Selector::Label(a_label())),
         ];
-        let actions = proptest::collection::btree_set((0..8_usize).prop_map(|i| Action::ALL[i]), 1..4);
+        let actions = proptest::collection::btree_set((0..Action::ALL.len()).prop_map(|i| Action::ALL[i]), 1..4);
         let entry = (proptest::collection::vec(selector, 1..3), actions).prop_map(|(keys, actions)| Entry {
             r#type: EntryType::KeyUse,
             keys,
