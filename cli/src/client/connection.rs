@@ -69,12 +69,6 @@ pub(crate) struct Client {
 }
 
 impl Connection {
-    /// The deployment at an address, whatever the flags, the environment and the contexts say.
-    pub(crate) fn to(url: &str, json: bool) -> Result<Self, Failure> {
-        let url = url.parse().map_err(|error| Failure::Usage(format!("{url}: {error}")))?;
-        Ok(Self { at_url: Some(url), json, in_context: None })
-    }
-
     /// With nothing proved: for what is public.
     pub(crate) fn anonymous(&self) -> Result<Client, Failure> {
         let url = self.url(&Home::find()?.contexts()?)?;

@@ -1,6 +1,7 @@
 //! How answers are shown: tables for people, plain where nobody looks, and the API's own JSON on request.
 
 use crate::Failure;
+use aegis_core::ambient::Timestamp;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, TableStyle, Width};
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
@@ -8,7 +9,15 @@ use std::path::Path;
 
 /// Writes to standard output. A reader that has gone ends the command, quietly.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
+    write(std::io::stdout().lock(), bytes)
+}
+
+/// A line with styles in it: shown on a terminal, left out elsewhere.
+pub(crate) fn styled(text: &str) -> Result<(), Failure> {
+    write(anstream::stdout().lock(), format!("{text}\n").as_bytes())
+}
+
+fn write(mut out: impl Write, bytes: &[u8]) -> Result<(), Failure> {
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Failure::OutputClosed),
         other => other.map_err(|error| Failure::because("standard output", &error)),
@@ -45,6 +54,12 @@ pub(crate) fn details(fields: &[(&str, String)]) -> String {
 /// What a JSON pointer leads to, as people read it; nothing where it leads nowhere.
 pub(crate) fn field(value: &Value, pointer: &str) -> String {
     value.pointer(pointer).map(plain).unwrap_or_default()
+}
+
+/// A moment, to the millisecond: what is measured more exactly is no easier to read for it.
+pub(crate) fn moment(value: &Value, pointer: &str) -> String {
+    let text = field(value, pointer);
+    text.parse::<Timestamp>().map_or(text, |at| format!("{at:.3}"))
 }
 
 /// Writes a result to a file, or to standard output. A secret's file is readable to its owner alone.
