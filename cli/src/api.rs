@@ -1,8 +1,13 @@
 //! A client of the REST API: what the commands and the demo speak through. It knows the public surface and nothing else.
 
 use crate::Failure;
+use crate::failure::chain;
+use http::{HeaderMap, Method};
+use serde::Serialize;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -12,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Api {
     agent: ureq::Agent,
     base: String,
-    token: Option<String>,
+    token: Option<Arc<Zeroizing<String>>>,
 }
 
 /// An answer: its status and its JSON.
@@ -20,6 +25,8 @@ pub(crate) struct Api {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Value,
+    path: String,
+    retry_after: Option<u64>,
 }
 
 impl Api {
@@ -28,6 +35,7 @@ impl Api {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(TIMEOUT))
+            .max_redirects(0)
             .proxy(None)
             .user_agent(concat!("aegis/", env!("CARGO_PKG_VERSION")))
             .build();
@@ -36,35 +44,58 @@ impl Api {
 
     /// The same deployment, as the holder of `token`.
     pub(crate) fn with_token(&self, token: &str) -> Self {
-        Self { token: Some(token.to_string()), ..self.clone() }
+        Self { token: Some(Arc::new(Zeroizing::new(token.to_string()))), ..self.clone() }
     }
 
     pub(crate) fn get(&self, path: &str) -> Result<Answer, Failure> {
-        let mut request = self.agent.get(format!("{}{path}", self.base));
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        self.read(request.call())
+        self.send(Method::GET, path, None)
     }
 
-    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
-        let mut request = self.agent.post(format!("{}{path}", self.base));
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        self.read(request.send_json(body))
+    pub(crate) fn delete(&self, path: &str) -> Result<Answer, Failure> {
+        self.send(Method::DELETE, path, None)
+    }
+
+    pub(crate) fn patch(&self, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
+        self.send(Method::PATCH, path, Some(json(body)?))
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
+        self.send(Method::POST, path, Some(json(body)?))
+    }
+
+    pub(crate) fn put(&self, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
+        self.send(Method::PUT, path, Some(json(body)?))
     }
 
     pub(crate) fn post_form(&self, path: &str, form: &[(&str, &str)]) -> Result<Answer, Failure> {
-        self.read(self.agent.post(format!("{}{path}", self.base)).send_form(form.iter().copied()))
+        self.read(path, self.agent.post(format!("{}{path}", self.base)).send_form(form.iter().copied()))
     }
 
-    fn read(&self, result: Result<http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, Failure> {
-        let unreachable = |error| Failure::because(&format!("{} did not answer", self.base), &error);
+    fn send(&self, method: Method, path: &str, body: Option<Zeroizing<Vec<u8>>>) -> Result<Answer, Failure> {
+        let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {}", token.as_str()));
+        }
+        let unsendable = |error| Failure::Usage(chain("this cannot be sent", &error));
+        let result = match &body {
+            Some(body) => {
+                let request = request.header("content-type", "application/json");
+                self.agent.run(request.body(body.as_slice()).map_err(unsendable)?)
+            }
+            None => self.agent.run(request.body(()).map_err(unsendable)?),
+        };
+        self.read(path, result)
+    }
+
+    fn read(&self, path: &str, result: Result<http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, Failure> {
+        let unreachable =
+            |error| Failure::Unreachable(chain(&format!("{} did not answer", self.base), &error as &ureq::Error));
         let mut response = result.map_err(unreachable)?;
         let status = response.status().as_u16();
+        let retry_after = seconds(response.headers());
         let text = response.body_mut().read_to_string().map_err(unreachable)?;
-        Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Ok(Answer { status, body, path: path.to_string(), retry_after })
     }
 }
 
@@ -74,9 +105,8 @@ impl Answer {
         match self.status {
             200..=299 => Ok(self.body),
             status => {
-                let said = self.field("title").unwrap_or("no reason given");
-                let detail = self.field("detail").map(|detail| format!(" ({detail})")).unwrap_or_default();
-                Err(Failure::Failed(format!("{what}: {said}{detail} [{status}]")))
+                let refusal = Refusal { path: self.path, ..Refusal::new(what, status, self.retry_after, self.body) };
+                Err(Failure::Refused(Box::new(refusal)))
             }
         }
     }
@@ -90,8 +120,62 @@ impl Answer {
     }
 }
 
+/// An answer that is no success: problem+json, as far as the server sent it.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// What was asked for.
+    pub(crate) what: String,
+    pub(crate) status: u16,
+    /// Seconds.
+    pub(crate) retry_after: Option<u64>,
+    pub(crate) body: Value,
+    /// The path that was asked: it names the key or agent.
+    pub(crate) path: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(what: &str, status: u16, retry_after: Option<u64>, body: Value) -> Self {
+        Self { what: what.to_string(), status, retry_after, body, path: String::new() }
+    }
+
+    pub(crate) fn title(&self) -> &str {
+        self.text("title").unwrap_or("no reason given")
+    }
+
+    pub(crate) fn code(&self) -> &str {
+        self.text("code").unwrap_or_default()
+    }
+
+    pub(crate) fn reason(&self) -> &str {
+        self.text("reason").unwrap_or_default()
+    }
+
+    pub(crate) fn text(&self, field: &str) -> Option<&str> {
+        self.body.get(field).and_then(Value::as_str)
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cannot {}: {}", self.what, self.title())?;
+        match self.text("detail") {
+            Some(detail) => write!(f, " ({detail})"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A text field of an answer that must be there.
 pub(crate) fn text(value: &Value, field: &str) -> Result<String, Failure> {
     let found = value.get(field).and_then(Value::as_str).map(str::to_string);
     found.ok_or_else(|| Failure::Failed(format!("the answer has no `{field}`")))
+}
+
+fn json(body: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let bytes = serde_json::to_vec(body).map(Zeroizing::new);
+    bytes.map_err(|error| Failure::because("this request has no JSON", &error))
+}
+
+fn seconds(headers: &HeaderMap) -> Option<u64> {
+    headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()
 }

@@ -205,7 +205,8 @@ async fn write_summaries(host: &Host, before: Timestamp) {
     }
 }
 
-async fn stop_signal() -> Result<(), Failure> {
+/// Returns when someone wants the process to end.
+pub(crate) async fn stop_signal() -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::because("signals", &error);
     #[cfg(unix)]
     {

@@ -1,0 +1,182 @@
+//! What to do about a refusal: for each code and reason the next command.
+
+use super::output;
+use crate::Failure;
+use crate::api::Refusal;
+use anstyle::{AnsiColor, Style};
+
+/// What to do next, and why. `KEY`, `AGENT`, `RECORD` and `SECONDS` stand for what the refusal names.
+#[derive(Clone, Copy, Debug)]
+struct Advice {
+    code: &'static str,
+    /// Of the refusal; none fits all.
+    reason: Option<&'static str>,
+    next: &'static str,
+    why: &'static str,
+}
+
+/// Says on standard error why a command failed, and what to do next. With `json`, also prints the API's own words.
+pub(crate) fn report(failure: &Failure, json: bool) {
+    let lines = match failure {
+        Failure::OutputClosed => return,
+        Failure::Refused(refusal) => {
+            if json && !refusal.body.is_null() {
+                // The failure itself is told on standard error in any case.
+                let _ = output::json(&refusal.body);
+            }
+            about(refusal)
+        }
+        Failure::NotLoggedIn { .. } => vec![next("aegis login", "then repeat the command; agents set AEGIS_TOKEN")],
+        Failure::Unreachable(_) => {
+            vec![next("aegis serve --data DIR", "or name another deployment: --context NAME, --url URL")]
+        }
+        Failure::Failed(_) | Failure::Usage(_) => Vec::new(),
+    };
+    anstream::eprintln!("{ERROR}aegis:{ERROR:#} {failure}");
+    for line in lines {
+        anstream::eprintln!("{line}");
+    }
+}
+
+fn about(refusal: &Refusal) -> Vec<String> {
+    let known = [("reason", "reason"), ("record", "record"), ("earlier", "earlier"), ("request", "request_id")];
+    let told = known.into_iter().filter_map(|(name, field)| Some((name, refusal.text(field)?)));
+    let mut lines: Vec<String> = told.map(|(name, value)| format!("  {name:<8} {value}")).collect();
+    if let Some(advice) = advice(refusal.code(), refusal.reason()) {
+        lines.push(next(&fill(advice.next, refusal), &fill(advice.why, refusal)));
+    }
+    lines
+}
+
+fn next(what: &str, why: &str) -> String {
+    format!("  {BOLD}next{BOLD:#}     {what}\n           {DIM}{why}{DIM:#}")
+}
+
+/// The advice for a reason goes before the one for its code alone.
+fn advice(code: &str, reason: &str) -> Option<&'static Advice> {
+    let of_code = || TABLE.iter().filter(|advice| advice.code == code);
+    of_code().find(|advice| advice.reason == Some(reason)).or_else(|| of_code().find(|advice| advice.reason.is_none()))
+}
+
+/// Puts in what the path and the body name.
+fn fill(text: &str, refusal: &Refusal) -> String {
+    let named = |kind: &str| {
+        let rest = refusal.path.strip_prefix(&format!("/v1/{kind}/"))?;
+        rest.split(['/', '?']).next()
+    };
+    let seconds = refusal.retry_after.map(|seconds| format!("{seconds} s"));
+    let known = [
+        ("KEY", named("keys")),
+        ("AGENT", named("agents")),
+        ("RECORD", refusal.text("record")),
+        ("SECONDS", seconds.as_deref().or(Some("a moment"))),
+    ];
+    known.into_iter().fold(text.to_string(), |text, (name, value)| match value {
+        Some(value) => text.replace(name, value),
+        None => text,
+    })
+}
+
+const fn of(code: &'static str, next: &'static str, why: &'static str) -> Advice {
+    Advice { code, reason: None, next, why }
+}
+
+const fn because(code: &'static str, reason: &'static str, next: &'static str, why: &'static str) -> Advice {
+    Advice { code, reason: Some(reason), next, why }
+}
+
+const TABLE: &[Advice] = &[
+    of("already-done", "aegis agent token AGENT", "issues a fresh token; the first was shown once and is not kept"),
+    of("contended", "repeat the command", "others change the same thing at this moment; nothing was changed"),
+    of("denied", "aegis whoami", "shows your roles; an admin can read why: aegis audit get RECORD"),
+    because("denied", "delegation_not_granted", "aegis agent amend AGENT --delegate true", "as the agent's human"),
+    because("denied", "grant_widening", "aegis agent scope", "a sub-agent gets at most what this shows"),
+    because("denied", "outside_window", "aegis agent amend AGENT --window 30d", "as the agent's human"),
+    because("denied", "policy", "aegis whoami", "shows your roles; another role may do this: aegis audit get RECORD"),
+    because(
+        "denied",
+        "scope_violation",
+        "aegis agent scope",
+        "shows what the agent may do; its human can widen it: aegis agent amend AGENT --scopes ...",
+    ),
+    because("denied", "sponsor_not_permitted", "aegis whoami", "the agent's human needs the role for this herself"),
+    because("denied", "stale_login", "aegis login", "then repeat the command"),
+    because("denied", "uses_exhausted", "aegis agent amend AGENT --max-uses N", "as the agent's human"),
+    of("fresh-login-needed", "aegis login", "then repeat the command within five minutes"),
+    of("idempotency-mismatch", "repeat the command", "it takes a fresh idempotency key each time"),
+    of("internal", "aegis audit --limit 5", "and give the request's id to whoever runs the deployment"),
+    of("invalid-request", "add --help to the command", "it shows what each value may be, with examples"),
+    of("key-state", "aegis key get KEY", "shows its state; activate, resume or cancel-destroy may help"),
+    of("limit-reached", "repeat the command in SECONDS", "the deployment bounds how often one caller may ask"),
+    because("limit-reached", "uses_per_day", "aegis agent scope", "shows what is left; repeat in SECONDS"),
+    because("limit-reached", "uses_per_minute", "repeat the command in SECONDS", "aegis agent scope shows the limit"),
+    of("name-taken", "aegis key get NAME", "shows which key has the name; choose another, or move it: aegis alias set"),
+    of("not-authentic", "aegis key get KEY", "check key, --encryption-context and bytes: one differs from encrypting"),
+    of("not-found", "aegis key list", "or aegis agent list: they show what there is"),
+    of("state", "aegis agent get AGENT", "shows its state, who stopped it, and the record that tells why"),
+    of("unauthenticated", "aegis login", "then repeat the command; agents need a fresh token from their human"),
+    because("unauthenticated", "agent_frozen", "aegis agent unfreeze AGENT", "as its human, after reading why it was"),
+    because("unauthenticated", "agent_revoked", "aegis agent issue --help", "revoked is for ever: issue another agent"),
+    because("unauthenticated", "credential_expired", "aegis login", "agents: aegis agent token AGENT, as their human"),
+    because("unauthenticated", "credential_revoked", "aegis login", "agents: aegis agent token AGENT, as their human"),
+    because("unauthenticated", "human_revoked", "aegis human reinstate HUMAN", "as an admin"),
+    of("unavailable", "repeat the command in SECONDS", "the server is up, and something it needs did not answer"),
+    // The server's own, beside the API's catalogue.
+    of("method-not-allowed", "aegis --version", "this deployment speaks another version of the API"),
+    of("no-such-route", "aegis --version", "this deployment speaks another version of the API, or is none"),
+    of("overloaded", "repeat the command in SECONDS", "the server has too many requests under way"),
+    of("too-large", "aegis sign KEY FILE --digest", "a request has at most 1 MiB; a digest stands for a large file"),
+    of("too-slow", "repeat the command", "the request did not arrive in time"),
+];
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aegis_core::reason::Reason;
+    use serde_json::json;
+
+    #[test]
+    fn every_problem_has_advice() {
+        for (code, _) in aegis_functions::PROBLEMS {
+            assert!(advice(code, "").is_some(), "{code}");
+        }
+    }
+
+    #[test]
+    fn advice_is_for_codes_and_reasons_that_exist_and_for_each_once() {
+        let own = ["method-not-allowed", "no-such-route", "overloaded", "too-large", "too-slow"];
+        for (i, advice) in TABLE.iter().enumerate() {
+            let known = aegis_functions::PROBLEMS.iter().any(|(code, _)| *code == advice.code);
+            assert!(known || own.contains(&advice.code), "{advice:?}");
+            let reason_known = |reason: &str| Reason::ALL.iter().any(|known| known.as_str() == reason);
+            assert!(advice.reason.is_none_or(reason_known), "{advice:?}");
+            let again = TABLE[i + 1..].iter().any(|other| (other.code, other.reason) == (advice.code, advice.reason));
+            assert!(!again, "{advice:?}");
+        }
+    }
+
+    #[test]
+    fn the_next_command_names_what_was_asked_for() {
+        let table = [
+            ("fresh-login-needed", "", "/v1/agents", "aegis login"),
+            ("unauthenticated", "credential_expired", "/v1/keys", "aegis login"),
+            ("unauthenticated", "missing_token", "/v1/keys", "aegis login"),
+            ("denied", "scope_violation", "/v1/keys/treasury/sign", "aegis agent scope"),
+            ("key-state", "", "/v1/keys/invoice-2026/sign", "aegis key get invoice-2026"),
+            ("state", "", "/v1/agents/agt_1/credentials", "aegis agent get agt_1"),
+            ("unauthenticated", "agent_frozen", "/v1/keys/k/sign", "aegis agent unfreeze AGENT"),
+            ("limit-reached", "uses_per_minute", "/v1/keys/k/sign", "repeat the command in 37 s"),
+            ("too-large", "", "/v1/keys/invoice-2026/sign", "aegis sign invoice-2026 FILE --digest"),
+        ];
+        for (code, reason, path, want) in table {
+            let refusal = Refusal::new("sign", 400, Some(37), json!({ "code": code, "reason": reason }));
+            let refusal = Refusal { path: path.to_string(), ..refusal };
+            let shown = about(&refusal).join("\n");
+            assert!(shown.contains(&format!("     {want}\n")), "{code} {reason}: {shown}");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! `aegis audit`: who did what, with which key, and why it was allowed or refused.
+
+use super::agent::AgentRef;
+use super::connection::{Client, Connection};
+use super::output::{self, field};
+use super::quantity::Moment;
+use super::word;
+use crate::Failure;
+use aegis_core::ambient::Timestamp;
+use aegis_core::id::{AgentId, RecordId};
+use aegis_core::name::KeyRef;
+use aegis_core::operation::Operation;
+use aegis_core::operations::audit::AuditQuery;
+use aegis_core::operations::listing::MAX_LIMIT;
+use aegis_core::record::Outcome;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+#[derive(clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Newest first; with --follow newest last, until Ctrl-C. Each question is itself on record.
+
+Examples:
+  aegis audit --since 1h
+  aegis audit --actor alice@org --outcome denied        hers, and those of every agent she ever sponsored
+  aegis audit --key treasury --op key.sign --since 2026-03-01T00:00:00Z --limit 500
+  aegis audit --follow --outcome denied
+  aegis audit get rec_0123456789abcdef0123456789abcdef"
+)]
+pub(crate) struct Audit {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Show one record, with everything it holds
+    Get {
+        #[arg(value_parser = |text: &str| RecordId::try_from(text.to_string()))]
+        record: RecordId,
+    },
+}
+
+#[derive(clap::Args)]
+struct Filter {
+    /// A human, with every agent she ever sponsored; or an agent's id
+    #[arg(long, value_name = "ACTOR")]
+    actor: Option<String>,
+    /// An agent's id or label
+    #[arg(long, value_name = "AGENT")]
+    agent: Option<AgentRef>,
+    /// A key's id or name
+    #[arg(long, value_name = "KEY")]
+    key: Option<KeyRef>,
+    /// An operation, such as key.sign or agent.revoke
+    #[arg(long, value_name = "OPERATION")]
+    op: Option<Operation>,
+    #[arg(long, value_parser = word::<Outcome>(&["denied", "error", "ok"]))]
+    outcome: Option<Outcome>,
+    /// From this moment on: RFC 3339, or 1h, 7d for as long ago
+    #[arg(long, value_name = "WHEN")]
+    since: Option<Moment>,
+    /// Up to this moment: RFC 3339, or 1h, 7d for as long ago
+    #[arg(long, value_name = "WHEN", conflicts_with = "follow")]
+    until: Option<Moment>,
+    /// Most records to show
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    limit: u32,
+    /// Go on with what happens from now on, newest last; with --json one record a line
+    #[arg(short, long)]
+    follow: bool,
+}
+
+pub(crate) fn run(connection: &Connection, arguments: &Audit) -> Result<(), Failure> {
+    let client = connection.client()?;
+    match &arguments.command {
+        Some(Command::Get { record }) => {
+            let found = client.api.get(&format!("/v1/audit/{record}"))?.ok("show the record")?;
+            client.show(&found, render)
+        }
+        None if arguments.filter.follow => follow(&client, &arguments.filter),
+        None => list(&client, &arguments.filter),
+    }
+}
+
+fn list(client: &Client, filter: &Filter) -> Result<(), Failure> {
+    let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+    let (items, next) = find(client, &filter.query(client)?, limit)?;
+    let rows: Vec<Vec<String>> = items.iter().map(|record| row(record).to_vec()).collect();
+    let mut page = json!({ "items": items });
+    if let Some(next) = next {
+        page["next_cursor"] = next.into();
+    }
+    client.show(&page, |_| output::table(&HEADINGS, &rows))
+}
+
+/// Asks again and again. Index reads may lag, and a record's id tells when its request began, not when it was written:
+/// each question goes back a little, and what was shown is not shown again.
+fn follow(client: &Client, filter: &Filter) -> Result<(), Failure> {
+    let me = client.api.get("/v1/whoami")?.ok("ask who you are")?;
+    let mine = field(&me, "/credential");
+    let mut query = filter.query(client)?;
+    let mut floor = query.since.unwrap_or(Timestamp::MIN);
+    let mut most = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+    let mut shown: BTreeSet<RecordId> = BTreeSet::new();
+    loop {
+        let asked_at = Timestamp::now();
+        let (found, _) = find(client, &query, most)?;
+        let cut = found.len() == most;
+        for record in found.iter().rev() {
+            let Ok(id) = RecordId::try_from(field(record, "/id")) else { continue };
+            // Its own questions would follow each other for ever.
+            let own = field(record, "/credential") == mine && field(record, "/operation") == "audit.query";
+            if cut && shown.is_empty() {
+                // What the limit left out stays out.
+                floor = floor.max(id.at());
+            }
+            if shown.insert(id) && (!own || filter.op == Some(Operation::AuditQuery)) {
+                show_line(client, record)?;
+            }
+        }
+        most = usize::MAX;
+        let back = |at: Timestamp, by| at.checked_sub(by).unwrap_or(Timestamp::MIN);
+        let newest = shown.last().map_or(Timestamp::MIN, |id| back(id.at(), LAG));
+        let since = floor.max(newest).max(back(asked_at, SKEW));
+        query.since = Some(since);
+        shown = shown.split_off(&RecordId::floor(since));
+        std::thread::sleep(POLL);
+    }
+}
+
+/// How much later than others a record may become visible.
+const LAG: SignedDuration = SignedDuration::from_secs(10);
+/// How far this clock may be ahead of the deployment's, with some room.
+const SKEW: SignedDuration = SignedDuration::from_secs(60);
+/// How often --follow asks.
+const POLL: Duration = Duration::from_secs(1);
+
+/// At most `limit` records, newest first, from as many pages as it takes; and where to go on.
+fn find(client: &Client, query: &AuditQuery, limit: usize) -> Result<(Vec<Value>, Option<String>), Failure> {
+    let mut query = query.clone();
+    let mut found = Vec::new();
+    loop {
+        query.limit = Some(limit.saturating_sub(found.len()).min(MAX_LIMIT));
+        let text = serde_urlencoded::to_string(&query).map_err(|error| Failure::because("the query", &error))?;
+        let mut page = client.api.get(&format!("/v1/audit?{text}"))?.ok("read the audit trail")?;
+        if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
+            found.extend(items);
+        }
+        let next = page.get("next_cursor").and_then(Value::as_str).map(str::to_string);
+        match next.clone().and_then(|next| RecordId::try_from(next).ok()) {
+            Some(cursor) if found.len() < limit => query.cursor = Some(cursor),
+            _ => return Ok((found, next)),
+        }
+    }
+}
+
+impl Filter {
+    fn query(&self, client: &Client) -> Result<AuditQuery, Failure> {
+        let now = Timestamp::now();
+        let agent = match &self.agent {
+            Some(agent) => Some(agent.id(client)?),
+            None => None,
+        };
+        Ok(AuditQuery {
+            actor: self.actor.clone(),
+            agent: agent.and_then(|id| AgentId::try_from(id).ok()),
+            key: self.key.clone(),
+            op: self.op,
+            outcome: self.outcome,
+            since: self.since.map(|moment| moment.before(now)),
+            until: self.until.map(|moment| moment.before(now)),
+            limit: None,
+            cursor: None,
+        })
+    }
+}
+
+const HEADINGS: [&str; 7] = ["AT", "OUTCOME", "OPERATION", "ACTOR", "ON", "REASON", "RECORD"];
+
+fn row(record: &Value) -> [String; 7] {
+    let [outcome, operation, id] = ["/outcome", "/operation", "/id"].map(|pointer| field(record, pointer));
+    let at = output::moment(record, "/at");
+    let first = |pointers: &[&str]| {
+        pointers.iter().map(|pointer| field(record, pointer)).find(|text| !text.is_empty()).unwrap_or_default()
+    };
+    let actor = first(&["/agents/0", "/human", "/source"]);
+    let on = first(&["/key_requested", "/key", "/object"]);
+    [at, outcome, operation, actor, on, first(&["/reason", "/error"]), id]
+}
+
+/// A line that does not wait for the next one: its columns have a fixed width.
+fn show_line(client: &Client, record: &Value) -> Result<(), Failure> {
+    if client.json {
+        return output::json(record);
+    }
+    let [at, outcome, operation, actor, on, reason, id] = row(record).map(|cell| match cell.is_empty() {
+        true => "-".to_string(),
+        false => cell,
+    });
+    output::line(&format!("{at:<24}  {outcome:<7}  {operation:<20}  {actor:<36}  {on:<20}  {reason:<18}  {id}"))
+}
+
+fn render(record: &Value) -> String {
+    let version = match field(record, "/key_version") {
+        version if version.is_empty() => version,
+        version => format!("version {version}"),
+    };
+    let responses = record.get("responses").and_then(Value::as_array).into_iter().flatten();
+    let responses = responses.map(|done| format!("{} {}", field(done, "/action"), field(done, "/agent")));
+    let factors = record.pointer("/risk/factors").and_then(Value::as_array).into_iter().flatten();
+    let factors = factors.map(|factor| format!(", {} {}", field(factor, "/factor"), field(factor, "/weight")));
+    output::details(&[
+        ("record", field(record, "/id")),
+        ("at", field(record, "/at")),
+        ("operation", field(record, "/operation")),
+        ("outcome", field(record, "/outcome")),
+        ("decision", field(record, "/decision")),
+        ("reason", field(record, "/reason")),
+        ("error", field(record, "/error")),
+        ("human", field(record, "/human")),
+        ("agents", field(record, "/agents")),
+        ("credential", field(record, "/credential")),
+        ("key", field(record, "/key")),
+        ("key version", version),
+        ("asked for", field(record, "/key_requested")),
+        ("object", field(record, "/object")),
+        ("plane", field(record, "/plane")),
+        ("source", field(record, "/source")),
+        ("user agent", field(record, "/user_agent")),
+        ("request", field(record, "/request_id")),
+        ("digest", field(record, "/request_digest")),
+        ("policy", format!("version {}", field(record, "/policy_version"))),
+        ("risk", format!("{}{}", field(record, "/risk/score"), factors.collect::<String>())),
+        ("took", format!("{} us", field(record, "/latency_us"))),
+        ("detector", field(record, "/recommendation/detector")),
+        ("severity", field(record, "/recommendation/severity")),
+        ("responses", responses.collect::<Vec<_>>().join(", ")),
+        ("requests", field(record, "/count")),
+    ])
+}

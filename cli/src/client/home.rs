@@ -1,0 +1,163 @@
+//! What the client keeps between two commands: contexts, and sessions in a file that only its owner can read. Not in the
+//! system's keychain: on Linux that needs the D-Bus C library or an asynchronous D-Bus stack as large as this program.
+
+use crate::Failure;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The client's folder: `$AEGIS_HOME`, else `$XDG_CONFIG_HOME/aegis`, else `~/.config/aegis`.
+#[derive(Debug)]
+pub(crate) struct Home {
+    folder: PathBuf,
+}
+
+/// Names for deployments.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Contexts {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) current: Option<String>,
+    /// URLs, by name.
+    #[serde(default)]
+    pub(crate) contexts: BTreeMap<String, String>,
+}
+
+/// A login: by URL, so that a token never goes to another deployment than the one that issued it.
+#[derive(Clone, Deserialize, Serialize)]
+pub(crate) struct Session {
+    pub(crate) human: String,
+    pub(crate) credential: String,
+    pub(crate) token: String,
+}
+
+type Sessions = BTreeMap<String, Session>;
+
+const CONTEXTS: &str = "contexts.toml";
+const SESSIONS: &str = "sessions.toml";
+
+impl Home {
+    pub(crate) fn find() -> Result<Self, Failure> {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let own = set("AEGIS_HOME");
+        let configured = || set("XDG_CONFIG_HOME").map(|folder| folder.join("aegis"));
+        let usual = || std::env::home_dir().map(|folder| folder.join(".config").join("aegis"));
+        match own.or_else(configured).or_else(usual) {
+            Some(folder) => Ok(Self { folder }),
+            None => Err(Failure::Usage("no folder for sessions: set AEGIS_HOME or HOME".to_string())),
+        }
+    }
+
+    pub(crate) fn contexts(&self) -> Result<Contexts, Failure> {
+        self.read(CONTEXTS)
+    }
+
+    pub(crate) fn save_contexts(&self, contexts: &Contexts) -> Result<(), Failure> {
+        self.write(CONTEXTS, contexts)
+    }
+
+    pub(crate) fn session(&self, url: &str) -> Result<Option<Session>, Failure> {
+        Ok(self.sessions()?.remove(url))
+    }
+
+    pub(crate) fn save_session(&self, url: &str, session: Session) -> Result<(), Failure> {
+        let mut sessions = self.sessions()?;
+        sessions.insert(url.to_string(), session);
+        self.write(SESSIONS, &sessions)
+    }
+
+    pub(crate) fn forget_session(&self, url: &str) -> Result<(), Failure> {
+        let mut sessions = self.sessions()?;
+        match sessions.remove(url) {
+            Some(_) => self.write(SESSIONS, &sessions),
+            None => Ok(()),
+        }
+    }
+
+    fn sessions(&self) -> Result<Sessions, Failure> {
+        refuse_shared(&self.folder.join(SESSIONS))?;
+        self.read(SESSIONS)
+    }
+
+    fn read<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, Failure> {
+        let path = self.folder.join(name);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => toml::from_str(&text).map_err(|error| Failure::Usage(format!("{}: {error}", path.display()))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(T::default()),
+            Err(error) => Err(Failure::because(&format!("cannot read {}", path.display()), &error)),
+        }
+    }
+
+    /// Replaces the file as a whole: a reader sees the old one or the new one. Only its owner can read it.
+    fn write<T: Serialize>(&self, name: &str, value: &T) -> Result<(), Failure> {
+        let path = self.folder.join(name);
+        let what = format!("cannot write {}", path.display());
+        let text = toml::to_string(value).map_err(|error| Failure::because(&what, &error))?;
+        let written = make_private(&self.folder).and_then(|()| {
+            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+            file.write_all(text.as_bytes())?;
+            file.persist(&path).map_err(|error| error.error)?;
+            Ok(())
+        });
+        written.map_err(|error| Failure::because(&what, &error))
+    }
+}
+
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// Refuses to use tokens that others on this machine could have read.
+fn refuse_shared(path: &Path) -> Result<(), Failure> {
+    #[cfg(unix)]
+    if let Ok(metadata) = std::fs::metadata(path)
+        && std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077 != 0
+    {
+        return Err(Failure::Usage(format!("others can read {0}; run: chmod 600 {0}", path.display())));
+    }
+    let _ = path;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(token: &str) -> Session {
+        Session { human: "alice@org".into(), credential: "crd_1".into(), token: token.into() }
+    }
+
+    #[test]
+    fn a_session_is_found_for_its_own_url_only_until_it_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home { folder: folder.path().join("aegis") };
+        home.save_session("http://127.0.0.1:1", session("one")).unwrap();
+        home.save_session("http://127.0.0.1:2", session("two")).unwrap();
+        let token = |url: &str| home.session(url).unwrap().map(|session| session.token);
+        assert_eq!(token("http://127.0.0.1:1").as_deref(), Some("one"));
+        assert_eq!(token("http://127.0.0.1:3"), None);
+        home.forget_session("http://127.0.0.1:1").unwrap();
+        assert_eq!(token("http://127.0.0.1:1"), None);
+        assert_eq!(token("http://127.0.0.1:2").as_deref(), Some("two"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn sessions_are_readable_to_their_owner_alone_and_refused_otherwise() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home { folder: folder.path().join("aegis") };
+        home.save_session("http://127.0.0.1:1", session("one")).unwrap();
+        let path = home.folder.join(SESSIONS);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::metadata(&home.folder).unwrap().permissions().mode() & 0o777, 0o700);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(home.session("http://127.0.0.1:1"), Err(Failure::Usage(_))));
+    }
+}

@@ -1,0 +1,264 @@
+//! `aegis key`: making keys, and moving them through their states.
+
+use super::connection::{Client, Connection};
+use super::output::{self, field};
+use super::word;
+use crate::Failure;
+use crate::api::{Answer, text};
+use aegis_core::algorithm::Algorithm;
+use aegis_core::key::{Environment, Tier};
+use aegis_core::name::{KeyName, KeyRef, Label};
+use aegis_core::operations::key_lifecycle::{CreateKey, DestroyKey, UpdateKey};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::ArgGroup;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+#[derive(clap::Subcommand)]
+#[command(after_help = "\
+KEY is a key's id or one of its names.
+
+Examples:
+  aegis key create invoice-2026 --algorithm ECDSA-P256 --activate --label team=billing
+  aegis key list
+  aegis key rotate invoice-2026
+  aegis key public-key invoice-2026 --pem -o invoice-2026.pem")]
+pub(crate) enum Command {
+    /// Make a key
+    Create(Create),
+    /// Show the keys there are; to an agent those in its scope
+    List,
+    /// Show one key; never its material
+    Get { key: KeyRef },
+    /// Change what describes a key
+    Update(Update),
+    /// Let a pre-active key sign and encrypt
+    Activate { key: KeyRef },
+    /// From now on the key only verifies and decrypts
+    Deactivate { key: KeyRef },
+    /// Make the key unusable until resumed
+    Suspend { key: KeyRef },
+    /// End a suspension
+    Resume { key: KeyRef },
+    /// Make a fresh version the one that signs and encrypts; earlier ones still verify and decrypt
+    Rotate { key: KeyRef },
+    /// Record that the key may be known to others; it only verifies and decrypts from now on
+    Compromise { key: KeyRef },
+    /// Begin the pending window at whose end the material is gone
+    #[command(after_help = "\
+Needs a login at most five minutes old. The key must be pre-active, deactivated or compromised.
+
+Examples:
+  aegis key destroy invoice-2025
+  aegis key destroy invoice-2025 --pending-days 30
+  aegis key cancel-destroy invoice-2025")]
+    Destroy {
+        key: KeyRef,
+        /// Days in which it can be cancelled, 7 to 30 [default: 7]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(7..=30))]
+        pending_days: Option<u16>,
+    },
+    /// Keep a key whose destruction is pending
+    CancelDestroy { key: KeyRef },
+    /// Export the public half, for anyone to verify with
+    PublicKey(PublicKey),
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  aegis key create invoice-2026 --algorithm ECDSA-P256 --activate
+  aegis key create treasury --algorithm Ed25519 --tier high --environment production --label team=finance
+  aegis key create backups --algorithm AES-256-GCM --activate --rotate-every-days 90")]
+pub(crate) struct Create {
+    /// The key's first name: 3 to 64 of a-z, 0-9 and -, beginning with a letter
+    name: KeyName,
+    /// What the key is for, for ever
+    #[arg(long, value_parser = word::<Algorithm>(&Algorithm::ALL.map(Algorithm::as_str)), ignore_case = true)]
+    algorithm: Algorithm,
+    /// Let it sign and encrypt at once
+    #[arg(long)]
+    activate: bool,
+    /// How much a misuse would cost
+    #[arg(long, value_parser = word::<Tier>(&TIERS), default_value = "standard")]
+    tier: Tier,
+    #[arg(long, value_parser = word::<Environment>(&ENVIRONMENTS), default_value = "production")]
+    environment: Environment,
+    /// What scopes can select it by; may be repeated
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    labels: Vec<Label>,
+    /// Rotate it by itself, 1 to 3650
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=3650))]
+    rotate_every_days: Option<u16>,
+}
+
+#[derive(clap::Args)]
+#[command(group = ArgGroup::new("change").args(CHANGES).required(true).multiple(true), after_help = "\
+Examples:
+  aegis key update treasury --tier high
+  aegis key update backups --label team=storage --label site=eu    replaces all labels
+  aegis key update backups --rotate-every-days 0                   ends scheduled rotation")]
+pub(crate) struct Update {
+    key: KeyRef,
+    /// How much a misuse would cost
+    #[arg(long, value_parser = word::<Tier>(&TIERS))]
+    tier: Option<Tier>,
+    #[arg(long, value_parser = word::<Environment>(&ENVIRONMENTS))]
+    environment: Option<Environment>,
+    /// All its labels from now on; may be repeated
+    #[arg(long = "label", value_name = "NAME=VALUE", conflicts_with = "no_labels")]
+    labels: Vec<Label>,
+    /// Take all its labels away
+    #[arg(long)]
+    no_labels: bool,
+    /// Rotate it by itself, 1 to 3650; 0 ends that
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=3650))]
+    rotate_every_days: Option<u16>,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  aegis key public-key invoice-2026 > invoice-2026.pem
+  aegis key public-key invoice-2026 --der -o invoice-2026.der
+  openssl dgst -sha256 -verify invoice-2026.pem -signature invoice.sig invoice.json")]
+pub(crate) struct PublicKey {
+    key: KeyRef,
+    /// As PEM, which is the default
+    #[arg(long, conflicts_with = "der")]
+    pem: bool,
+    /// As DER (SubjectPublicKeyInfo, RFC 5280)
+    #[arg(long)]
+    der: bool,
+    /// Write it here instead of to standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+const CHANGES: [&str; 5] = ["tier", "environment", "labels", "no_labels", "rotate_every_days"];
+const TIERS: [&str; 2] = ["high", "standard"];
+const ENVIRONMENTS: [&str; 3] = ["development", "production", "staging"];
+
+pub(crate) fn run(connection: &Connection, command: &Command) -> Result<(), Failure> {
+    let client = connection.client()?;
+    let client = &client;
+    match command {
+        Command::Create(arguments) => create(client, arguments),
+        Command::List => list(client),
+        Command::Get { key } => {
+            let found = client.api.get(&format!("/v1/keys/{key}"))?.ok("show the key")?;
+            client.show(&found, render)
+        }
+        Command::Update(arguments) => update(client, arguments),
+        Command::Activate { key } => act(client, key, "activate"),
+        Command::Deactivate { key } => act(client, key, "deactivate"),
+        Command::Suspend { key } => act(client, key, "suspend"),
+        Command::Resume { key } => act(client, key, "resume"),
+        Command::Rotate { key } => act(client, key, "rotate"),
+        Command::Compromise { key } => act(client, key, "compromise"),
+        Command::Destroy { key, pending_days } => {
+            let body = DestroyKey { pending_days: *pending_days };
+            let found = client.api.post(&format!("/v1/keys/{key}/destroy"), &body)?.ok("destroy the key")?;
+            client.show(&found, |key| format!("{}\n\nto keep it: aegis key cancel-destroy {}", render(key), name(key)))
+        }
+        Command::CancelDestroy { key } => act(client, key, "cancel-destroy"),
+        Command::PublicKey(arguments) => public_key(client, arguments),
+    }
+}
+
+fn create(client: &Client, arguments: &Create) -> Result<(), Failure> {
+    let body = CreateKey {
+        name: arguments.name.clone(),
+        algorithm: arguments.algorithm,
+        tier: arguments.tier,
+        environment: arguments.environment,
+        labels: arguments.labels.iter().cloned().collect(),
+        activate: arguments.activate,
+        rotate_every_days: arguments.rotate_every_days,
+    };
+    let key = client.api.post("/v1/keys", &body)?.ok("make the key")?;
+    client.show(&key, |key| match arguments.activate {
+        true => render(key),
+        false => format!("{}\n\nnot usable yet: aegis key activate {}", render(key), name(key)),
+    })
+}
+
+fn list(client: &Client) -> Result<(), Failure> {
+    let keys = client.all("/v1/keys", "list keys")?;
+    let rows: Vec<Vec<String>> = keys.iter().map(row).collect();
+    client.show(&json!({ "items": keys }), |_| {
+        output::table(&["NAMES", "ALGORITHM", "STATE", "VERSION", "TIER", "ENVIRONMENT", "LABELS", "ID"], &rows)
+    })
+}
+
+fn update(client: &Client, arguments: &Update) -> Result<(), Failure> {
+    let labels = (arguments.no_labels || !arguments.labels.is_empty()).then(|| arguments.labels.iter().cloned());
+    let body = UpdateKey {
+        tier: arguments.tier,
+        environment: arguments.environment,
+        labels: labels.map(Iterator::collect),
+        rotate_every_days: arguments.rotate_every_days,
+    };
+    let key = client.api.patch(&format!("/v1/keys/{}", arguments.key), &body)?.ok("change the key")?;
+    client.show(&key, render)
+}
+
+fn act(client: &Client, key: &KeyRef, verb: &str) -> Result<(), Failure> {
+    let answer = client.api.post(&format!("/v1/keys/{key}/{verb}"), &json!({}))?;
+    let what = format!("{} the key", verb.replace('-', " "));
+    client.show(&Answer::ok(answer, &what)?, render)
+}
+
+fn public_key(client: &Client, arguments: &PublicKey) -> Result<(), Failure> {
+    let found = client.api.get(&format!("/v1/keys/{}/public-key", arguments.key))?.ok("export the public key")?;
+    let bytes = match (client.json, arguments.der) {
+        (true, _) => format!("{found}\n").into_bytes(),
+        (false, true) => {
+            STANDARD.decode(text(&found, "public_key")?).map_err(|error| Failure::because("the public key", &error))?
+        }
+        (false, false) => text(&found, "pem")?.into_bytes(),
+    };
+    output::deliver(&bytes, arguments.output.as_deref(), false)
+}
+
+pub(super) fn render(key: &Value) -> String {
+    output::details(&[
+        ("id", field(key, "/id")),
+        ("names", field(key, "/aliases")),
+        ("algorithm", field(key, "/algorithm")),
+        ("state", state(key)),
+        ("tier", field(key, "/tier")),
+        ("environment", field(key, "/environment")),
+        ("labels", field(key, "/labels")),
+        ("version", field(key, "/version")),
+        ("created", format!("{} by {}", field(key, "/created_at"), field(key, "/created_by"))),
+        ("rotated", field(key, "/rotated_at")),
+        ("rotates", every(key)),
+        ("destroyed at", field(key, "/destroy_at")),
+    ])
+}
+
+fn row(key: &Value) -> Vec<String> {
+    let plain = ["/aliases", "/algorithm"].map(|pointer| field(key, pointer));
+    let rest = ["/version", "/tier", "/environment", "/labels", "/id"].map(|pointer| field(key, pointer));
+    plain.into_iter().chain([state(key)]).chain(rest).collect()
+}
+
+fn state(key: &Value) -> String {
+    let suspended = if field(key, "/suspended") == "yes" { ", suspended" } else { "" };
+    let pending = if field(key, "/destroy_at").is_empty() { "" } else { ", pending destruction" };
+    format!("{}{suspended}{pending}", field(key, "/state"))
+}
+
+fn every(key: &Value) -> String {
+    match field(key, "/rotate_every_days") {
+        days if days.is_empty() => days,
+        days => format!("every {days} days"),
+    }
+}
+
+fn name(key: &Value) -> String {
+    let name = field(key, "/aliases/0");
+    if name.is_empty() { field(key, "/id") } else { name }
+}

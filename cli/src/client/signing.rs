@@ -1,0 +1,96 @@
+//! `aegis sign` and `aegis verify`.
+
+use super::connection::{Client, Connection};
+use super::output;
+use super::payload::{self, Payload, Shape};
+use crate::Failure;
+use aegis_core::name::KeyRef;
+use aws_lc_rs::digest::{SHA256, digest};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+The signature is raw bytes: ASN.1 DER for ECDSA, 64 bytes for Ed25519. On a terminal it is shown in base64.
+
+Examples:
+  aegis sign invoice-2026 invoice.json -o invoice.sig
+  aegis sign invoice-2026 --base64 < invoice.json
+  aegis sign invoice-2026 disk.img --digest -o disk.sig     for files larger than 700 KiB; not with Ed25519")]
+pub(crate) struct Sign {
+    key: KeyRef,
+    #[command(flatten)]
+    payload: Payload,
+    /// Hash the file here with SHA-256, and send the digest alone; the signature is the same
+    #[arg(long)]
+    digest: bool,
+    /// Write base64
+    #[arg(long)]
+    base64: bool,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Exits with 1 if the signature is not valid.
+
+Examples:
+  aegis verify invoice-2026 invoice.json --signature invoice.sig
+  aegis verify invoice-2026 invoice.json --signature invoice.sig --key-version 1    signed before a rotation")]
+pub(crate) struct Verify {
+    key: KeyRef,
+    /// The file that was signed; - is standard input
+    file: PathBuf,
+    /// The file that holds the signature
+    #[arg(long, value_name = "FILE")]
+    signature: PathBuf,
+    /// The version of the key that signed [default: the present one]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    key_version: Option<u32>,
+    /// Hash the file here with SHA-256, and send the digest alone
+    #[arg(long)]
+    digest: bool,
+    /// The signature is in base64
+    #[arg(long)]
+    base64: bool,
+}
+
+pub(crate) fn sign(connection: &Connection, arguments: &Sign) -> Result<(), Failure> {
+    let client = connection.client()?;
+    let signed = sign_bytes(&client, &arguments.key, &arguments.payload.read()?, arguments.digest)?;
+    arguments.payload.deliver(&client, &signed, "signature", Shape::of(arguments.base64))
+}
+
+pub(super) fn sign_bytes(client: &Client, key: &KeyRef, bytes: &[u8], hashed: bool) -> Result<Value, Failure> {
+    client.api.post(&format!("/v1/keys/{key}/sign"), &message(bytes, hashed))?.ok("sign")
+}
+
+pub(crate) fn verify(connection: &Connection, arguments: &Verify) -> Result<(), Failure> {
+    let client = connection.client()?;
+    let signature = payload::read(&arguments.signature)?;
+    let signature = match arguments.base64 {
+        true => payload::decode(&signature, "signature")?,
+        false => signature,
+    };
+    let mut body = message(&payload::read(&arguments.file)?, arguments.digest);
+    body["signature"] = payload::encode(&signature).into();
+    body["key_version"] = json!(arguments.key_version);
+    let answer = client.api.post(&format!("/v1/keys/{}/verify", arguments.key), &body)?.ok("verify")?;
+    let valid = answer.get("valid").and_then(Value::as_bool).unwrap_or(false);
+    let version = output::field(&answer, "/key_version");
+    match (client.json, valid) {
+        (true, _) => output::json(&answer)?,
+        (false, true) => output::line(&format!("valid: signed with version {version} of {}", arguments.key))?,
+        (false, false) => {}
+    }
+    match valid {
+        true => Ok(()),
+        false => Err(Failure::Failed(format!("the signature is not valid for version {version} of {}", arguments.key))),
+    }
+}
+
+fn message(bytes: &[u8], hashed: bool) -> Value {
+    match hashed {
+        true => json!({ "message": payload::encode(digest(&SHA256, bytes).as_ref()), "message_type": "digest" }),
+        false => json!({ "message": payload::encode(bytes) }),
+    }
+}
