@@ -75,7 +75,7 @@ pub(crate) struct Create {
     /// The key's first name: 3 to 64 of a-z, 0-9 and -, beginning with a letter
     name: KeyName,
     /// What the key is for, for ever
-    #[arg(long, value_parser = word::<Algorithm>(&Algorithm::ALL.map(Algorithm::as_str)), ignore_case = true)]
+    #[arg(long, value_parser = word::<Algorithm>(&Algorithm::ALL.iter().map(|algorithm| algorithm.as_str()).collect::<Vec<_>>()), ignore_case = true)]
     algorithm: Algorithm,
     /// Let it sign and encrypt at once
     #[arg(long)]
