@@ -186,7 +186,7 @@ impl AgentRef {
         let candidates = if live.is_empty() { named } else { live };
         match candidates.as_slice() {
             [one] => text(one, "id"),
-            [] => Err(Failure::Usage(format!("no agent is called `{label}`; see: aegis agent list"))),
+            [] => Err(Failure::NotFound(format!("no agent is called `{label}`"))),
             many => {
                 let ids: Vec<String> = many.iter().map(|agent| field(agent, "/id")).collect();
                 Err(Failure::Usage(format!("{} agents are called `{label}`: {}", many.len(), ids.join(", "))))
@@ -226,7 +226,7 @@ fn issue(client: &Client, arguments: &Issue) -> Result<(), Failure> {
         purpose: arguments.purpose,
         scope: arguments.scopes.to_string(),
         not_before: None,
-        not_after: arguments.window.map(Span::from_now),
+        not_after: arguments.window.map(Span::after_now),
         limits: limits(&arguments.limits.limits, arguments.limits.max_uses),
         delegate: arguments.delegate,
     };
@@ -275,7 +275,7 @@ fn amend(client: &Client, arguments: &Amend) -> Result<(), Failure> {
     let body = AmendAgent {
         label: arguments.label.clone(),
         scope: arguments.scopes.as_ref().map(ToString::to_string),
-        not_after: arguments.window.map(Span::from_now),
+        not_after: arguments.window.map(Span::after_now),
         limits: given.then(|| limits(&flags.limits, flags.max_uses)),
         delegate: arguments.delegate,
     };

@@ -4,6 +4,7 @@ use super::connection::{Client, Connection};
 use super::output;
 use super::payload::{self, Payload, Shape};
 use crate::Failure;
+use aegis_core::algorithm::MessageType;
 use aegis_core::name::KeyRef;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
@@ -61,7 +62,9 @@ pub(crate) fn sign(connection: &Connection, arguments: &Sign) -> Result<(), Fail
 }
 
 pub(super) fn sign_bytes(client: &Client, key: &KeyRef, bytes: &[u8], hashed: bool) -> Result<Value, Failure> {
-    client.api.post(&format!("/v1/keys/{key}/sign"), &message(bytes, hashed))?.ok("sign")
+    let (message, message_type) = message(bytes, hashed);
+    let body = json!({ "message": message, "message_type": message_type });
+    client.api.post(&format!("/v1/keys/{key}/sign"), &body)?.ok("sign")
 }
 
 pub(crate) fn verify(connection: &Connection, arguments: &Verify) -> Result<(), Failure> {
@@ -71,9 +74,13 @@ pub(crate) fn verify(connection: &Connection, arguments: &Verify) -> Result<(), 
         true => payload::decode(&signature, "signature")?,
         false => signature,
     };
-    let mut body = message(&payload::read(&arguments.file)?, arguments.digest);
-    body["signature"] = payload::encode(&signature).into();
-    body["key_version"] = json!(arguments.key_version);
+    let (message, message_type) = message(&payload::read(&arguments.file)?, arguments.digest);
+    let body = json!({
+        "message": message,
+        "message_type": message_type,
+        "signature": payload::encode(&signature),
+        "key_version": arguments.key_version,
+    });
     let answer = client.api.post(&format!("/v1/keys/{}/verify", arguments.key), &body)?.ok("verify")?;
     let valid = answer.get("valid").and_then(Value::as_bool).unwrap_or(false);
     let version = output::field(&answer, "/key_version");
@@ -88,9 +95,10 @@ pub(crate) fn verify(connection: &Connection, arguments: &Verify) -> Result<(), 
     }
 }
 
-fn message(bytes: &[u8], hashed: bool) -> Value {
+/// The message as the API wants it, and what it is.
+fn message(bytes: &[u8], hashed: bool) -> (String, MessageType) {
     match hashed {
-        true => json!({ "message": payload::encode(digest(&SHA256, bytes).as_ref()), "message_type": "digest" }),
-        false => json!({ "message": payload::encode(bytes) }),
+        true => (payload::encode(digest(&SHA256, bytes).as_ref()), MessageType::Digest),
+        false => (payload::encode(bytes), MessageType::Raw),
     }
 }
