@@ -10,6 +10,7 @@ use aegis_core::deployment::DigestKey;
 use aegis_core::login::{Logins, Provider};
 use aegis_core::maintenance;
 use aegis_core::pipeline::{self, App, PolicyCache};
+use aegis_core::rate::Rate;
 use aegis_core::store::Store;
 use aegis_core::token::TokenKeys;
 use aegis_embedded::root::{KdfParams, Passphrase, Root, RootError};
@@ -66,10 +67,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let server = Server::start(&settings, &passphrase, Clock::new(Timestamp::now)).await?;
         drop(passphrase);
         let stop = stop_signal()?;
-        anstream::println!("aegis listening on {}", server.url());
         if let Some(code) = &server.enrolment_code {
             anstream::println!("enrolment code: {}", code.as_str());
         }
+        anstream::println!("aegis listening on {}", server.url());
         // A line that waits in a buffer tells nobody the port.
         std::io::stdout().flush().map_err(|error| Failure::because("standard output", &error))?;
         stop.await;
@@ -102,6 +103,7 @@ impl Server {
             SqliteStore::open(&settings.data).map_err(|error| Failure::because("cannot open the store", &error))?;
         let root = open_root(settings, passphrase)?;
         let store = Arc::new(store);
+        let port: Arc<dyn Store> = store.clone();
         let entropy = Entropy::system();
         let failed = |error: aegis_core::error::Error| Failure::because("cannot start", &error);
         let epoch = u32::try_from(root.epoch()).map_err(|error| Failure::because("the root's epoch", &error))?;
@@ -110,7 +112,7 @@ impl Server {
         let local = LocalIssuer::new(
             format!("{issuer_url}/local"),
             root.expose_issuer_key(),
-            Arc::clone(&store) as Arc<dyn Store>,
+            Arc::clone(&port),
             clock.clone(),
             entropy.clone(),
         )
@@ -120,7 +122,7 @@ impl Server {
         let provider =
             Provider { issuer: local.issuer().to_string(), client_id: AUDIENCE.to_string(), keys: local.jwks() };
         let app = App {
-            store: Arc::clone(&store) as Arc<dyn Store>,
+            store: port,
             keystore: Arc::new(SoftwareKeyStore::new(kek, entropy.clone())),
             tokens: TokenKeys::new(issuer_url, AUDIENCE.to_string(), root.expose_token_key()).map_err(failed)?,
             logins: Logins::new(provider, settings.roles.clone()),
@@ -128,6 +130,7 @@ impl Server {
             clock,
             entropy,
             policies: PolicyCache::default(),
+            rates: Rate::new(settings.requests_per_minute),
         };
         let host = Arc::new(Host { app: Arc::new(app), gate: Gate::new(settings.unverified_per_minute) });
         let (stop, stopped) = watch::channel(false);
@@ -188,10 +191,17 @@ async fn keep_house(host: Arc<Host>, store: Arc<SqliteStore>, mut stopped: watch
 }
 
 async fn write_summaries(host: &Host, before: Timestamp) {
-    for summary in host.gate.take_before(before) {
-        let written = maintenance::record_unverified(&host.app, summary.minute, summary.source, summary.count).await;
+    for tally in host.gate.take_before(before) {
+        let written = maintenance::record_unverified(&host.app, tally.minute, tally.key, tally.count).await;
         if let Err(error) = written {
-            tracing::error!(error = %error, count = summary.count, source = %summary.source, "summary not recorded");
+            tracing::error!(error = %error, count = tally.count, source = ?tally.key, "summary not recorded");
+        }
+    }
+    for tally in host.app.rates.take_before(before) {
+        let refused = tally.count.saturating_sub(host.app.rates.most());
+        let written = maintenance::record_throttled(&host.app, tally.minute, tally.key.as_ref(), refused).await;
+        if let Err(error) = written {
+            tracing::error!(error = %error, count = refused, credential = ?tally.key, "summary not recorded");
         }
     }
 }

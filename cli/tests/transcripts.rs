@@ -213,7 +213,7 @@ mod transcripts {
         let mut child = spawn(&dir, None, &arguments);
         let mut said = lines(&mut child);
         let mut next = |before: &str| said.next().unwrap().unwrap().strip_prefix(before).unwrap().to_string();
-        let (url, code) = (next("aegis listening on "), next("enrolment code: "));
+        let (code, url) = (next("enrolment code: "), next("aegis listening on "));
         (dir, Server { child, url, code })
     }
 

@@ -22,7 +22,7 @@ use aegis_core::reason::Reason;
 use aegis_core::record::Plane;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -71,14 +71,14 @@ async fn respond(
         Access::Bearer(operation) => Some(Request {
             id: id.clone(),
             arrived_at,
-            token: bearer(header(AUTHORIZATION)).unwrap_or_default(),
+            token: bearer(request.headers()).unwrap_or_default(),
             operation: *operation,
             target,
             plane: Plane::Rest,
             source,
             user_agent: header(USER_AGENT),
             body: request.body(),
-            idempotency_key: idempotency_key(route, header(IDEMPOTENCY_KEY))?,
+            idempotency_key: idempotency_key(route, request.headers().get(IDEMPOTENCY_KEY)),
         }),
     };
     let call = Call {
@@ -95,19 +95,25 @@ async fn respond(
     match (&route.handler, permitted) {
         (Handler::Public(handler), _) => {
             if route.counts_as_unverified {
-                host.gate.admit(source, app.clock.now())?;
+                host.gate.check(source, app.clock.now())?;
             }
-            handler(&call).await.map(|reply| reply.response(route.status))
+            let reply = handler(&call).await;
+            if route.counts_as_unverified && reply.is_err() {
+                host.gate.count(source, app.clock.now())?;
+            }
+            reply.map(|reply| reply.response(route.status))
         }
         (Handler::Permitted(handler), Some(asked)) => {
-            host.gate.check(source, app.clock.now())?;
             if asked.token.is_empty() {
-                host.gate.admit(source, app.clock.now())?;
+                host.gate.count(source, app.clock.now())?;
                 return Err(Error::Unauthenticated { reason: Reason::MissingToken });
+            }
+            if !app.tokens.is_known(asked.token) {
+                host.gate.check(source, app.clock.now())?;
             }
             let permit = match pipeline::admit(app, &asked).await {
                 Err(error @ Error::Unauthenticated { reason: Reason::InvalidToken | Reason::CredentialExpired }) => {
-                    host.gate.admit(source, app.clock.now())?;
+                    host.gate.count(source, app.clock.now())?;
                     return Err(error);
                 }
                 other => other?,
@@ -120,20 +126,24 @@ async fn respond(
     }
 }
 
-fn bearer(header: Option<&str>) -> Option<&str> {
-    let (scheme, token) = header?.split_once(' ')?;
+/// Two credentials are as good as none: which one counts must not be a matter of order.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let only = given.next().filter(|_| given.next().is_none())?;
+    let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// An idempotency key counts only on routes that change state; elsewhere it is refused rather than ignored.
-fn idempotency_key<'a>(route: &Route, header: Option<&'a str>) -> Result<Option<&'a str>, Error> {
-    let Some(key) = header else { return Ok(None) };
-    let fits = (1..=aegis_core::idempotency::MAX_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
-    match (route.takes_idempotency_key, fits) {
-        (true, true) => Ok(Some(key)),
-        (true, false) => Err(Error::invalid("Idempotency-Key", "it has 1 to 64 visible ASCII characters")),
-        (false, _) => Err(Error::invalid("Idempotency-Key", "this route does not take one")),
-    }
+/// An idempotency key counts only on routes that take one; elsewhere it is refused rather than ignored.
+fn idempotency_key<'a>(route: &Route, header: Option<&'a HeaderValue>) -> Option<Result<&'a str, &'static str>> {
+    let fits = |key: &&str| {
+        (1..=aegis_core::idempotency::MAX_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic())
+    };
+    Some(match (route.takes_idempotency_key, header?.to_str().ok().filter(fits)) {
+        (true, Some(key)) => Ok(key),
+        (true, None) => Err("it has 1 to 64 visible ASCII characters"),
+        (false, _) => Err("this route does not take one"),
+    })
 }
 
 /// What a handler returns: JSON, to be sent with the route's status.

@@ -15,6 +15,7 @@ use aegis_core::operations::audit::{AuditPage, AuditQuery};
 use aegis_core::operations::credentials::{IssueCredential, IssuedCredential};
 use aegis_core::operations::humans::Whoami;
 use aegis_core::operations::key_lifecycle::{CreateKey, DestroyKey, UpdateKey};
+use aegis_core::operations::key_mac::{MacReply, MacRequest, VerifyMacRequest};
 use aegis_core::operations::key_use::{
     DataKeyReply, DataKeyRequest, DecryptReply, DecryptRequest, EncryptReply, EncryptRequest, PublicKeyReply,
     ReEncryptRequest, SignReply, SignRequest, UnwrapReply, UnwrapRequest, VerifyReply, VerifyRequest, WrapReply,
@@ -192,6 +193,18 @@ fn use_routes() -> Vec<Route> {
         })
         .summary("Verifies a signature")
         .body::<VerifyRequest>()
+        .reply::<VerifyReply>(),
+        post("/v1/keys/{key}/mac", Operation::KeyMac, TargetKind::Key, |call, permit, _| {
+            Box::pin(uses::mac(call, permit))
+        })
+        .summary("Makes a message authentication code")
+        .body::<MacRequest>()
+        .reply::<MacReply>(),
+        post("/v1/keys/{key}/verify-mac", Operation::KeyVerifyMac, TargetKind::Key, |call, permit, _| {
+            Box::pin(uses::verify_mac(call, permit))
+        })
+        .summary("Verifies a message authentication code")
+        .body::<VerifyMacRequest>()
         .reply::<VerifyReply>(),
         post("/v1/keys/{key}/encrypt", Operation::KeyEncrypt, TargetKind::Key, |call, permit, _| {
             Box::pin(uses::encrypt(call, permit))

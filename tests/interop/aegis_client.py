@@ -51,6 +51,15 @@ class Aegis:
             self.stop()
             raise
 
+    def start_without_login(self):
+        """Starts a server on which nobody is enrolled. The answer is the enrolment code."""
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="aegis-interop-"))
+        try:
+            return self._spawn()
+        except BaseException:
+            self.stop()
+            raise
+
     def stop(self):
         """Ends the child by its id, and waits for it. The answer is its exit code."""
         code = None

@@ -95,10 +95,9 @@ pub(super) fn play(
     scribe.fact("the misuse was refused as a scope violation", refused(&misuse, 403, "scope_violation"));
 
     let record = alice.get(&format!("/v1/audit/{}", text(&misuse.body, "record")?))?.ok("read the audit record")?;
-    let recommended = record["recommendation"]["detector"] == "scope_violation"
-        && record["recommendation"]["agent"] == agent.id.as_str();
-    let revoked =
-        record["responses"][0]["action"] == "revoke_agent" && record["responses"][0]["agent"] == agent.id.as_str();
+    let recommended = at(&record, "/recommendation/detector") == "scope_violation"
+        && at(&record, "/recommendation/agent") == agent.id;
+    let revoked = at(&record, "/responses/0/action") == "revoke_agent" && at(&record, "/responses/0/agent") == agent.id;
     scribe.tell(
         "aegis",
         "recorded an AgentRecommendation (scope_violation, high) and revoked the agent",
@@ -116,12 +115,12 @@ pub(super) fn play(
     scribe.fact("so was its sub-agent's", refused(&below, 401, "agent_revoked"));
 
     let treasury = alice.get("/v1/audit?key=treasury-master&op=key.sign&outcome=ok")?.ok("read the audit trail")?;
-    scribe.fact("treasury-master never signed anything", treasury["items"].as_array().is_some_and(Vec::is_empty));
+    scribe.fact("treasury-master never signed anything", treasury.get("items") == Some(&json!([])));
 
     Ok(Story {
         events: scribe.events,
         facts: scribe.facts,
-        misuse_to_revocation_us: record["latency_us"].as_u64().unwrap_or(0),
+        misuse_to_revocation_us: record.get("latency_us").and_then(Value::as_u64).unwrap_or(0),
         misuse_to_refusal_us: refusal.as_micros(),
         signatures: count,
         signatures_per_second: per_second(count, elapsed),
@@ -194,6 +193,11 @@ fn sign_all(agent: &Api, documents: &[(String, Vec<u8>)], live: &Live) -> Result
     }
     progress.finish_and_clear();
     Ok(verified)
+}
+
+/// The text at a JSON pointer, or none.
+fn at<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn message(bytes: &[u8]) -> Value {

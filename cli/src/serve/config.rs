@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) log: Log,
     /// Requests without a verified principal that one source may make in a minute.
     pub(crate) unverified_per_minute: u64,
+    /// Requests that one credential may make in a minute.
+    pub(crate) requests_per_minute: u64,
     pub(crate) roles: RoleMap,
 }
 
@@ -41,9 +43,12 @@ struct File {
     public_url: Option<String>,
     log: Option<Log>,
     unverified_per_minute: Option<u64>,
+    requests_per_minute: Option<u64>,
     roles: Option<HashMap<Role, BTreeSet<String>>>,
 }
 
+/// 1,000 a second: above what one agent needs, below what would fill the journal unseen.
+const REQUESTS_PER_MINUTE: u64 = 60_000;
 /// Enough for people and retries, too little to search for anything.
 const UNVERIFIED_PER_MINUTE: u64 = 300;
 
@@ -58,6 +63,7 @@ impl Settings {
             public_url: None,
             log: Log::default(),
             unverified_per_minute: UNVERIFIED_PER_MINUTE,
+            requests_per_minute: REQUESTS_PER_MINUTE,
             roles: Role::ALL.into_iter().map(role).collect(),
         }
     }
@@ -75,6 +81,7 @@ impl Settings {
             public_url: file.public_url,
             log: file.log.unwrap_or_default(),
             unverified_per_minute: file.unverified_per_minute.unwrap_or(base.unverified_per_minute),
+            requests_per_minute: file.requests_per_minute.unwrap_or(base.requests_per_minute),
             roles: file.roles.unwrap_or(base.roles),
             data: base.data,
         };

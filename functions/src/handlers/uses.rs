@@ -2,7 +2,7 @@
 
 use super::{Answered, json};
 use crate::call::Call;
-use aegis_core::operations::key_use;
+use aegis_core::operations::{key_mac, key_use};
 use aegis_core::pipeline::Permit;
 
 pub(crate) async fn sign(call: &Call<'_>, permit: &Permit) -> Answered {
@@ -11,6 +11,14 @@ pub(crate) async fn sign(call: &Call<'_>, permit: &Permit) -> Answered {
 
 pub(crate) async fn verify(call: &Call<'_>, permit: &Permit) -> Answered {
     json(key_use::verify(call.app, permit, &call.json()?).await?)
+}
+
+pub(crate) async fn mac(call: &Call<'_>, permit: &Permit) -> Answered {
+    json(key_mac::mac(call.app, permit, &call.json()?).await?)
+}
+
+pub(crate) async fn verify_mac(call: &Call<'_>, permit: &Permit) -> Answered {
+    json(key_mac::verify_mac(call.app, permit, &call.json()?).await?)
 }
 
 pub(crate) async fn encrypt(call: &Call<'_>, permit: &Permit) -> Answered {

@@ -1,45 +1,66 @@
 //! Algorithms a key can have, and which operations each supports. No algorithm is implemented here.
+//!
+//! A name says all that two parties must agree on: family, size, scheme, hash. What a name leaves out is fixed by its
+//! family: ECDSA hashes with the SHA-2 of the curve's strength, RSA-PSS has a salt as long as its digest, and OAEP uses
+//! one hash throughout.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What a key is for, for ever: one key, one algorithm (NIST SP 800-57 part 1, §5.2).
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
-pub enum Algorithm {
-    /// AES-256 in Galois/Counter mode (NIST SP 800-38D), with a key derived for each message.
-    #[serde(rename = "AES-256-GCM")]
-    Aes256Gcm,
-    /// ECDSA on NIST P-256 with SHA-256 (FIPS 186-5). Signatures are ASN.1 DER.
-    #[serde(rename = "ECDSA-P256")]
-    EcdsaP256,
-    /// Ed25519 (RFC 8032). Signatures are 64 bytes; only whole messages can be signed.
-    #[serde(rename = "Ed25519")]
-    Ed25519,
+macro_rules! algorithms {
+    ($($(#[doc = $doc:literal])* $variant:ident $name:literal $purpose:ident)*) => {
+        /// What a key is for, for ever: one key, one algorithm (NIST SP 800-57 part 1, §5.2).
+        #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+        pub enum Algorithm {
+            $($(#[doc = $doc])* #[serde(rename = $name)] $variant,)*
+        }
+
+        impl Algorithm {
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            pub fn purpose(self) -> Purpose {
+                match self {
+                    $(Self::$variant => Purpose::$purpose,)*
+                }
+            }
+        }
+    };
 }
 
-impl Algorithm {
-    pub const ALL: [Self; 3] = [Self::Aes256Gcm, Self::EcdsaP256, Self::Ed25519];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Aes256Gcm => "AES-256-GCM",
-            Self::EcdsaP256 => "ECDSA-P256",
-            Self::Ed25519 => "Ed25519",
-        }
-    }
-
-    pub fn purpose(self) -> Purpose {
-        match self {
-            Self::Aes256Gcm => Purpose::EncryptDecrypt,
-            Self::EcdsaP256 | Self::Ed25519 => Purpose::SignVerify,
-        }
-    }
-
-    /// Whether the key has a public half that may leave Aegis.
-    pub fn is_asymmetric(self) -> bool {
-        matches!(self, Self::EcdsaP256 | Self::Ed25519)
-    }
+algorithms! {
+    /// AES-256 in Galois/Counter mode (NIST SP 800-38D), with a key derived for each message.
+    Aes256Gcm "AES-256-GCM" EncryptDecrypt
+    /// ECDSA on NIST P-256 with SHA-256 (FIPS 186-5). Signatures are ASN.1 DER.
+    EcdsaP256 "ECDSA-P256" SignVerify
+    /// Ed25519 (RFC 8032). Signatures are 64 bytes; only whole messages can be signed.
+    Ed25519 "Ed25519" SignVerify
+    /// HMAC with SHA-256 (FIPS 198-1) and a key of 32 bytes. MACs are 32 bytes.
+    HmacSha256 "HMAC-SHA256" Mac
+    /// RSAES-OAEP (RFC 8017) with SHA-256 throughout. Encrypts at most 190 bytes.
+    Rsa2048OaepSha256 "RSA-2048-OAEP-SHA256" EncryptDecrypt
+    /// RSASSA-PKCS1-v1_5 (RFC 8017) with SHA-256. Signatures are 256 bytes.
+    Rsa2048Pkcs1Sha256 "RSA-2048-PKCS1-SHA256" SignVerify
+    /// RSASSA-PSS (RFC 8017) with SHA-256 throughout and a salt of 32 bytes. Signatures are 256 bytes.
+    Rsa2048PssSha256 "RSA-2048-PSS-SHA256" SignVerify
+    /// RSAES-OAEP (RFC 8017) with SHA-256 throughout. Encrypts at most 318 bytes.
+    Rsa3072OaepSha256 "RSA-3072-OAEP-SHA256" EncryptDecrypt
+    /// RSASSA-PKCS1-v1_5 (RFC 8017) with SHA-256. Signatures are 384 bytes.
+    Rsa3072Pkcs1Sha256 "RSA-3072-PKCS1-SHA256" SignVerify
+    /// RSASSA-PSS (RFC 8017) with SHA-256 throughout and a salt of 32 bytes. Signatures are 384 bytes.
+    Rsa3072PssSha256 "RSA-3072-PSS-SHA256" SignVerify
+    /// RSAES-OAEP (RFC 8017) with SHA-256 throughout. Encrypts at most 446 bytes.
+    Rsa4096OaepSha256 "RSA-4096-OAEP-SHA256" EncryptDecrypt
+    /// RSASSA-PKCS1-v1_5 (RFC 8017) with SHA-256. Signatures are 512 bytes.
+    Rsa4096Pkcs1Sha256 "RSA-4096-PKCS1-SHA256" SignVerify
+    /// RSASSA-PSS (RFC 8017) with SHA-256 throughout and a salt of 32 bytes. Signatures are 512 bytes.
+    Rsa4096PssSha256 "RSA-4096-PSS-SHA256" SignVerify
 }
 
 impl fmt::Display for Algorithm {
@@ -52,12 +73,13 @@ impl std::str::FromStr for Algorithm {
     type Err = UnknownAlgorithm;
 
     fn from_str(text: &str) -> Result<Self, UnknownAlgorithm> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(text)).ok_or(UnknownAlgorithm)
+        let mut all = Self::ALL.iter().copied();
+        all.find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(text)).ok_or(UnknownAlgorithm)
     }
 }
 
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
-#[error("unknown algorithm; known are AES-256-GCM, ECDSA-P256, Ed25519")]
+#[error("unknown algorithm; they read like AES-256-GCM, ECDSA-P256, HMAC-SHA256, RSA-3072-PSS-SHA256")]
 pub struct UnknownAlgorithm;
 
 /// The pair of operations an algorithm serves.
@@ -65,6 +87,8 @@ pub struct UnknownAlgorithm;
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
     EncryptDecrypt,
+    /// Makes and verifies message authentication codes.
+    Mac,
     SignVerify,
 }
 
@@ -72,9 +96,25 @@ pub enum Purpose {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MessageType {
-    /// The SHA-256 digest of the message, 32 bytes; for ECDSA-P256.
+    /// The digest of the message by the algorithm's own hash, SHA-256; for ECDSA and RSA.
     Digest,
     /// The message itself.
     #[default]
     Raw,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_algorithm_has_one_name_everywhere() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(algorithm.as_str().to_lowercase().parse(), Ok(*algorithm));
+            assert_eq!(serde_json::to_value(algorithm).unwrap(), algorithm.as_str());
+            // The variant spells the name, so that no two rows of the table are swapped.
+            let spelled = format!("{algorithm:?}").to_lowercase();
+            assert_eq!(algorithm.as_str().replace('-', "").to_lowercase(), spelled);
+        }
+    }
 }

@@ -14,9 +14,10 @@ impl Clock {
         Self(Arc::new(now))
     }
 
-    /// Now, as exact as the host tells it: for measuring.
+    /// Now, to the microsecond: for measuring.
     pub fn precise(&self) -> Timestamp {
-        (self.0)()
+        let now = (self.0)();
+        Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
     }
 
     /// Now, to the millisecond: what a record, a token or an id can hold.

@@ -66,6 +66,13 @@ id!(/// Names an intent: what is about to happen at a back end.
 id!(/// Names one HTTP request. Made by the server, never taken from the caller.
     RequestId, "req", "^req_[0-9a-f]{32}$");
 
+impl KeyId {
+    /// The id that no key has.
+    pub fn none() -> Self {
+        Self(format!("key_{:032x}", 0))
+    }
+}
+
 impl RecordId {
     /// The smallest id a record of `at` can have: the lower end of a time range.
     pub fn floor(at: Timestamp) -> Self {

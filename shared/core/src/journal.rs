@@ -16,6 +16,9 @@ const SHARDS: u8 = 4;
 /// Most records one page looks at; filters that no index serves may leave it short (DESIGN §4).
 pub const MAX_EXAMINED: usize = 1_000;
 
+/// Most days one page walks: an empty one costs as many queries as a full one.
+const MAX_DAYS: usize = 64;
+
 /// Writes a record. Durable once it returns.
 ///
 /// # Errors
@@ -71,6 +74,8 @@ pub struct Search {
     pub until: Option<Timestamp>,
     /// Only records older than this one.
     pub before: Option<RecordId>,
+    /// Walks the human's records, whatever else is asked for.
+    pub by_human: bool,
 }
 
 /// Records, newest first, and where to go on. A page may be short, even empty, and not the last.
@@ -95,10 +100,14 @@ pub async fn search(
     // A clock may have been ahead of this one: look a day past now.
     let tomorrow = RecordId::floor(crate::ambient::after_seconds(now, 86_400));
     let until = search.until.map(RecordId::floor);
-    let mut ceiling = search.before.clone().into_iter().chain(until).min().unwrap_or(tomorrow);
+    let mut ceiling = search.before.clone().into_iter().chain(until).fold(tomorrow, RecordId::min);
     let mut found = RecordPage::default();
     let mut examined: usize = 0;
-    for day in (day(floor.at())..=day(ceiling.at())).rev() {
+    for (looked_at, day) in (day(floor.at())..=day(ceiling.at())).rev().enumerate() {
+        if looked_at >= MAX_DAYS {
+            found.next = Some(ceiling.min(RecordId::floor(day_end(day))));
+            return Ok(found);
+        }
         loop {
             let slice = newest_of_day(store, search, day, &floor, &ceiling, limit).await?;
             for record in slice.records {
@@ -146,7 +155,8 @@ async fn newest_of_day(
             from: Some(floor.to_string()),
             below: Some(ceiling.to_string()),
             order: Order::Descending,
-            limit: limit.clamp(1, 250),
+            // What filters leave out is fetched, too.
+            limit: if search.is_exact() { limit.clamp(1, 250) } else { 250 },
             after: None,
         };
         let page = store.query(&query).await?;
@@ -169,11 +179,18 @@ async fn newest_of_day(
 impl Search {
     fn index(&self) -> (Index, String) {
         match (&self.key, &self.agent, &self.human) {
+            (_, _, Some(human)) if self.by_human => (Index::Second, format!("human/{human}")),
             (Some(key), _, _) => (Index::Fourth, format!("key/{key}")),
             (None, Some(agent), _) => (Index::Third, format!("agent/{agent}")),
             (None, None, Some(human)) => (Index::Second, format!("human/{human}")),
             (None, None, None) => (Index::First, "all".to_string()),
         }
+    }
+
+    /// Whether the index finds nothing that does not match.
+    fn is_exact(&self) -> bool {
+        let subjects = [self.key.is_some(), self.agent.is_some(), self.human.is_some()];
+        self.operation.is_none() && self.outcome.is_none() && subjects.iter().filter(|set| **set).count() <= 1
     }
 
     fn matches(&self, record: &AuditRecord) -> bool {
@@ -200,6 +217,11 @@ fn item_key(id: &RecordId) -> ItemKey {
 
 fn partition(subject: &str, day: i64, shard: u8) -> String {
     format!("{subject}/{day}/{shard}")
+}
+
+/// The end of a day.
+fn day_end(day: i64) -> Timestamp {
+    Timestamp::from_second(day.saturating_add(1).saturating_mul(86_400)).unwrap_or(Timestamp::MAX)
 }
 
 /// Days since 1970, UTC.

@@ -150,12 +150,26 @@ impl Key {
         }
     }
 
-    /// Moves the key to another state. `Destroy` is not applied here: [`Key::schedule_destruction`] comes first.
+    /// Moves the key to another state. Destruction has functions of its own.
     ///
     /// # Errors
-    /// [`Error::KeyState`] where the standard draws no arrow.
+    /// [`Error::KeyState`] where the standard draws no arrow, and while destruction is pending, unless the key became known
+    /// to others.
     pub fn apply(&mut self, transition: Transition) -> Result<(), Error> {
+        if self.destroy_at.is_some() && transition != Transition::Compromise {
+            return Err(self.state_error());
+        }
         self.state = self.state.after(transition).ok_or_else(|| self.state_error())?;
+        Ok(())
+    }
+
+    /// Ends the key for ever, at the end of the pending window. The window stays set until its material is wiped.
+    ///
+    /// # Errors
+    /// [`Error::KeyState`] unless the window is over.
+    pub fn destroy(&mut self, now: Timestamp) -> Result<(), Error> {
+        let over = self.destroy_at.is_some_and(|at| at <= now);
+        self.state = self.state.after(Transition::Destroy).filter(|_| over).ok_or_else(|| self.state_error())?;
         Ok(())
     }
 
@@ -175,9 +189,15 @@ impl Key {
     }
 
     /// # Errors
-    /// [`Error::KeyState`] unless destruction is pending.
-    pub fn cancel_destruction(&mut self) -> Result<(), Error> {
-        self.destroy_at.take().map(|_| ()).ok_or_else(|| self.state_error())
+    /// [`Error::KeyState`] unless destruction is pending and its window is not over.
+    pub fn cancel_destruction(&mut self, now: Timestamp) -> Result<(), Error> {
+        match self.destroy_at.is_some_and(|at| now < at) && !self.state.is_destroyed() {
+            true => {
+                self.destroy_at = None;
+                Ok(())
+            }
+            false => Err(self.state_error()),
+        }
     }
 
     /// Makes the next version the one that protects.
@@ -199,8 +219,14 @@ impl Key {
     /// When the next scheduled rotation is due.
     pub fn rotation_due(&self) -> Option<Timestamp> {
         let days = self.rotate_every_days?;
-        let rotates = self.state == KeyState::Active && !self.suspended && self.destroy_at.is_none();
+        let rotates = self.check_usable(Usage::Protect).is_ok() && self.version < MAX_VERSIONS;
         self.rotated_at.checked_add(SignedDuration::from_hours(24 * i64::from(days))).ok().filter(|_| rotates)
+    }
+
+    /// # Errors
+    /// [`Error::KeyState`] if it is.
+    pub fn check_not_destroyed(&self) -> Result<(), Error> {
+        if self.state.is_destroyed() { Err(self.state_error()) } else { Ok(()) }
     }
 
     /// What people call the key: its first name, or its id.
@@ -309,9 +335,18 @@ pub(crate) mod tests {
         key.schedule_destruction(7, key.created_at).unwrap();
         assert!(key.check_usable(Usage::Process).is_err());
         key.schedule_destruction(7, key.created_at).unwrap_err();
-        key.cancel_destruction().unwrap();
+        key.apply(Activate).unwrap_err();
+        key.cancel_destruction(key.created_at).unwrap();
         key.check_usable(Usage::Process).unwrap();
-        key.cancel_destruction().unwrap_err();
+        key.cancel_destruction(key.created_at).unwrap_err();
+        key.schedule_destruction(7, key.created_at).unwrap();
+        let end = key.destroy_at.unwrap();
+        key.destroy(key.created_at).unwrap_err();
+        key.cancel_destruction(end).unwrap_err();
+        key.apply(Compromise).unwrap();
+        key.destroy(end).unwrap();
+        assert_eq!(key.state, DestroyedCompromised);
+        key.cancel_destruction(key.created_at).unwrap_err();
     }
 
     proptest! {

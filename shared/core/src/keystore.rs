@@ -17,7 +17,7 @@ pub trait KeyStore: Send + Sync {
     /// Fresh material for one version of a key.
     async fn create(&self, version: VersionRef<'_>) -> Result<Material, KeyStoreError>;
 
-    /// The signature: DER for ECDSA, 64 bytes for Ed25519.
+    /// The signature: DER for ECDSA, of fixed length for all others.
     async fn sign(
         &self,
         version: VersionRef<'_>,
@@ -34,6 +34,20 @@ pub trait KeyStore: Send + Sync {
         kind: MessageType,
         message: &[u8],
         signature: &[u8],
+    ) -> Result<bool, KeyStoreError>;
+
+    /// The message authentication code, of the full length of the algorithm's hash.
+    async fn mac(&self, version: VersionRef<'_>, material: &Material, message: &[u8])
+    -> Result<Vec<u8>, KeyStoreError>;
+
+    /// Whether `mac` is the key's over `message`. One of another length is `false`. Takes the same time wherever the
+    /// bytes differ.
+    async fn verify_mac(
+        &self,
+        version: VersionRef<'_>,
+        material: &Material,
+        message: &[u8],
+        mac: &[u8],
     ) -> Result<bool, KeyStoreError>;
 
     /// A ciphertext that only `decrypt` with the same key, version and context opens. It carries its version.
@@ -54,8 +68,9 @@ pub trait KeyStore: Send + Sync {
         ciphertext: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, KeyStoreError>;
 
-    /// The key version a ciphertext says it was made with. Proves nothing: `decrypt` does.
-    fn version_of(&self, key: &KeyId, ciphertext: &[u8]) -> Result<u32, KeyStoreError>;
+    /// The key version a ciphertext says it was made with; `present` where it is of a kind that says none. Proves
+    /// nothing: `decrypt` does.
+    fn version_of(&self, present: VersionRef<'_>, ciphertext: &[u8]) -> Result<u32, KeyStoreError>;
 
     /// Fills `buffer` with random bytes fit for a data key.
     fn random(&self, buffer: &mut [u8]);

@@ -21,6 +21,7 @@ pub mod operation;
 pub mod operations;
 pub mod pipeline;
 pub mod policy;
+pub mod rate;
 pub mod reason;
 pub mod recommendation;
 pub mod record;

@@ -53,10 +53,15 @@ pub struct Arrival<'a> {
 }
 
 /// A human's session token, to be shown once.
-#[derive(Debug)]
 pub struct Session {
     pub token: String,
     pub expires_in: i64,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Session(..)")
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -204,6 +209,7 @@ fn session(app: &App, human: &Human, token: &IdToken, epoch: u32, now: Timestamp
         auth_time: Some(token.auth_time.unwrap_or(0).min(now.as_second())),
         amr: token.amr.clone(),
         epoch: Epochs { deployment: epoch, human: human.epoch, agents: Vec::new() },
+        via: Vec::new(),
         cnf: None,
     };
     (claims, credential)

@@ -3,12 +3,13 @@
 
 use crate::ambient::Timestamp;
 use crate::error::Error;
-use crate::id::{RecordId, RequestId};
+use crate::id::{CredentialId, RecordId, RequestId};
 use crate::journal;
-use crate::key::{Key, KeyRecord, Transition, VersionRecord};
+use crate::key::{Key, KeyRecord, VersionRecord};
 use crate::operation::Operation;
 use crate::operations::key_lifecycle::{load_key, rotation};
 use crate::pipeline::App;
+use crate::reason::Reason;
 use crate::record::{AuditRecord, Decision, Outcome, Plane};
 use crate::repository::{self, DUE, Loaded};
 use crate::store::{Index, Order, Query, StoreError, Table};
@@ -40,23 +41,31 @@ pub async fn run_due(app: &App) -> Result<usize, Error> {
         let loaded = load_key(app, &indexed.key.id).await?;
         let key = &loaded.value.key;
         let result = match (key.destroy_at, key.rotation_due()) {
-            (Some(at), _) if at <= now => destroy(app, loaded).await,
+            (Some(at), _) if at <= now => destroy(app, loaded, now).await,
             (None, Some(at)) if at <= now => rotate(app, loaded).await,
             _ => continue,
         };
         match result {
             Ok(()) => done = done.saturating_add(1),
-            // Another writer was faster; the next call sees what it left.
-            Err(Error::Contended) => {}
-            Err(error) => return Err(error),
+            Err(error @ Error::Unavailable { .. }) => return Err(error),
+            // Another writer was faster, or this key is at fault: the others are not kept waiting.
+            Err(error) => tracing::warn!(key = %indexed.key.id, error = %error, "scheduled work put off"),
         }
     }
     Ok(done)
 }
 
-/// Wipes the material of every version, the present one last, so that an interrupted destruction goes on.
-async fn destroy(app: &App, mut loaded: Loaded<KeyRecord>) -> Result<(), Error> {
+/// First the key itself, in one write with the record: from then on it can be neither used nor kept. Then the material of
+/// its versions; the key stays due until none is left, so that an interrupted destruction goes on.
+async fn destroy(app: &App, mut loaded: Loaded<KeyRecord>, now: Timestamp) -> Result<(), Error> {
     let id = loaded.value.key.id.clone();
+    if !loaded.value.key.state.is_destroyed() {
+        loaded.value.key.destroy(now)?;
+        loaded.value.material = None;
+        let record = internal_record(app, &loaded.value.key, Operation::KeyDestroy);
+        commit(app, vec![loaded.replace()?, journal::put(&record)?]).await?;
+        loaded = load_key(app, &id).await?;
+    }
     for version in 1..=loaded.value.key.version {
         let item = repository::version_item(&id, version);
         let found: Option<Loaded<VersionRecord>> = repository::load(app.store.as_ref(), &item).await?;
@@ -65,11 +74,8 @@ async fn destroy(app: &App, mut loaded: Loaded<KeyRecord>) -> Result<(), Error> 
             commit(app, vec![found.replace()?]).await?;
         }
     }
-    loaded.value.key.apply(Transition::Destroy)?;
     loaded.value.key.destroy_at = None;
-    loaded.value.material = None;
-    let record = internal_record(app, &loaded.value.key, Operation::KeyDestroy);
-    commit(app, vec![loaded.replace()?, journal::put(&record)?]).await
+    commit(app, vec![loaded.replace()?]).await
 }
 
 async fn rotate(app: &App, mut loaded: Loaded<KeyRecord>) -> Result<(), Error> {
@@ -97,18 +103,45 @@ fn internal_record(app: &App, key: &Key, operation: Operation) -> AuditRecord {
     }
 }
 
-/// Writes how many requests without a verified principal one source made in one minute.
+/// Writes how many requests without a verified principal one source made in one minute; without a source, all beyond
+/// those that were told apart.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub async fn record_unverified(app: &App, minute: Timestamp, source: IpAddr, count: u64) -> Result<(), Error> {
+pub async fn record_unverified(app: &App, minute: Timestamp, source: Option<IpAddr>, count: u64) -> Result<(), Error> {
     let now = app.clock.now();
     let (id, request) = (RecordId::new(now, &app.entropy), RequestId::new(now, &app.entropy));
     let record = AuditRecord {
         outcome: Outcome::Denied,
         decision: Decision::Deny,
-        source: Some(source),
+        source,
         count: Some(count),
+        ..AuditRecord::new(id, minute, Operation::Unidentified, Plane::Rest, request)
+    };
+    journal::append(app, &record).await
+}
+
+/// Writes how many requests of one credential were turned away in one minute because it made too many; nothing if none.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn record_throttled(
+    app: &App,
+    minute: Timestamp,
+    credential: Option<&CredentialId>,
+    refused: u64,
+) -> Result<(), Error> {
+    if refused == 0 {
+        return Ok(());
+    }
+    let now = app.clock.now();
+    let (id, request) = (RecordId::new(now, &app.entropy), RequestId::new(now, &app.entropy));
+    let record = AuditRecord {
+        outcome: Outcome::Denied,
+        decision: Decision::Deny,
+        reason: Some(Reason::RateLimited),
+        credential: credential.cloned(),
+        count: Some(refused),
         ..AuditRecord::new(id, minute, Operation::Unidentified, Plane::Rest, request)
     };
     journal::append(app, &record).await

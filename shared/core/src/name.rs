@@ -79,7 +79,9 @@ Label, "^[a-z][a-z0-9-]{0,31}=[A-Za-z0-9._-]{1,63}$",
 name!(/// A human, by the subject the identity provider gives: an e-mail address or another stable name.
 HumanId, "^[A-Za-z0-9._@+:|-]{1,128}$", "a human's name has 1 to 128 of A-Z, a-z, 0-9 and . _ @ + : | -",
 |text| {
-    (1..=128).contains(&text.len())
+    // Neither an agent's id nor Aegis itself: records name those in the same places.
+    let of_another = text.starts_with("agt_") || text == "aegis";
+    !of_another && (1..=128).contains(&text.len())
         && text.bytes().all(|b| {
             b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'@' | b'+' | b':' | b'|' | b'-')
         })
@@ -163,7 +165,15 @@ mod tests {
         for (text, want) in table {
             assert_eq!(text.parse::<KeyName>().is_ok(), want, "{text}");
         }
-        for (text, want) in [("alice@org", true), ("auth0|7f", true), ("", false), ("a b", false), ("a/b", false)] {
+        for (text, want) in [
+            ("alice@org", true),
+            ("auth0|7f", true),
+            ("", false),
+            ("a b", false),
+            ("a/b", false),
+            ("agt_1", false),
+            ("aegis", false),
+        ] {
             assert_eq!(text.parse::<HumanId>().is_ok(), want, "{text}");
         }
         for (text, want) in [("team=billing", true), ("team", false), ("=x", false), ("t=", false), ("T=x", false)] {

@@ -52,6 +52,7 @@ operations! {
     KeyGenerateDataKey "key.generate-data-key"
     KeyGet "key.get"
     KeyList "key.list"
+    KeyMac "key.mac"
     KeyReEncrypt "key.re-encrypt"
     KeyResume "key.resume"
     KeyRotate "key.rotate"
@@ -60,6 +61,7 @@ operations! {
     KeyUnwrap "key.unwrap"
     KeyUpdate "key.update"
     KeyVerify "key.verify"
+    KeyVerifyMac "key.verify-mac"
     KeyWrap "key.wrap"
     Unidentified "unidentified"
     Whoami "whoami"
@@ -72,10 +74,12 @@ impl Operation {
             Self::KeyDecrypt => Some(Action::Decrypt),
             Self::KeyEncrypt => Some(Action::Encrypt),
             Self::KeyGenerateDataKey => Some(Action::GenerateDataKey),
+            Self::KeyMac => Some(Action::Mac),
             Self::KeyReEncrypt => Some(Action::ReEncrypt),
             Self::KeySign => Some(Action::Sign),
             Self::KeyUnwrap => Some(Action::Unwrap),
             Self::KeyVerify => Some(Action::Verify),
+            Self::KeyVerifyMac => Some(Action::VerifyMac),
             Self::KeyWrap => Some(Action::Wrap),
             _ => None,
         }
@@ -85,7 +89,14 @@ impl Operation {
     pub fn needs_fresh_login(self) -> bool {
         matches!(
             self,
-            Self::AgentIssue | Self::AgentAmend | Self::CredentialIssue | Self::KeyDestroy | Self::HumanReinstate
+            Self::AgentAmend
+                | Self::AgentIssue
+                | Self::AgentUnfreeze
+                | Self::CredentialIssue
+                | Self::HumanReinstate
+                | Self::KeyDestroy
+                // Labels are what scopes select keys by: a new one may widen many grants.
+                | Self::KeyUpdate
         )
     }
 }

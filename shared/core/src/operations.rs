@@ -7,5 +7,6 @@ pub mod audit;
 pub mod credentials;
 pub mod humans;
 pub mod key_lifecycle;
+pub mod key_mac;
 pub mod key_use;
 pub mod listing;

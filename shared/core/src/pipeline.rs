@@ -18,11 +18,12 @@ pub use permit::Permit;
 use crate::ambient::{Clock, Entropy, Timestamp};
 use crate::deployment::{Deployment, DigestKey, PolicyDocument};
 use crate::error::Error;
-use crate::id::RequestId;
+use crate::id::{CredentialId, RequestId};
 use crate::keystore::KeyStore;
 use crate::login::Logins;
 use crate::operation::Operation;
 use crate::policy::{FIRST_POLICY, Policies};
+use crate::rate::Rate;
 use crate::record::Plane;
 use crate::repository::{self, Document, Loaded};
 use crate::store::{Expect, Store};
@@ -40,10 +41,12 @@ pub struct App {
     pub clock: Clock,
     pub entropy: Entropy,
     pub policies: PolicyCache,
+    /// Requests of each credential, in a minute.
+    pub rates: Rate<CredentialId>,
 }
 
 /// One request, before anything is known of who makes it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Request<'a> {
     pub id: RequestId,
     pub arrived_at: Timestamp,
@@ -56,7 +59,14 @@ pub struct Request<'a> {
     pub user_agent: Option<&'a str>,
     /// Digested for the record, never kept.
     pub body: &'a [u8],
-    pub idempotency_key: Option<&'a str>,
+    /// Or why it cannot be one.
+    pub idempotency_key: Option<Result<&'a str, &'static str>>,
+}
+
+impl std::fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request").field("id", &self.id).field("operation", &self.operation).finish_non_exhaustive()
+    }
 }
 
 /// How often a transaction that met another writer is tried again.

@@ -234,10 +234,7 @@ fn reference(kind: &EntityTypeName, id: &str) -> RestrictedExpression {
 
 macro_rules! entity_types {
     ($($name:ident $text:literal)*) => {
-        $(
-            #[expect(clippy::expect_used, reason = "a constant of the grammar; every test of this module reads it")]
-            static $name: LazyLock<EntityTypeName> = LazyLock::new(|| $text.parse().expect("a type name"));
-        )*
+        $(static $name: LazyLock<EntityTypeName> = LazyLock::new(|| entity_type($text));)*
     };
 }
 
@@ -249,6 +246,11 @@ entity_types! {
     HUMAN "Human"
     KEY "Key"
     ROLE "Role"
+}
+
+#[expect(clippy::expect_used, reason = "the names are constants of the schema; every test of this module reads them")]
+fn entity_type(name: &str) -> EntityTypeName {
+    name.parse().expect("a type name")
 }
 
 #[cfg(test)]

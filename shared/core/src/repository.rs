@@ -109,6 +109,11 @@ pub fn key_item(id: &KeyId) -> ItemKey {
     ItemKey::state(format!("key/{id}"), "key")
 }
 
+/// An item that never is: read where reading nothing would tell that there is nothing.
+pub fn nothing_item() -> ItemKey {
+    key_item(&KeyId::none())
+}
+
 pub fn version_item(id: &KeyId, version: u32) -> ItemKey {
     ItemKey::state(format!("key/{id}"), format!("version/{version:06}"))
 }
@@ -119,6 +124,10 @@ pub fn alias_item(name: &KeyName) -> ItemKey {
 
 pub fn agent_item(id: &AgentId) -> ItemKey {
     ItemKey::state(format!("agent/{id}"), "agent")
+}
+
+pub fn children_item(parent: &AgentId) -> ItemKey {
+    ItemKey::state(format!("agent/{parent}"), "children")
 }
 
 pub fn credential_item(id: &CredentialId) -> ItemKey {
@@ -142,10 +151,6 @@ pub const ALL_AGENTS: &str = "agents";
 
 pub fn agents_of(sponsor: &HumanId) -> String {
     format!("agents-of/{sponsor}")
-}
-
-pub fn agents_under(parent: &AgentId) -> String {
-    format!("agents-under/{parent}")
 }
 
 /// The partition of what must happen at a time, on [`Index::Fourth`]; its sort begins with that time.
@@ -183,6 +188,9 @@ impl Document for VersionRecord {
 pub struct Alias {
     pub name: KeyName,
     pub key: Option<KeyId>,
+    /// Where it led before: an agent that still calls by this name is told so, and not taken for a rogue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<KeyId>,
 }
 
 impl Document for Alias {
@@ -199,8 +207,7 @@ impl Document for Agent {
     fn indexes(&self) -> Vec<IndexEntry> {
         let all = entry(Index::First, ALL_AGENTS, self.id.as_str());
         let sponsored = entry(Index::Second, agents_of(&self.sponsor), self.id.as_str());
-        let under = self.ancestors.first().map(|parent| entry(Index::Third, agents_under(parent), self.id.as_str()));
-        [all, sponsored].into_iter().chain(under).collect()
+        vec![all, sponsored]
     }
 }
 
@@ -217,6 +224,20 @@ impl Document for Credential {
     fn expires_at(&self) -> Option<Timestamp> {
         // A day of grace: an expired token is told so, rather than taken for a forgery.
         Some(crate::ambient::after_seconds(self.expires_at, 86_400))
+    }
+}
+
+/// The sub-agents of one agent that live: who, and until when. Written with each sub-agent, so that no two requests at
+/// once take the same last place.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Children {
+    pub parent: AgentId,
+    pub live: Vec<(AgentId, Timestamp)>,
+}
+
+impl Document for Children {
+    fn item_key(&self) -> ItemKey {
+        children_item(&self.parent)
     }
 }
 

@@ -64,7 +64,9 @@ pub fn score(observation: &Observation) -> Risk {
         }),
     ];
     let factors: Vec<Factor> = candidates.into_iter().flatten().filter(|factor| factor.weight > 0.0).collect();
-    Risk { score: factors.iter().map(|factor| factor.weight).sum::<f64>().clamp(0.0, 1.0), factors }
+    // Folded from 0: the sum of nothing is -0.
+    let sum = factors.iter().fold(0.0, |sum, factor| sum + factor.weight);
+    Risk { score: sum.clamp(0.0, 1.0), factors }
 }
 
 /// 0 up to `from`, 1 from `to` on, straight between.
@@ -81,7 +83,7 @@ mod tests {
     fn a_fresh_narrow_credential_has_no_risk() {
         let now = Timestamp::from_second(1_790_000_000).unwrap();
         let observation = Observation { scope_breadth: Some(1), credential_issued_at: now, now };
-        assert_eq!(score(&observation), Risk::default());
+        assert_eq!(serde_json::to_string(&score(&observation)).unwrap(), r#"{"score":0.0,"factors":[]}"#);
     }
 
     proptest! {

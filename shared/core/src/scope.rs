@@ -4,7 +4,8 @@
 //! scope    = entry *( SP entry )
 //! entry    = "key:" selector *( "," selector ) ":" action *( "," action )
 //! selector = key id / key name / label name "=" label value
-//! action   = "sign" / "verify" / "encrypt" / "decrypt" / "re-encrypt" / "wrap" / "unwrap" / "generate-data-key"
+//! action   = "sign" / "verify" / "mac" / "verify-mac" / "encrypt" / "decrypt" / "re-encrypt"
+//!          / "wrap" / "unwrap" / "generate-data-key"
 //! ```
 //!
 //! An entry also lets its holder read the metadata and the public half of the keys it names. In tokens and JSON an
@@ -60,22 +61,26 @@ pub enum Action {
     Decrypt,
     Encrypt,
     GenerateDataKey,
+    Mac,
     ReEncrypt,
     Sign,
     Unwrap,
     Verify,
+    VerifyMac,
     Wrap,
 }
 
 impl Action {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Decrypt,
         Self::Encrypt,
         Self::GenerateDataKey,
+        Self::Mac,
         Self::ReEncrypt,
         Self::Sign,
         Self::Unwrap,
         Self::Verify,
+        Self::VerifyMac,
         Self::Wrap,
     ];
 
@@ -84,10 +89,12 @@ impl Action {
             Self::Decrypt => "decrypt",
             Self::Encrypt => "encrypt",
             Self::GenerateDataKey => "generate-data-key",
+            Self::Mac => "mac",
             Self::ReEncrypt => "re-encrypt",
             Self::Sign => "sign",
             Self::Unwrap => "unwrap",
             Self::Verify => "verify",
+            Self::VerifyMac => "verify-mac",
             Self::Wrap => "wrap",
         }
     }
@@ -97,6 +104,14 @@ impl Scope<KeyId> {
     /// Whether `action` on `key` is in the scope. `None` asks for reading the key's metadata and public half.
     pub fn permits(&self, key: &Key, action: Option<Action>) -> bool {
         self.0.iter().any(|entry| entry.names(key) && action.is_none_or(|action| entry.actions.contains(&action)))
+    }
+
+    /// Whether the scope names the key of this id, for `action` or for reading. Labels do not count.
+    pub fn names(&self, key: &KeyId, action: Option<Action>) -> bool {
+        self.0.iter().any(|entry| {
+            let named = entry.keys.iter().any(|selector| matches!(selector, Selector::Key(id) if id == key));
+            named && action.is_none_or(|action| entry.actions.contains(&action))
+        })
     }
 
     /// Whether every right in `narrower` is also in `self`. `key_of` finds the keys `narrower` names; a key it does not
@@ -117,6 +132,30 @@ impl Scope<KeyId> {
     /// How many selectors the scope has: a label counts once, however many keys bear it.
     pub fn breadth(&self) -> usize {
         self.0.iter().map(|entry| entry.keys.len()).sum()
+    }
+}
+
+impl Scope<KeyRef> {
+    /// The keys it names, as they were named.
+    pub fn keys(&self) -> impl Iterator<Item = &KeyRef> {
+        let selectors = self.0.iter().flat_map(|entry| &entry.keys);
+        selectors.filter_map(|selector| match selector {
+            Selector::Key(key) => Some(key),
+            Selector::Label(_) => None,
+        })
+    }
+
+    /// The same scope by ids, or `None` if one of the keys has none.
+    pub fn resolved(self, id_of: impl Fn(&KeyRef) -> Option<KeyId>) -> Option<Scope<KeyId>> {
+        let selector = |selector| match selector {
+            Selector::Key(key) => id_of(&key).map(Selector::Key),
+            Selector::Label(label) => Some(Selector::Label(label)),
+        };
+        let entry = |entry: Entry<KeyRef>| {
+            let keys = entry.keys.into_iter().map(selector).collect::<Option<_>>()?;
+            Some(Entry { r#type: entry.r#type, keys, actions: entry.actions })
+        };
+        self.0.into_iter().map(entry).collect::<Option<_>>().map(Scope)
     }
 }
 
@@ -216,6 +255,7 @@ mod tests {
             "key:invoice-2026:sign",
             "key:invoice-2026:sign,verify key:team=billing:decrypt",
             "key:key_0123456789abcdef0123456789abcdef,other-key:encrypt",
+            "key:invoice-2026:mac,verify-mac",
         ];
         for text in good {
             assert_eq!(text.parse::<Scope<KeyRef>>().unwrap().to_string(), text);
@@ -264,7 +304,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_a_covered_scope_permits_the_covering_one_permits(
-            wide in any_scope(), narrow in any_scope(), key in 0..4_usize, action in 0..8_usize
+            wide in any_scope(), narrow in any_scope(), key in 0..4_usize, action in 0..Action::ALL.len()
         ) {
             let keys: Vec<Key> = pool();
             let find = |id: &KeyId| keys.iter().find(|key| key.id == *id);
@@ -302,7 +342,7 @@ mod tests {
             (0..4_usize).prop_map(|i| Selector::Key(pool()[i].id.clone())),
             Just(Selector::Label(a_label())),
         ];
-        let actions = proptest::collection::btree_set((0..8_usize).prop_map(|i| Action::ALL[i]), 1..4);
+        let actions = proptest::collection::btree_set((0..Action::ALL.len()).prop_map(|i| Action::ALL[i]), 1..4);
         let entry = (proptest::collection::vec(selector, 1..3), actions).prop_map(|(keys, actions)| Entry {
             r#type: EntryType::KeyUse,
             keys,

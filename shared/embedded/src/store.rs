@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
-use writer::{Job, Work};
+use writer::{Job, Outcome, Work};
 
 /// The store. Dropped, it finishes what was accepted, folds the log into the file and lets the folder go.
 #[derive(Debug)]
@@ -85,12 +85,12 @@ impl SqliteStore {
         Stats { commits: self.commits.load(Ordering::Relaxed) }
     }
 
-    async fn write(&self, work: Work) -> Result<Vec<i64>, StoreError> {
+    async fn write(&self, work: Work) -> Outcome {
         // A reply that never comes means that the writer ended in between.
         self.submit(work)?.await.unwrap_or_else(|_| Err(unavailable("the writer has stopped")))
     }
 
-    fn submit(&self, work: Work) -> Result<oneshot::Receiver<Result<Vec<i64>, StoreError>>, StoreError> {
+    fn submit(&self, work: Work) -> Result<oneshot::Receiver<Outcome>, StoreError> {
         let (reply, answer) = oneshot::channel();
         let Some((queue, _)) = &self.writer else { return Err(unavailable("the writer has stopped")) };
         queue.try_send(Job { work, reply }).map_err(|error| match error {

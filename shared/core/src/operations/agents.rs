@@ -12,12 +12,12 @@ use crate::operation::Operation;
 use crate::pipeline::{App, Done, Note, Permit};
 use crate::policy::Resource;
 use crate::reason::Reason;
-use crate::repository::{self, ALL_AGENTS, Document, Loaded};
-use crate::scope::{Entry, Scope, Selector};
-use crate::store::{Expect, Index};
+use crate::repository::{self, ALL_AGENTS, Children, Document, Loaded};
+use crate::scope::Scope;
+use crate::store::{Expect, Index, Put};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// How long a grant lasts where nothing is asked for, in seconds: 30 days.
 const DEFAULT_WINDOW: i64 = 30 * 86_400;
@@ -57,7 +57,9 @@ pub async fn issue_agent(
     input: &IssueAgent,
     earlier: Option<String>,
 ) -> Result<Done<Agent>, Error> {
-    if let Some(id) = earlier.and_then(|id| AgentId::try_from(id).ok()) {
+    if let Some(id) = earlier {
+        let id = AgentId::try_from(id);
+        let id = id.map_err(|error| Error::Damaged { what: "idempotency record", source: error.into() })?;
         return Ok(Done::read(load_agent(app, &id).await?.value));
     }
     let now = app.clock.now();
@@ -73,18 +75,21 @@ pub async fn issue_agent(
     };
     let facts = permit.facts();
     let ancestors: Vec<AgentId> = facts.chain.iter().map(|agent| agent.value.id.clone()).collect();
-    let grant = match facts.chain.first() {
-        None => asked,
+    let id = AgentId::new(now, &app.entropy);
+    let (grant, purpose, place) = match facts.chain.first() {
+        None => (asked, input.purpose, None),
         Some(parent) => {
-            check_room_below(app, &parent.value.id, ancestors.len(), now).await?;
-            parent.value.grant.narrowed(asked)
+            let grant = parent.value.grant.narrowed(asked);
+            let place = take_place(app, &parent.value, (id.clone(), grant.not_after), now).await?;
+            // Its parent's: an agent may not choose how softly its sub-agents are stopped.
+            (grant, parent.value.purpose, Some(place))
         }
     };
     check_window(&grant, now)?;
     let agent = Agent {
-        id: AgentId::new(now, &app.entropy),
+        id,
         label: input.label.clone(),
-        purpose: input.purpose,
+        purpose,
         sponsor: facts.human.id.clone(),
         ancestors,
         state: AgentState::Active,
@@ -93,7 +98,7 @@ pub async fn issue_agent(
         created_at: now,
         stopped: None,
     };
-    let puts = vec![agent.put(Expect::Absent)?];
+    let puts = [agent.put(Expect::Absent)?].into_iter().chain(place).collect();
     let note = Note { object: Some(agent.id.to_string()), ..Note::default() };
     Ok(Done { value: agent, puts, note })
 }
@@ -255,79 +260,81 @@ fn stopped_by(app: &App, permit: &Permit) -> Stopped {
 }
 
 /// Reads a scope, turns names into ids, and refuses what the one who grants may not do.
+///
+/// To an agent a key that is not there looks like one beyond its grant: every name is read in the same way, each once,
+/// before anything is decided.
 async fn resolve_scope(app: &App, permit: &Permit, text: &str) -> Result<Scope<KeyId>, Error> {
     let asked: Scope<KeyRef> = text.parse().map_err(|error| Error::invalid("scope", error))?;
     let facts = permit.facts();
-    let now = app.clock.now();
-    let beyond = |reason| Error::Denied { reason, record: permit.id().clone() };
-    let mut keys: HashMap<KeyId, Key> = HashMap::new();
-    let mut entries = Vec::new();
-    for entry in asked.0 {
-        let mut selectors = Vec::new();
-        for selector in entry.keys {
-            selectors.push(match selector {
-                Selector::Label(label) => Selector::Label(label),
-                Selector::Key(reference) => {
-                    let found = find_key(app, &reference).await?;
-                    // To an agent a key that is not there looks like one beyond its grant.
-                    let found = found.ok_or_else(|| match facts.chain.is_empty() {
-                        true => Error::invalid("scope", format!("no such key: {reference}")),
-                        false => beyond(Reason::GrantWidening),
-                    })?;
-                    let id = found.id.clone();
-                    keys.insert(id.clone(), found);
-                    Selector::Key(id)
-                }
-            });
+    let mut keys: BTreeMap<KeyRef, Option<Key>> = BTreeMap::new();
+    for reference in asked.keys() {
+        if !keys.contains_key(reference) {
+            keys.insert(reference.clone(), find_key(app, reference).await?);
         }
-        entries.push(Entry { r#type: entry.r#type, keys: selectors, actions: entry.actions });
     }
-    let scope = Scope(entries);
-    let within = |own: &Scope<KeyId>| own.covers(&scope, |id| keys.get(id));
-    let parent_holds = facts.chain.iter().all(|agent| within(&agent.value.grant.scope))
-        && facts.claims.authorization_details.as_ref().is_none_or(within);
-    if !parent_holds {
+    let beyond = |reason| Error::Denied { reason, record: permit.id().clone() };
+    let missing = keys.iter().find(|(_, key)| key.is_none()).map(|(reference, _)| reference);
+    match (missing, facts.chain.is_empty()) {
+        (Some(reference), true) => return Err(Error::invalid("scope", format!("no such key: {reference}"))),
+        (Some(_), false) => return Err(beyond(Reason::GrantWidening)),
+        (None, _) => {}
+    }
+    let scope = asked.resolved(|reference| keys.get(reference)?.as_ref().map(|key| key.id.clone()));
+    let scope = scope.ok_or_else(|| beyond(Reason::GrantWidening))?;
+    let by_id: BTreeMap<&KeyId, &Key> = keys.values().flatten().map(|key| (&key.id, key)).collect();
+    let within = |own: &Scope<KeyId>| own.covers(&scope, |id| by_id.get(id).copied());
+    let granted = facts.chain.iter().map(|agent| &agent.value.grant.scope);
+    if !granted.chain(facts.claims.authorization_details.as_ref()).all(within) {
         return Err(beyond(Reason::GrantWidening));
     }
     // What the human may not do herself she cannot grant.
-    let actions = |id: &KeyId| {
-        let named = scope.0.iter().filter(|entry| entry.keys.contains(&Selector::Key(id.clone())));
-        named.flat_map(|entry| entry.actions.iter().copied()).collect::<Vec<_>>()
-    };
-    for (id, key) in keys.iter().filter(|_| facts.chain.is_empty()) {
-        for operation in Operation::ALL.iter().filter(|op| op.action().is_some_and(|a| actions(id).contains(&a))) {
+    let now = app.clock.now();
+    for (id, key) in by_id.iter().filter(|_| facts.chain.is_empty()) {
+        for operation in Operation::ALL.iter().filter(|op| op.action().is_some_and(|a| scope.names(id, Some(a)))) {
             facts.decide(*operation, &Resource::Key(key), now).map_err(beyond)?;
         }
     }
     Ok(scope)
 }
 
+/// The key a reference leads to. One that leads nowhere costs as many reads as one that leads somewhere.
 async fn find_key(app: &App, reference: &KeyRef) -> Result<Option<Key>, Error> {
-    let Some(id) = resolve(app, reference).await? else { return Ok(None) };
-    let found: Option<Loaded<KeyRecord>> = repository::load(app.store.as_ref(), &repository::key_item(&id)).await?;
+    let id = resolve(app, reference).await?;
+    let item = match &id {
+        Some(id) => repository::key_item(id),
+        None => repository::nothing_item(),
+    };
+    let found: Option<Loaded<KeyRecord>> = repository::load(app.store.as_ref(), &item).await?;
     Ok(found.map(|found| found.value.key))
 }
 
-/// Refuses a sub-agent below the third, or beside 64 that live.
-async fn check_room_below(app: &App, parent: &AgentId, depth: usize, now: Timestamp) -> Result<(), Error> {
-    if depth >= MAX_DEPTH {
+/// Takes one of the 64 places below an agent, if it may have sub-agents there. Places of those that ended are free again.
+async fn take_place(app: &App, parent: &Agent, child: (AgentId, Timestamp), now: Timestamp) -> Result<Put, Error> {
+    if parent.ancestors.len().saturating_add(1) >= MAX_DEPTH {
         return Err(Error::State { kind: "agent", state: "at the greatest depth" });
     }
-    let mut live: usize = 0;
-    let mut after = None;
-    loop {
-        let partition = repository::agents_under(parent);
-        let page = repository::list::<Agent>(app.store.as_ref(), Index::Third, partition, 200, after).await?;
-        let counts = |agent: &&Agent| agent.state != AgentState::Revoked && now < agent.grant.not_after;
-        live = live.saturating_add(page.items.iter().filter(counts).count());
-        if live >= MAX_CHILDREN {
-            return Err(Error::State { kind: "agent", state: "at its 64 live sub-agents" });
+    let store = app.store.as_ref();
+    let found: Option<Loaded<Children>> = repository::load(store, &repository::children_item(&parent.id)).await?;
+    let expect = found.as_ref().map_or(Expect::Absent, |found| Expect::Current(found.revision));
+    let mut live = found.map(|found| found.value.live).unwrap_or_default();
+    live.retain(|(_, until)| now < *until);
+    if live.len() >= MAX_CHILDREN {
+        let items: Vec<_> = live.iter().map(|(id, _)| repository::agent_item(id)).collect();
+        let read = store.batch_get(&items).await?;
+        let mut revoked = HashSet::new();
+        for stored in read.values() {
+            let agent: Agent = repository::decode(stored)?.value;
+            if agent.state == AgentState::Revoked {
+                revoked.insert(agent.id);
+            }
         }
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(()),
-        }
+        live.retain(|(id, _)| !revoked.contains(id));
     }
+    if live.len() >= MAX_CHILDREN {
+        return Err(Error::State { kind: "agent", state: "at its 64 live sub-agents" });
+    }
+    live.push(child);
+    Children { parent: parent.id.clone(), live }.put(expect)
 }
 
 fn check_window(grant: &Grant, now: Timestamp) -> Result<(), Error> {

@@ -36,7 +36,8 @@ pub async fn set_alias(app: &App, _: &Permit, name: &KeyName, input: &SetAlias) 
     }
     target.value.key.aliases.insert(name.clone());
     let expect = alias.map_or(Expect::Absent, |alias| Expect::Current(alias.revision));
-    let mut puts = vec![target.replace()?, Alias { name: name.clone(), key: Some(id) }.put(expect)?];
+    let mut puts =
+        vec![target.replace()?, Alias { name: name.clone(), key: Some(id), former: former.clone() }.put(expect)?];
     if let Some(former) = former {
         puts.push(without_name(load_key(app, &former).await?, name)?);
     }
@@ -51,6 +52,7 @@ pub async fn delete_alias(app: &App, _: &Permit, name: &KeyName) -> Result<Done<
     let missing = || Error::NotFound { kind: "alias" };
     let mut alias = load_alias(app, name).await?.ok_or_else(missing)?;
     let id = alias.value.key.take().ok_or_else(missing)?;
+    alias.value.former = Some(id.clone());
     let puts = vec![alias.replace()?, without_name(load_key(app, &id).await?, name)?];
     Ok(Done { value: (), puts, note: Note { key: Some(id), key_version: None, object: Some(name.to_string()) } })
 }

@@ -4,7 +4,7 @@ use super::aliases::resolve;
 use super::listing::{DEFAULT_LIMIT, MAX_LIMIT};
 use crate::ambient::{DateTime, Timestamp};
 use crate::error::Error;
-use crate::id::{AgentId, RecordId};
+use crate::id::{AgentId, KeyId, RecordId};
 use crate::journal::{self, Search};
 use crate::name::{HumanId, KeyRef};
 use crate::operation::Operation;
@@ -65,14 +65,12 @@ pub async fn query_audit(app: &App, permit: &Permit, query: &AuditQuery) -> Resu
         return Err(Error::invalid("limit", "it must lie between 1 and 200"));
     }
     let search = search_for(app, permit, query).await?;
-    let Some(search) = search else { return Ok(Done::read(AuditPage { items: Vec::new(), next_cursor: None })) };
     let beginning = permit.facts().deployment.created_at;
     let page = journal::search(app.store.as_ref(), &search, beginning, app.clock.now(), limit).await?;
     Ok(Done::read(AuditPage { items: page.records, next_cursor: page.next }))
 }
 
-/// `None` where the query names a key that is not there: nothing can be found.
-async fn search_for(app: &App, permit: &Permit, query: &AuditQuery) -> Result<Option<Search>, Error> {
+async fn search_for(app: &App, permit: &Permit, query: &AuditQuery) -> Result<Search, Error> {
     let facts = permit.facts();
     let mut search = Search {
         agent: query.agent.clone(),
@@ -94,15 +92,15 @@ async fn search_for(app: &App, permit: &Permit, query: &AuditQuery) -> Result<Op
         if search.human.as_ref().is_some_and(|human| human != own) {
             return Err(Error::Denied { reason: Reason::Policy, record: permit.id().clone() });
         }
+        // Only her own partition is walked: how much there is of a key or an agent is not hers to know.
         search.human = Some(own.clone());
+        search.by_human = true;
     }
     if let Some(key) = &query.key {
-        search.key = resolve(app, key).await?;
-        if search.key.is_none() {
-            return Ok(None);
-        }
+        // A name that leads nowhere finds nothing, and takes as long.
+        search.key = Some(resolve(app, key).await?.unwrap_or_else(KeyId::none));
     }
-    Ok(Some(search))
+    Ok(search)
 }
 
 /// Shows one record.

@@ -4,14 +4,17 @@ use super::agents::load_agent;
 use crate::agent::{Agent, AgentState, Credential, DEFAULT_TTL, MAX_TTL};
 use crate::ambient::{DateTime, Timestamp, after_seconds};
 use crate::error::Error;
-use crate::human::Human;
-use crate::id::{AgentId, CredentialId};
+use crate::id::{AgentId, CredentialId, KeyId};
+use crate::key::{Key, KeyRecord};
 use crate::pipeline::{App, Done, Note, Permit};
+use crate::reason::Reason;
 use crate::repository::{self, Document, Loaded};
-use crate::store::Expect;
+use crate::scope::{Scope, Selector};
+use crate::store::{Expect, ItemKey, MAX_BATCH};
 use crate::token::{Act, Claims, Epochs};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, HashMap};
 
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -93,9 +96,18 @@ async fn claims_for(
     }
     let id = CredentialId::new(now, &app.entropy);
     let ids: Vec<AgentId> = chain.iter().map(|agent| agent.id.clone()).collect();
-    let sponsor: Option<Loaded<Human>> =
-        repository::load(app.store.as_ref(), &repository::human_item(&agent.sponsor)).await?;
-    let sponsor = sponsor.ok_or(Error::NotFound { kind: "human" })?.value;
+    let facts = permit.facts();
+    // Who issues with a credential may pass on what that credential holds, and no more.
+    if let Some(own) = &facts.claims.authorization_details {
+        let keys = keys_of(app, &agent.grant.scope).await?;
+        if !own.covers(&agent.grant.scope, |id| keys.get(id)) {
+            return Err(Error::Denied { reason: Reason::GrantWidening, record: permit.id().clone() });
+        }
+    }
+    let via = match facts.chain.is_empty() {
+        true => Vec::new(),
+        false => [facts.claims.jti.clone()].into_iter().chain(facts.claims.via.iter().cloned()).collect(),
+    };
     let claims = Claims {
         iss: app.tokens.issuer().to_string(),
         sub: agent.sponsor.clone(),
@@ -110,10 +122,12 @@ async fn claims_for(
         auth_time: None,
         amr: Vec::new(),
         epoch: Epochs {
-            deployment: permit.facts().deployment.epoch,
-            human: sponsor.epoch,
+            deployment: facts.deployment.epoch,
+            // As it was when the one who asks was checked: a revocation since then reaches this token, too.
+            human: facts.human.epoch,
             agents: chain.iter().map(|agent| agent.epoch).collect(),
         },
+        via,
         cnf: None,
     };
     let credential = Credential {
@@ -125,6 +139,26 @@ async fn claims_for(
         revoked: false,
     };
     Ok((claims, credential))
+}
+
+/// The keys that a scope names by id.
+async fn keys_of(app: &App, scope: &Scope<KeyId>) -> Result<HashMap<KeyId, Key>, Error> {
+    let selectors = scope.0.iter().flat_map(|entry| &entry.keys);
+    let ids: BTreeSet<&KeyId> = selectors
+        .filter_map(|selector| match selector {
+            Selector::Key(id) => Some(id),
+            Selector::Label(_) => None,
+        })
+        .collect();
+    let items: Vec<ItemKey> = ids.into_iter().map(repository::key_item).collect();
+    let mut keys = HashMap::new();
+    for items in items.chunks(MAX_BATCH) {
+        for stored in app.store.batch_get(items).await?.values() {
+            let record: KeyRecord = repository::decode(stored)?.value;
+            keys.insert(record.key.id.clone(), record.key);
+        }
+    }
+    Ok(keys)
 }
 
 /// Refuses the credential from the next request on. Repeating it changes nothing.

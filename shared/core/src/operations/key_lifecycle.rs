@@ -1,6 +1,6 @@
 //! Making keys, and moving them through their states.
 
-use super::listing::{PageOf, PageQuery, cursor_at};
+use super::listing::{MAX_LIMIT, PageOf, PageQuery, cursor_at};
 use crate::algorithm::Algorithm;
 use crate::error::Error;
 use crate::id::KeyId;
@@ -11,7 +11,7 @@ use crate::keystore::VersionRef;
 use crate::name::{KeyName, Label};
 use crate::pipeline::{App, Done, Note, Permit};
 use crate::repository::{self, ALL_KEYS, Alias, Document, Loaded};
-use crate::store::{Expect, Index, Put};
+use crate::store::{Expect, Index, Position, Put};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -46,8 +46,8 @@ pub async fn create_key(
     input: &CreateKey,
     earlier: Option<String>,
 ) -> Result<Done<Key>, Error> {
-    if let Some(id) = earlier.and_then(|id| KeyId::try_from(id).ok()) {
-        return Ok(Done::read(load_key(app, &id).await?.value.key));
+    if let Some(id) = earlier {
+        return Ok(Done::read(load_key(app, &read_id(id)?).await?.value.key));
     }
     check_rotation(input.rotate_every_days)?;
     check_labels(&input.labels)?;
@@ -84,7 +84,7 @@ pub async fn create_key(
     let puts = vec![
         KeyRecord { key: key.clone(), material: material.clone() }.put(Expect::Absent)?,
         VersionRecord { key: id.clone(), version: 1, material }.put(Expect::Absent)?,
-        Alias { name: input.name.clone(), key: Some(id.clone()) }.put(alias_expect)?,
+        Alias { name: input.name.clone(), key: Some(id.clone()), former: None }.put(alias_expect)?,
     ];
     let note = Note { key: Some(id), key_version: Some(1), object: None };
     Ok(Done { value: key, puts, note })
@@ -143,11 +143,8 @@ pub async fn move_key(app: &App, permit: &Permit, transition: Transition) -> Res
 /// [`Error::KeyState`] if the key is destroyed.
 pub async fn suspend_key(app: &App, permit: &Permit, suspended: bool) -> Result<Done<Key>, Error> {
     change(app, permit, |key| {
-        if key.state.is_destroyed() {
-            key.apply(Transition::Destroy)?;
-        }
         key.suspended = suspended;
-        Ok(())
+        key.check_not_destroyed()
     })
     .await
 }
@@ -179,7 +176,8 @@ pub async fn destroy_key(app: &App, permit: &Permit, input: &DestroyKey) -> Resu
 /// # Errors
 /// [`Error::KeyState`] if none is.
 pub async fn cancel_destroy_key(app: &App, permit: &Permit) -> Result<Done<Key>, Error> {
-    change(app, permit, Key::cancel_destruction).await
+    let now = app.clock.now();
+    change(app, permit, |key| key.cancel_destruction(now)).await
 }
 
 /// Makes a fresh version of a key the one that signs and encrypts. Earlier versions still verify and decrypt; nothing is
@@ -189,8 +187,9 @@ pub async fn cancel_destroy_key(app: &App, permit: &Permit) -> Result<Done<Key>,
 /// [`Error::KeyState`] unless the key is active.
 pub async fn rotate_key(app: &App, permit: &Permit, earlier: Option<String>) -> Result<Done<Key>, Error> {
     let mut loaded = load_key(app, &permit.key()?.key.id).await?;
-    if earlier.is_some() {
-        return Ok(Done::read(loaded.value.key));
+    if let Some(id) = earlier {
+        // A name may lead elsewhere by now: the repetition is about the key that was rotated.
+        return Ok(Done::read(load_key(app, &read_id(id)?).await?.value.key));
     }
     loaded.value.key.changed_by = permit.facts().human.id.clone();
     let puts = rotation(app, &mut loaded).await?;
@@ -217,25 +216,43 @@ pub async fn get_key(permit: &Permit) -> Result<Done<Key>, Error> {
     Ok(Done::read(permit.key()?.key.clone()))
 }
 
-/// Lists keys in the order they were made: all of them for a human, those in its scope for an agent. A page of an agent
-/// may be short, even empty, and not the last.
+/// Lists keys in the order they were made: all of them for a human, those in its scope for an agent. An agent's page is
+/// filled from its own keys alone, so that neither its length nor its cursor tells of others.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a bad limit or cursor.
 pub async fn list_keys(app: &App, permit: &Permit, query: &PageQuery) -> Result<Done<PageOf<Key>>, Error> {
-    let (limit, after) = (query.limit()?, query.position()?);
-    let page =
-        repository::list::<KeyRecord>(app.store.as_ref(), Index::First, ALL_KEYS.to_string(), limit, after).await?;
+    let (limit, mut after) = (query.limit()?, query.position()?);
     let now = app.clock.now();
-    let items = page.items.into_iter().map(|record| record.key);
-    let items = items.filter(|key| permit.facts().sees(key, now)).collect();
-    Ok(Done::read(PageOf { items, next_cursor: page.next.as_ref().map(cursor_at) }))
+    let mut items: Vec<Key> = Vec::new();
+    loop {
+        let (store, all) = (app.store.as_ref(), ALL_KEYS.to_string());
+        let page = repository::list::<KeyRecord>(store, Index::First, all, MAX_LIMIT, after).await?;
+        let visible = page.items.into_iter().map(|record| record.key).filter(|key| permit.facts().sees(key, now));
+        items.extend(visible);
+        // One more than asked for tells whether there is another page.
+        if items.len() > limit {
+            items.truncate(limit);
+            let last =
+                items.last().map(|key| Position { sort: key.id.to_string(), key: repository::key_item(&key.id) });
+            return Ok(Done::read(PageOf { items, next_cursor: last.as_ref().map(cursor_at) }));
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(Done::read(PageOf { items, next_cursor: None })),
+        }
+    }
 }
 
 /// Reads a key as it is now.
 pub(crate) async fn load_key(app: &App, id: &KeyId) -> Result<Loaded<KeyRecord>, Error> {
     let found = repository::load(app.store.as_ref(), &repository::key_item(id)).await?;
     found.ok_or(Error::NotFound { kind: "key" })
+}
+
+/// The id that an earlier request with the same idempotency key led to.
+fn read_id(id: String) -> Result<KeyId, Error> {
+    KeyId::try_from(id).map_err(|error| Error::Damaged { what: "idempotency record", source: error.into() })
 }
 
 /// Load, decide, commit: `edit` is the decision.

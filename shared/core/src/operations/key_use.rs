@@ -22,7 +22,7 @@ const RESERVED: &str = "aegis:";
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignRequest {
-    /// The message, or its SHA-256 digest.
+    /// The message, or its digest by the algorithm's own hash.
     pub message: Bytes64,
     #[serde(default)]
     pub message_type: MessageType,
@@ -33,7 +33,7 @@ pub struct SignReply {
     pub key_id: KeyId,
     pub key_version: u32,
     pub algorithm: Algorithm,
-    /// ASN.1 DER for ECDSA, 64 bytes for Ed25519.
+    /// ASN.1 DER for ECDSA; of fixed length for all others.
     pub signature: Bytes64,
 }
 
@@ -60,7 +60,7 @@ pub async fn sign(app: &App, permit: &Permit, input: &SignRequest) -> Result<Don
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VerifyRequest {
-    /// The message, or its SHA-256 digest.
+    /// The message, or its digest by the algorithm's own hash.
     pub message: Bytes64,
     #[serde(default)]
     pub message_type: MessageType,
@@ -96,7 +96,7 @@ pub async fn verify(app: &App, permit: &Permit, input: &VerifyRequest) -> Result
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EncryptRequest {
-    /// At most 64 KiB.
+    /// At most 64 KiB; with RSA-OAEP at most 190, 318 or 446 bytes, as the key has 2048, 3072 or 4096 bits.
     pub plaintext: Bytes64,
     /// Authenticated, not encrypted; needed again to decrypt. At most 16 pairs of 256 bytes.
     #[serde(default)]
@@ -174,7 +174,7 @@ pub async fn re_encrypt(app: &App, permit: &Permit, input: &ReEncryptRequest) ->
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WrapRequest {
-    /// Key bytes of the caller, at most 64 KiB.
+    /// Key bytes of the caller, at most as long as the plaintext of encrypt.
     pub key_material: Bytes64,
     #[serde(default)]
     pub context: Context,
@@ -319,7 +319,7 @@ fn pem(der: &[u8]) -> String {
     pem
 }
 
-fn used<T>(value: T, version: u32) -> Done<T> {
+pub(super) fn used<T>(value: T, version: u32) -> Done<T> {
     Done { value, puts: Vec::new(), note: Note { key: None, key_version: Some(version), object: None } }
 }
 
@@ -339,7 +339,7 @@ async fn open(
 ) -> Result<(Zeroizing<Vec<u8>>, u32), Error> {
     let key = &record.key;
     key.check_usable(Usage::Process)?;
-    let version = app.keystore.version_of(&key.id, ciphertext)?;
+    let version = app.keystore.version_of(key.version_ref(key.version), ciphertext)?;
     // A version that the key never had is a forgery like any other.
     let material = material_of(app, record, version).await.map_err(|error| match error {
         Error::Invalid { .. } => Error::NotAuthentic,
@@ -349,11 +349,11 @@ async fn open(
     Ok((plaintext, version))
 }
 
-fn present(record: &KeyRecord) -> Result<&Material, Error> {
+pub(super) fn present(record: &KeyRecord) -> Result<&Material, Error> {
     record.material.as_ref().ok_or(Error::State { kind: "key", state: "destroyed" })
 }
 
-async fn material_of(app: &App, record: &KeyRecord, version: u32) -> Result<Material, Error> {
+pub(super) async fn material_of(app: &App, record: &KeyRecord, version: u32) -> Result<Material, Error> {
     if version == record.key.version {
         return present(record).cloned();
     }

@@ -24,6 +24,9 @@ const FRESH_LOGIN: u32 = 300;
 pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Error> {
     let now = app.clock.now();
     let claims = app.tokens.verify(request.token, now).map_err(|reason| Error::Unauthenticated { reason })?;
+    if let Err(spent) = app.rates.count(&claims.jti, now) {
+        return Err(Error::LimitReached { reason: Reason::RateLimited, retry_after: Some(spent.retry_after) });
+    }
     let (facts, found) = app.gather(claims, &request.target, now).await?;
     let id = RecordId::new(now, &app.entropy);
     let facts = match facts {
@@ -46,6 +49,10 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Error> {
         risk: Some(&risk),
         policy_version: facts.policies.version,
     };
+    if let Some(why) = request.idempotency_key.as_ref().and_then(|key| key.as_ref().err()) {
+        let error = Error::invalid("Idempotency-Key", *why);
+        return Err(refuse::failed(app, refused, error).await?);
+    }
     if let Err(verdict) = authorize(&facts, &found, request.operation, now) {
         return Err(match verdict {
             Verdict::Denied(reason) => refuse::denied(app, refused, &facts, reason).await?,
@@ -55,10 +62,10 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Error> {
     if request.operation.needs_fresh_login() && facts.chain.is_empty() && !is_fresh(&facts, now) {
         return Err(refuse::failed(app, refused, Error::FreshLoginNeeded { max_age: FRESH_LOGIN }).await?);
     }
-    if request.operation.action().is_some() {
-        if let Err(spent) = app.count_use(&facts.chain, now).await? {
-            return Err(refuse::failed(app, refused, spent).await?);
-        }
+    if request.operation.action().is_some()
+        && let Err(spent) = app.count_use(&facts.chain, now).await?
+    {
+        return Err(refuse::failed(app, refused, spent).await?);
     }
     Ok(Permit { id, operation: request.operation, facts, found, risk, expires_at: after_seconds(now, LIFETIME) })
 }
@@ -78,9 +85,20 @@ fn authorize(facts: &Facts, found: &Found, operation: Operation, now: Timestamp)
         Err(_) => Verdict::Denied(Reason::Policy),
     };
     match found {
-        Found::Key { record: Some(record), .. } => decide(Resource::Key(&record.value.key)),
+        Found::Key { record: Some(record), former, .. } => {
+            let key = &record.value.key;
+            facts.decide(operation, &Resource::Key(key), now).map_err(|reason| match reason {
+                Reason::ScopeViolation => {
+                    Verdict::Denied(facts.excuse(operation, Some(key), former.as_ref()).unwrap_or(reason))
+                }
+                other => Verdict::Denied(other),
+            })
+        }
         Found::Key { record: None, .. } if facts.chain.is_empty() => Err(missing(Operation::KeyList, "key")),
-        Found::Key { record: None, .. } => Err(Verdict::Denied(Reason::ScopeProbe)),
+        Found::Key { record: None, former, .. } => {
+            let excuse = facts.excuse(operation, None, former.as_ref());
+            Err(Verdict::Denied(excuse.unwrap_or(Reason::ScopeProbe)))
+        }
         Found::Agent { agent: Some(agent), .. } => decide(Resource::Agent(agent_facts(&agent.value))),
         Found::Agent { agent: None, .. } => Err(missing(Operation::AgentList, "agent")),
         Found::Credential { id, credential: Some(credential) } => {

@@ -6,7 +6,7 @@ use crate::ambient::Timestamp;
 use crate::deployment::Deployment;
 use crate::error::Error;
 use crate::human::Human;
-use crate::id::{AgentId, CredentialId, RecordId};
+use crate::id::{AgentId, CredentialId, KeyId, RecordId};
 use crate::key::{Key, KeyRecord};
 use crate::name::{HumanId, KeyRef};
 use crate::operation::Operation;
@@ -39,14 +39,31 @@ pub enum Target {
 /// What was found under that name.
 #[derive(Clone, Debug)]
 pub enum Found {
-    Agent { id: AgentId, agent: Option<Box<Loaded<Agent>>> },
-    Credential { id: CredentialId, credential: Option<Box<Loaded<Credential>>> },
+    Agent {
+        id: AgentId,
+        agent: Option<Box<Loaded<Agent>>>,
+    },
+    Credential {
+        id: CredentialId,
+        credential: Option<Box<Loaded<Credential>>>,
+    },
     Deployment,
-    Human { id: HumanId, human: Option<Box<Loaded<Human>>> },
-    Key { requested: KeyRef, record: Option<Box<Loaded<KeyRecord>>> },
+    Human {
+        id: HumanId,
+        human: Option<Box<Loaded<Human>>>,
+    },
+    /// `former` is the key that the name led to before, where a name was used.
+    Key {
+        requested: KeyRef,
+        record: Option<Box<Loaded<KeyRecord>>>,
+        former: Option<KeyId>,
+    },
     Own,
     Record(RecordId),
-    Unreadable { field: &'static str, why: String },
+    Unreadable {
+        field: &'static str,
+        why: String,
+    },
 }
 
 /// A verified token and the state of everything it stands on.
@@ -70,7 +87,7 @@ impl App {
         target: &Target,
         now: Timestamp,
     ) -> Result<(Result<Facts, (Reason, Arc<Claims>)>, Found), Error> {
-        let target_item = self.item_of(target).await?;
+        let (target_item, former) = self.item_of(target).await?;
         let chain = claims.act.as_ref().map(|act| act.chain()).unwrap_or_default();
         let mut items = vec![
             repository::credential_item(&claims.jti),
@@ -78,18 +95,20 @@ impl App {
             repository::deployment_item(),
         ];
         items.extend(chain.iter().map(repository::agent_item));
+        items.extend(claims.via.iter().map(repository::credential_item));
         items.extend(target_item.clone());
         // A target may be the caller itself: no item is asked for twice.
         items.sort();
         items.dedup();
         let read = self.store.batch_get(&items).await?;
-        let found = found(target, target_item.and_then(|item| read.get(&item)))?;
+        let found = found(target, target_item.and_then(|item| read.get(&item)), former)?;
         let facts = self.facts(claims, &chain, &read, now).await?;
         Ok((facts, found))
     }
 
-    async fn item_of(&self, target: &Target) -> Result<Option<ItemKey>, Error> {
-        Ok(match target {
+    /// The target's item, and the key that its name led to before.
+    async fn item_of(&self, target: &Target) -> Result<(Option<ItemKey>, Option<KeyId>), Error> {
+        let item = match target {
             Target::Agent(id) => Some(repository::agent_item(id)),
             Target::Credential(id) => Some(repository::credential_item(id)),
             Target::Human(id) => Some(repository::human_item(id)),
@@ -97,10 +116,12 @@ impl App {
             Target::Key(KeyRef::Name(name)) => {
                 let alias: Option<Loaded<Alias>> =
                     repository::load(self.store.as_ref(), &repository::alias_item(name)).await?;
-                alias.and_then(|alias| alias.value.key).map(|id| repository::key_item(&id))
+                let (key, former) = alias.map_or((None, None), |alias| (alias.value.key, alias.value.former));
+                return Ok((key.map(|id| repository::key_item(&id)), former));
             }
             Target::Deployment | Target::Own | Target::Record(_) | Target::Unreadable { .. } => None,
-        })
+        };
+        Ok((item, None))
     }
 
     async fn facts(
@@ -125,6 +146,13 @@ impl App {
         let (Some(credential), Some(human), Some(chain)) = present else {
             return Ok(Err((Reason::CredentialRevoked, claims)));
         };
+        // Revoking a credential reaches those that were issued with it.
+        for id in &claims.via {
+            let above: Option<Credential> = value(read, &repository::credential_item(id))?;
+            if above.is_none_or(|above| above.revoked) {
+                return Ok(Err((Reason::CredentialRevoked, claims)));
+            }
+        }
         let facts = Facts { claims: Arc::clone(&claims), human, chain, deployment, policies };
         Ok(match facts.refusal(&credential, now) {
             Some(reason) => Err((reason, claims)),
@@ -194,6 +222,21 @@ impl Facts {
         }
     }
 
+    /// Whether an agent that left its scope was led out of it by somebody else: its grant was narrowed since the token was
+    /// issued, or the name it uses was moved. Then it is refused and not stopped.
+    pub fn excuse(&self, operation: Operation, key: Option<&Key>, former: Option<&KeyId>) -> Option<Reason> {
+        let token = self.claims.authorization_details.as_ref()?;
+        let (action, reads) = (operation.action(), operation == Operation::KeyGet);
+        let usable = action.is_some() || reads;
+        let narrowed = key.is_some_and(|key| token.permits(key, action));
+        let moved = former.is_some_and(|former| token.names(former, action));
+        match () {
+            () if usable && narrowed => Some(Reason::GrantNarrowed),
+            () if usable && moved => Some(Reason::StaleName),
+            () => None,
+        }
+    }
+
     /// Whether the holder's scope lets it see `key`; a human sees all keys.
     pub fn sees(&self, key: &Key, now: Timestamp) -> bool {
         self.decide(Operation::KeyGet, &Resource::Key(key), now).is_ok()
@@ -209,13 +252,13 @@ pub(super) fn agent_facts(agent: &Agent) -> AgentFacts<'_> {
     AgentFacts { id: &agent.id, sponsor: &agent.sponsor, purpose: agent.purpose, parent: agent.ancestors.first() }
 }
 
-fn found(target: &Target, stored: Option<&Stored>) -> Result<Found, Error> {
+fn found(target: &Target, stored: Option<&Stored>, former: Option<KeyId>) -> Result<Found, Error> {
     Ok(match target {
         Target::Agent(id) => Found::Agent { id: id.clone(), agent: loaded(stored)? },
         Target::Credential(id) => Found::Credential { id: id.clone(), credential: loaded(stored)? },
         Target::Deployment => Found::Deployment,
         Target::Human(id) => Found::Human { id: id.clone(), human: loaded(stored)? },
-        Target::Key(requested) => Found::Key { requested: requested.clone(), record: loaded(stored)? },
+        Target::Key(requested) => Found::Key { requested: requested.clone(), record: loaded(stored)?, former },
         Target::Own => Found::Own,
         Target::Record(id) => Found::Record(id.clone()),
         Target::Unreadable { field, why } => Found::Unreadable { field, why: why.clone() },

@@ -21,22 +21,25 @@ impl App {
     /// Counts one use against every limit of the agent and of those above it. The error within says which is spent.
     ///
     /// Each count is one atomic addition: of any number of requests at once, no more than the limit see a value within
-    /// it. A use refused by one limit still counts against the others, and against itself.
+    /// it. A use refused by one limit still counts against the others of the same agent.
     pub(super) async fn count_use(&self, chain: &[Loaded<Agent>], now: Timestamp) -> Result<Result<(), Error>, Error> {
-        let limits: Vec<Limit> = chain.iter().flat_map(|agent| limits_of(&agent.value, now)).collect();
-        if limits.is_empty() {
-            return Ok(Ok(()));
+        // From the asker upward, so that one whose own limit is spent draws nothing from those above.
+        for agent in chain {
+            let limits = limits_of(&agent.value, now);
+            if limits.is_empty() {
+                continue;
+            }
+            let additions: Vec<Add> = limits.iter().map(|limit| limit.add.clone()).collect();
+            let counts = self.store.add(&additions).await?;
+            let spent = limits.iter().zip(counts).find(|(limit, count)| *count > i64::from(limit.most));
+            if let Some((limit, _)) = spent {
+                return Ok(Err(Error::LimitReached {
+                    reason: limit.spent,
+                    retry_after: limit.renewed_in.and_then(|seconds| u32::try_from(seconds).ok()),
+                }));
+            }
         }
-        let additions: Vec<Add> = limits.iter().map(|limit| limit.add.clone()).collect();
-        let counts = self.store.add(&additions).await?;
-        let spent = limits.iter().zip(counts).find(|(limit, count)| *count > i64::from(limit.most));
-        Ok(match spent {
-            None => Ok(()),
-            Some((limit, _)) => Err(Error::LimitReached {
-                reason: limit.spent,
-                retry_after: limit.renewed_in.and_then(|seconds| u32::try_from(seconds).ok()),
-            }),
-        })
+        Ok(Ok(()))
     }
 }
 

@@ -60,8 +60,9 @@ where
         Err(error @ Error::Unavailable { dependency: "the store", .. }) => Err(error),
         Err(error) => {
             record.outcome = Outcome::Error;
-            if matches!(error, Error::Denied { .. } | Error::LimitReached { .. }) {
+            if let Error::Denied { reason, .. } | Error::LimitReached { reason, .. } = &error {
                 (record.outcome, record.decision) = (Outcome::Denied, Decision::Deny);
+                record.reason = Some(*reason);
             }
             record.error = Some(error.to_string());
             journal::append(app, &record).await?;
@@ -126,7 +127,7 @@ impl Slot {
 }
 
 async fn find_replay(app: &App, request: &Request<'_>, facts: &Facts) -> Result<Option<Slot>, Error> {
-    let Some(key) = request.idempotency_key else { return Ok(None) };
+    let Some(Ok(key)) = request.idempotency_key else { return Ok(None) };
     let now = app.clock.now();
     let target = format!("{:?}", request.target);
     let replay = Replay {

@@ -151,7 +151,7 @@ pub(super) fn begin_record(
     found: &Found,
 ) -> AuditRecord {
     let (key, key_requested) = match found {
-        Found::Key { requested, record } => {
+        Found::Key { requested, record, .. } => {
             (record.as_ref().map(|record| record.value.key.id.clone()), Some(requested.clone()))
         }
         _ => (None, None),

@@ -118,6 +118,7 @@ fn normal(mut item: Item) -> Item {
 mod tests {
     use super::*;
     use crate::store::contract::Subject;
+    use crate::store::{Index, IndexEntry, Table};
     use std::sync::Arc;
 
     struct Prompt(Arc<MemoryStore>);
@@ -129,6 +130,23 @@ mod tests {
     }
 
     crate::store_contract!(Prompt(Arc::default()));
+
+    #[tokio::test]
+    async fn held_indexes_show_the_past_and_the_main_key_the_present() {
+        let store = MemoryStore::default();
+        let [index, main] = [Some(Index::First), None].map(|index| {
+            let (table, partition, order) = (Table::State, "p".into(), Order::Ascending);
+            Query { table, index, partition, from: None, below: None, order, limit: 9, after: None }
+        });
+        let count = async |query: &Query| store.query(query).await.unwrap().items.len();
+        for (hold, sort, want) in [(true, "a", (0, 1)), (true, "b", (1, 2)), (false, "c", (3, 3))] {
+            store.hold_indexes(hold);
+            let indexes = vec![IndexEntry { index: Index::First, partition: "p".into(), sort: sort.into() }];
+            let item = Item { key: ItemKey::state("p", sort), body: String::new(), indexes, expires_at: None };
+            store.put_if(item, Expect::Absent).await.unwrap();
+            assert_eq!((count(&index).await, count(&main).await), want, "{sort}");
+        }
+    }
 
     /// The suite must not ask more of an adapter than the port promises: here the indexes only move when told to.
     mod with_indexes_that_lag {

@@ -80,6 +80,9 @@ fn what_cannot_be_opened_says_why() {
     assert!(matches!(Root::change_passphrase(dir.path(), &right(), &right(), LEAST), Err(RootError::Missing)));
     assert!(matches!(Root::create(dir.path(), &passphrase("éééééééééé1"), LEAST), Err(RootError::WeakPassphrase)));
     assert!(!dir.path().join(NAME).exists());
+    std::fs::create_dir(dir.path().join(NAME)).unwrap();
+    assert!(matches!(Root::open(dir.path(), &right()), Err(RootError::Io(_))));
+    std::fs::remove_dir(dir.path().join(NAME)).unwrap();
     Root::create(dir.path(), &right(), LEAST).unwrap();
     for wrong in ["", "correct horse batterz", "correct horse battery "] {
         assert!(matches!(Root::open(dir.path(), &passphrase(wrong)), Err(RootError::WrongPassphrase)), "{wrong}");
@@ -93,6 +96,7 @@ fn what_cannot_be_opened_says_why() {
     assert!(matches!(check("\"format\": 1", "\"format\": 2"), RootError::NewerFormat { found: 2, known: 1 }));
     assert!(matches!(check("\"format\": 1", "\"format\": 0"), RootError::Damaged));
     assert!(matches!(check("argon2id", "argon2d"), RootError::Damaged));
+    assert!(matches!(check("\"nonce\"", "\"extra\": 1, \"nonce\""), RootError::Damaged));
     for (memory_kib, want) in [("19455", "refused"), ("1048577", "refused"), ("19457", "tried")] {
         let error = check("\"memory_kib\": 19456", &format!("\"memory_kib\": {memory_kib}"));
         assert_eq!(matches!(error, RootError::Params), want == "refused", "{memory_kib}: {error:?}");

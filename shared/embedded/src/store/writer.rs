@@ -5,6 +5,7 @@ use super::{rows, unavailable};
 use aegis_core::ambient::Timestamp;
 use aegis_core::store::{Add, Put, StoreError};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,8 +16,11 @@ use tokio::sync::{mpsc, oneshot};
 pub(super) struct Job {
     pub(super) work: Work,
     /// What the counters became, or how many rows a sweep removed.
-    pub(super) reply: oneshot::Sender<Result<Vec<i64>, StoreError>>,
+    pub(super) reply: oneshot::Sender<Outcome>,
 }
+
+pub(super) type Outcome = Result<Vec<i64>, StoreError>;
+type Cause = Box<dyn Error + Send + Sync>;
 
 #[derive(Debug)]
 pub(super) enum Work {
@@ -28,7 +32,8 @@ pub(super) enum Work {
     Hold(oneshot::Sender<()>, std::sync::mpsc::Receiver<()>),
 }
 
-/// The thread ends when every sender is gone and the queue is empty.
+/// The thread ends when every sender is gone and the queue is empty. Closing the last connection folds the log into the
+/// file.
 pub(super) fn start(
     connection: Connection,
     commits: Arc<AtomicU64>,
@@ -55,20 +60,16 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, commits: &Ato
                 replies.into_iter().zip(results).for_each(|(reply, result)| drop(reply.send(result)));
             }
             Err(error) => {
-                tracing::error!(%error, "store commit failed");
-                let error = Arc::new(error);
+                tracing::error!(error = &*error, "store commit failed");
+                let error = Arc::<dyn Error + Send + Sync>::from(error);
                 replies.into_iter().for_each(|reply| drop(reply.send(Err(unavailable(Arc::clone(&error))))));
             }
         }
     }
-    if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
-        // Nothing is lost: the log is read when the store is opened again.
-        tracing::warn!(%error, "store log not folded into the file");
-    }
 }
 
 /// `Err` only if nothing of the group was written, or nobody knows.
-fn commit(connection: &mut Connection, work: Vec<Work>) -> rusqlite::Result<Vec<Result<Vec<i64>, StoreError>>> {
+fn commit(connection: &mut Connection, work: Vec<Work>) -> Result<Vec<Outcome>, Cause> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut results = Vec::with_capacity(work.len());
     for work in work {
@@ -79,21 +80,24 @@ fn commit(connection: &mut Connection, work: Vec<Work>) -> rusqlite::Result<Vec<
 }
 
 /// `Err` where the whole transaction is gone, as after a failed write to a full disk.
-fn attempt(transaction: &Transaction<'_>, work: Work) -> rusqlite::Result<Result<Vec<i64>, StoreError>> {
+fn attempt(transaction: &Transaction<'_>, work: Work) -> Result<Outcome, Cause> {
     let run = |sql| transaction.prepare_cached(sql)?.execute([]).map(drop);
     run("SAVEPOINT piece")?;
-    let result = perform(transaction, work);
-    if result.is_err() {
-        if transaction.is_autocommit() {
-            return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT), None));
-        }
-        run("ROLLBACK TO piece")?;
+    let outcome = perform(transaction, work);
+    if outcome.is_err()
+        && let Err(gone) = run("ROLLBACK TO piece")
+    {
+        // There is no savepoint any more; why not, the piece knows.
+        return Err(match outcome {
+            Err(StoreError::Unavailable { source }) => source,
+            _ => gone.into(),
+        });
     }
     run("RELEASE piece")?;
-    Ok(result)
+    Ok(outcome)
 }
 
-fn perform(connection: &Connection, work: Work) -> Result<Vec<i64>, StoreError> {
+fn perform(connection: &Connection, work: Work) -> Outcome {
     match work {
         Work::Add(additions) => additions.iter().map(|add| rows::add(connection, add)).collect(),
         Work::Sweep(now) => rows::sweep(connection, now, SWEEP).map_err(unavailable).map(|removed| vec![removed]),

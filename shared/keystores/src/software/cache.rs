@@ -28,13 +28,22 @@ impl Cache {
         parse: impl FnOnce() -> Result<SecretKey, KeyStoreError>,
     ) -> Result<Arc<SecretKey>, KeyStoreError> {
         let slot = Slot::new(version, material);
-        if let Some(key) = self.lock().get(&slot) {
-            return Ok(Arc::clone(key));
+        if let Some(key) = self.slot(&slot) {
+            return Ok(key);
         }
         // Parsed without the lock: two callers may both parse, and neither keeps the others waiting.
         let key = Arc::new(parse()?);
         self.lock().put(slot, Arc::clone(&key));
         Ok(key)
+    }
+
+    /// The key of `material`, if this very material was parsed before for this version.
+    pub(super) fn get(&self, version: VersionRef<'_>, material: &Material) -> Option<Arc<SecretKey>> {
+        self.slot(&Slot::new(version, material))
+    }
+
+    fn slot(&self, slot: &Slot) -> Option<Arc<SecretKey>> {
+        self.lock().get(slot).map(Arc::clone)
     }
 
     pub(super) fn forget(&self, key: &KeyId) {

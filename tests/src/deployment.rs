@@ -1,0 +1,178 @@
+//! A deployment in this process: the real pipeline, route table, software key store and SQLite store, with a clock the
+//! test moves and an identity provider the test signs for.
+
+use crate::Answer;
+use aegis_core::ambient::{Clock, Entropy, Timestamp};
+use aegis_core::deployment::DigestKey;
+use aegis_core::human::Role;
+use aegis_core::login::{Logins, Provider};
+use aegis_core::pipeline::{self, App, PolicyCache};
+use aegis_core::rate::Rate;
+use aegis_core::store::Store;
+use aegis_core::store::fault::Faulty;
+use aegis_core::token::{TokenKeys, public_jwk};
+use aegis_embedded::store::SqliteStore;
+use aegis_functions::{Gate, Host, handle};
+use aegis_keystores::software::{KeyEncryptionKey, SoftwareKeyStore};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{Method, Request};
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use zeroize::Zeroizing;
+
+/// The instant every deployment begins at.
+pub const BEGINNING: i64 = 1_790_000_000;
+
+pub struct Deployment {
+    pub host: Arc<Host>,
+    pub store: Arc<Faulty<SqliteStore>>,
+    provider: EncodingKey,
+    kid: String,
+    now: Arc<AtomicI64>,
+    logins: AtomicU64,
+    _folder: tempfile::TempDir,
+}
+
+impl Deployment {
+    /// One that turns nobody away for asking often.
+    pub async fn new() -> Self {
+        Self::with(1_000_000, 1_000_000).await
+    }
+
+    /// With these shares of a minute: of a source without credentials, and of a credential.
+    pub async fn with(unverified: u64, requests: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let now = Arc::new(AtomicI64::new(BEGINNING));
+        let ticking = Arc::clone(&now);
+        let clock = Clock::new(move || Timestamp::from_second(ticking.load(Ordering::SeqCst)).unwrap());
+        let store = Arc::new(Faulty::new(SqliteStore::open(folder.path()).unwrap()));
+        pipeline::initialize(store.as_ref(), "dep_test", 1, clock.now()).await.unwrap();
+        let provider = EncodingKey::from_ec_der(&p256());
+        let jwk = public_jwk(&provider).unwrap();
+        let kid = jwk.common.key_id.clone().unwrap();
+        let keys = JwkSet { keys: vec![jwk] };
+        let roles = Role::ALL.into_iter().map(|role| (role, [format!("role:{}", role.as_str())].into())).collect();
+        let login = Provider { issuer: ISSUER.into(), client_id: "aegis".into(), keys };
+        let kek = KeyEncryptionKey::new("kek-1".into(), Zeroizing::new([7; 32]));
+        let port: Arc<dyn Store> = store.clone();
+        let app = App {
+            store: port,
+            keystore: Arc::new(SoftwareKeyStore::new(kek, Entropy::system())),
+            tokens: TokenKeys::new("urn:aegis:test".into(), "aegis".into(), &p256()).unwrap(),
+            logins: Logins::new(login, roles),
+            digest_key: DigestKey::new([9; 32]),
+            clock,
+            entropy: Entropy::system(),
+            policies: PolicyCache::default(),
+            rates: Rate::new(requests),
+        };
+        let host = Arc::new(Host { app: Arc::new(app), gate: Gate::new(unverified) });
+        Self { host, store, provider, kid, now, logins: AtomicU64::new(0), _folder: folder }
+    }
+
+    /// Moves the clock.
+    pub fn pass(&self, seconds: i64) {
+        self.now.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    pub fn now(&self) -> i64 {
+        self.now.load(Ordering::SeqCst)
+    }
+
+    /// What the identity provider would issue for a login now.
+    pub fn id_token(&self, human: &str, roles: &[&str]) -> String {
+        let claims = json!({
+            "iss": ISSUER, "sub": human, "aud": "aegis", "iat": self.now(), "exp": self.now() + 300,
+            "auth_time": self.now(), "amr": ["pwd"], "roles": roles,
+            "jti": self.logins.fetch_add(1, Ordering::SeqCst).to_string(),
+        });
+        self.provider_signs(&claims)
+    }
+
+    /// A token of the provider's with these claims.
+    pub fn provider_signs(&self, claims: &Value) -> String {
+        let header = Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::ES256) };
+        jsonwebtoken::encode(&header, claims, &self.provider).unwrap()
+    }
+
+    /// Exchanges an ID token, as it is.
+    pub async fn exchange(&self, id_token: &str) -> Answer {
+        let form = serde_urlencoded::to_string([
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", id_token),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
+        ]);
+        let request = Request::post("/v1/oauth/token").header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        self.send(request.body(Bytes::from(form.unwrap())).unwrap()).await
+    }
+
+    /// A human's session.
+    pub async fn log_in(&self, human: &str, roles: &[&str]) -> String {
+        let answer = self.exchange(&self.id_token(human, roles)).await.ok();
+        crate::text(&answer, "access_token")
+    }
+
+    /// A session of a human who may do everything a human may.
+    pub async fn alice(&self) -> String {
+        self.log_in("alice@org", &["admin", "auditor", "operator", "user"]).await
+    }
+
+    pub async fn get(&self, token: &str, path: &str) -> Answer {
+        self.call(Method::GET, token, path, None).await
+    }
+
+    pub async fn post(&self, token: &str, path: &str, body: Value) -> Answer {
+        self.call(Method::POST, token, path, Some(body)).await
+    }
+
+    /// An empty `token` sends none.
+    pub async fn call(&self, method: Method, token: &str, path: &str, body: Option<Value>) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        if !token.is_empty() {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let body = body.map(|body| body.to_string());
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        self.send(request.body(Bytes::from(body.unwrap_or_default())).unwrap()).await
+    }
+
+    pub async fn send(&self, request: Request<Bytes>) -> Answer {
+        let response = handle(&self.host, request, [127, 0, 0, 1].into()).await;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Answer { status, body: serde_json::from_slice(response.body()).unwrap_or(Value::Null), headers }
+    }
+
+    /// An active key.
+    pub async fn key(&self, token: &str, name: &str, algorithm: &str) -> Value {
+        let body = json!({ "name": name, "algorithm": algorithm, "activate": true });
+        self.post(token, "/v1/keys", body).await.ok()
+    }
+
+    /// An agent with this scope and whatever else is said of it, and a token for it.
+    pub async fn agent(&self, token: &str, scope: &str, more: Value) -> (String, String) {
+        let mut body = json!({ "label": "an agent", "scope": scope });
+        body.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+        let agent = crate::text(&self.post(token, "/v1/agents", body).await.ok(), "id");
+        let token = self.token(token, &agent).await;
+        (agent, token)
+    }
+
+    /// A token for an agent.
+    pub async fn token(&self, by: &str, agent: &str) -> String {
+        crate::text(&self.post(by, &format!("/v1/agents/{agent}/credentials"), json!({})).await.ok(), "token")
+    }
+}
+
+const ISSUER: &str = "https://provider.example";
+
+fn p256() -> Vec<u8> {
+    let random = aws_lc_rs::rand::SystemRandom::new();
+    EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap().as_ref().to_vec()
+}

@@ -1,0 +1,200 @@
+//! The audit trail: complete, readable by those who may, and free of secrets.
+
+use aegis_tests::deployment::Deployment;
+use aegis_tests::{base64, message};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn a_human_s_trail_holds_all_her_agents_did_and_no_one_else_s() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    let bob = deployment.log_in("bob@org", &["user"]).await;
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    let (agent, token) = deployment.agent(&alice, "key:own-key:sign", json!({})).await;
+    deployment.post(&token, "/v1/keys/own-key/sign", message(b"1")).await.ok();
+    deployment.post(&bob, "/v1/keys/own-key/sign", message(b"2")).await.ok();
+    deployment.pass(1);
+
+    let signed = |who: &str, query: &str| {
+        let (path, who) = (format!("/v1/audit?op=key.sign{query}"), who.to_string());
+        let deployment = &deployment;
+        async move { deployment.get(&who, &path).await.ok()["items"].as_array().unwrap().clone() }
+    };
+    let hers = signed(&alice, "&actor=alice@org").await;
+    assert_eq!(hers.len(), 1);
+    assert_eq!((&hers[0]["human"], &hers[0]["agents"]), (&json!("alice@org"), &json!([agent])));
+    assert_eq!(signed(&alice, "").await.len(), 2);
+    assert_eq!(signed(&alice, "&key=own-key").await.len(), 2);
+    assert_eq!(signed(&alice, &format!("&agent={agent}")).await.len(), 1);
+    assert_eq!(signed(&alice, "&outcome=denied").await.len(), 0);
+    assert_eq!(signed(&alice, "&key=no-such-key").await.len(), 0);
+    // Bob may read his own and no others.
+    let his = signed(&bob, "").await;
+    assert!(his.len() == 1 && his[0]["human"] == "bob@org");
+    assert_eq!(deployment.get(&bob, "/v1/audit?actor=alice@org").await.refused(403), "policy");
+    assert_eq!(deployment.get(&token, "/v1/audit").await.refused(403), "policy");
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_without_gap_or_repetition() {
+    let deployment = Deployment::new().await;
+    let mut alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    for i in 0..60_u8 {
+        deployment.post(&alice, "/v1/keys/own-key/sign", message(&[i])).await.ok();
+        // Some in the same millisecond, some a day apart.
+        deployment.pass(if i % 20 == 19 { 86_400 } else { i64::from(i % 2) });
+        if i % 20 == 19 {
+            alice = deployment.alice().await;
+        }
+    }
+    let mut seen: Vec<String> = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let path = format!("/v1/audit?key=own-key&op=key.sign&limit=7{cursor}");
+        let page = deployment.get(&alice, &path).await.ok();
+        seen.extend(page["items"].as_array().unwrap().iter().map(|record| aegis_tests::text(record, "id")));
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    let mut sorted = seen.clone();
+    sorted.sort();
+    sorted.dedup();
+    sorted.reverse();
+    assert_eq!(seen.len(), 60);
+    assert_eq!(seen, sorted, "newest first, none twice");
+}
+
+#[tokio::test]
+async fn since_and_until_bound_what_is_found() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    let at = |deployment: &Deployment| jiff::Timestamp::from_second(deployment.now()).unwrap();
+    let mut times = Vec::new();
+    for i in 0..3_u8 {
+        times.push(at(&deployment));
+        deployment.post(&alice, "/v1/keys/own-key/sign", message(&[i])).await.ok();
+        deployment.pass(100);
+    }
+    let table = [(None, None, 3), (Some(1), None, 2), (None, Some(1), 1), (Some(1), Some(2), 1), (Some(2), Some(1), 0)];
+    for (since, until, want) in table {
+        let mut path = "/v1/audit?op=key.sign".to_string();
+        if let Some(since) = since {
+            path.push_str(&format!("&since={}", times[since]));
+        }
+        if let Some(until) = until {
+            path.push_str(&format!("&until={}", times[until]));
+        }
+        let found = deployment.get(&alice, &path).await.ok();
+        assert_eq!(found["items"].as_array().unwrap().len(), want, "{since:?} {until:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_far_bound_or_an_empty_trail_costs_a_bounded_number_of_queries() {
+    let deployment = Deployment::new().await;
+    deployment.pass(300 * 86_400);
+    let alice = deployment.alice().await;
+    let far = [
+        "until=9999-12-30T00:00:00Z",
+        "cursor=rec_e6000000000000000000000000000000",
+        "agent=agt_00000000000000000000000000000000",
+    ];
+    for query in far {
+        deployment.store.take_calls();
+        let mut path = format!("/v1/audit?{query}");
+        let mut pages = 0;
+        loop {
+            let page = deployment.get(&alice, &path).await.ok();
+            assert!(deployment.store.take_calls().queries <= 64 * 4 + 4, "{query}");
+            pages += 1;
+            match page["next_cursor"].as_str() {
+                Some(next) => path = format!("/v1/audit?{}&cursor={next}", query.split("cursor=").next().unwrap()),
+                None => break,
+            }
+        }
+        assert!(pages >= 4, "300 days, 64 a page: {pages}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_human_without_a_role_finds_of_others_is_nothing_not_even_a_cursor() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    for i in 0..30_u8 {
+        deployment.post(&alice, "/v1/keys/own-key/sign", message(&[i])).await.ok();
+    }
+    let mallory = deployment.log_in("mallory@org", &[]).await;
+    deployment.pass(1);
+    for query in ["key=own-key&limit=1", "key=no-such-key&limit=1", "op=key.sign&limit=1"] {
+        let page = deployment.get(&mallory, &format!("/v1/audit?{query}")).await.ok();
+        assert_eq!(page, json!({ "items": [] }), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn every_denial_has_its_reason_on_record() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    let (_, parent) = deployment.agent(&alice, "key:own-key:sign", json!({ "delegate": true })).await;
+    let wider = json!({ "label": "x", "scope": "key:own-key:verify" });
+    deployment.post(&parent, "/v1/agents", wider).await.refused(403);
+    let bob = deployment.log_in("bob@org", &["user"]).await;
+    deployment.get(&bob, "/v1/audit?actor=alice@org").await.refused(403);
+    deployment.pass(301);
+    deployment.post(&alice, "/v1/keys/own-key/destroy", json!({})).await.failed(401);
+    let found = deployment.get(&alice, "/v1/audit?outcome=denied").await.ok();
+    let mut reasons: Vec<&str> =
+        found["items"].as_array().unwrap().iter().map(|record| record["reason"].as_str().unwrap()).collect();
+    reasons.sort_unstable();
+    assert_eq!(reasons, ["grant_widening", "policy", "stale_login"]);
+}
+
+#[tokio::test]
+async fn records_hold_no_payload_token_or_key() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "AES-256-GCM").await;
+    let secret = b"a secret nobody may find in a log";
+    let sealed = json!({ "plaintext": base64(secret), "context": { "tenant": "very-private-context" } });
+    deployment.post(&alice, "/v1/keys/own-key/encrypt", sealed).await.ok();
+    let (_, token) = deployment.agent(&alice, "key:own-key:encrypt", json!({})).await;
+    deployment
+        .post(&token, "/v1/keys/own-key/encrypt", json!({ "plaintext": "not base64: hunter2" }))
+        .await
+        .failed(400);
+    let trail = deployment.get(&alice, "/v1/audit?limit=200").await.ok().to_string();
+    let forbidden = [base64(secret), "very-private-context".into(), "hunter2".into(), alice.clone(), token.clone()];
+    for text in forbidden {
+        assert!(!trail.contains(&text), "{text}");
+    }
+    assert!(!trail.contains(alice.rsplit('.').next().unwrap()));
+}
+
+#[tokio::test]
+async fn reading_the_trail_is_on_record_once() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.get(&alice, "/v1/audit").await.ok();
+    deployment.pass(1);
+    let found = deployment.get(&alice, "/v1/audit?op=audit.query").await.ok();
+    assert_eq!(found["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_fails_after_it_was_allowed_is_on_record_too() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.post(&alice, "/v1/keys", json!({ "name": "own-key", "algorithm": "Ed25519" })).await.ok();
+    deployment.post(&alice, "/v1/keys/own-key/sign", message(b"x")).await.failed(409);
+    deployment.post(&alice, "/v1/keys/no-such-key/sign", message(b"x")).await.failed(404);
+    let found = deployment.get(&alice, "/v1/audit?op=key.sign&outcome=error").await.ok();
+    let found: Vec<&Value> = found["items"].as_array().unwrap().iter().map(|record| &record["key_requested"]).collect();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.contains(&&json!("own-key")) && found.contains(&&json!("no-such-key")));
+}

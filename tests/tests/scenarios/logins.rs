@@ -1,0 +1,131 @@
+//! Logins of humans, and what their sessions are good for.
+
+use aegis_tests::deployment::Deployment;
+use aegis_tests::message;
+use serde_json::json;
+
+#[tokio::test]
+async fn an_id_token_is_exchanged_once_and_opens_nothing_itself() {
+    let deployment = Deployment::new().await;
+    let id_token = deployment.id_token("alice@org", &["user"]);
+    assert_eq!(deployment.get(&id_token, "/v1/whoami").await.refused(401), "invalid_token");
+    deployment.exchange(&id_token).await.ok();
+    assert_eq!(deployment.exchange(&id_token).await.refused(401), "invalid_token");
+}
+
+#[tokio::test]
+async fn an_id_token_of_another_time_audience_or_issuer_is_refused() {
+    let deployment = Deployment::new().await;
+    let now = deployment.now();
+    let good = json!({
+        "iss": "https://provider.example", "sub": "alice@org", "aud": "aegis", "iat": now, "exp": now + 300,
+    });
+    let with = |field: &str, value: serde_json::Value| {
+        let mut claims = good.clone();
+        claims[field] = value;
+        deployment.provider_signs(&claims)
+    };
+    deployment.exchange(&with("jti", json!("1"))).await.ok();
+    let table = [
+        ("aud", json!("another"), "invalid_token"),
+        ("iss", json!("https://elsewhere.example"), "invalid_token"),
+        ("sub", json!("not a name!"), "invalid_token"),
+        ("exp", json!(now - 31), "credential_expired"),
+        ("iat", json!(now - 601), "credential_expired"),
+        ("iat", json!(now + 31), "invalid_token"),
+    ];
+    for (field, value, reason) in table {
+        assert_eq!(deployment.exchange(&with(field, value.clone())).await.refused(401), reason, "{field} {value}");
+    }
+}
+
+#[tokio::test]
+async fn what_needs_a_fresh_login_says_so_once_it_is_stale() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    deployment.pass(301);
+    let asked = json!({ "label": "an agent", "scope": "key:own-key:sign" });
+    let refusal = deployment.post(&alice, "/v1/agents", asked.clone()).await;
+    assert_eq!(refusal.failed(401), "fresh-login-needed");
+    let challenge = refusal.headers["www-authenticate"].to_str().unwrap();
+    assert!(challenge.contains("insufficient_user_authentication") && challenge.contains("max_age=\"300\""));
+    deployment.post(&alice, "/v1/keys/own-key/sign", message(b"x")).await.ok();
+    deployment.post(&deployment.alice().await, "/v1/agents", asked).await.ok();
+}
+
+#[tokio::test]
+async fn a_session_ends_after_eight_hours() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.pass(8 * 3_600 - 1);
+    deployment.get(&alice, "/v1/whoami").await.ok();
+    deployment.pass(1);
+    assert_eq!(deployment.get(&alice, "/v1/whoami").await.refused(401), "credential_expired");
+}
+
+#[tokio::test]
+async fn a_flood_without_credentials_keeps_nobody_from_revoking() {
+    let deployment = Deployment::with(5, 1_000_000).await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    let (agent, _) = deployment.agent(&alice, "key:own-key:sign", json!({})).await;
+    let statuses = async |count: usize| {
+        let mut statuses = Vec::new();
+        for _ in 0..count {
+            statuses.push(deployment.get("", "/v1/keys").await.status);
+        }
+        statuses
+    };
+    assert_eq!(statuses(8).await, [401, 401, 401, 401, 401, 429, 429, 429]);
+    deployment.post(&alice, &format!("/v1/agents/{agent}/revoke"), json!({})).await.ok();
+    deployment.alice().await;
+    deployment.pass(60);
+    let tallies = deployment.host.gate.take_before(deployment.host.app.clock.now());
+    assert_eq!(tallies.iter().map(|tally| tally.count).collect::<Vec<_>>(), [8], "those refused, too");
+}
+
+#[tokio::test]
+async fn a_credential_has_its_share_of_requests_and_no_more() {
+    let deployment = Deployment::with(100, 10).await;
+    let alice = deployment.alice().await;
+    let mut statuses = Vec::new();
+    for _ in 0..12 {
+        statuses.push(deployment.get(&alice, "/v1/whoami").await.status);
+    }
+    assert_eq!((statuses[9], statuses[10], statuses[11]), (200, 429, 429));
+    deployment.alice().await;
+    deployment.pass(60);
+    deployment.get(&alice, "/v1/whoami").await.ok();
+}
+
+#[tokio::test]
+async fn two_credentials_are_as_good_as_none() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    let request = http::Request::get("/v1/whoami")
+        .header("authorization", format!("Bearer {alice}"))
+        .header("authorization", "Bearer another");
+    assert_eq!(deployment.send(request.body(Default::default()).unwrap()).await.refused(401), "missing_token");
+}
+
+#[tokio::test]
+async fn a_revoked_human_is_out_with_all_her_agents_until_she_is_back_and_they_are_new() {
+    let deployment = Deployment::new().await;
+    let (alice, admin) = (deployment.alice().await, deployment.log_in("root@org", &["admin"]).await);
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    let (agent, token) = deployment.agent(&alice, "key:own-key:sign", json!({})).await;
+    deployment.post(&admin, "/v1/humans/alice@org/revoke", json!({})).await.ok();
+    for token in [&alice, &token] {
+        assert_eq!(deployment.get(token, "/v1/keys/own-key").await.refused(401), "human_revoked");
+    }
+    assert_eq!(deployment.exchange(&deployment.id_token("alice@org", &["user"])).await.refused(401), "human_revoked");
+
+    deployment.post(&admin, "/v1/humans/alice@org/reinstate", json!({})).await.ok();
+    let back = deployment.alice().await;
+    for token in [&alice, &token] {
+        assert_eq!(deployment.get(token, "/v1/keys/own-key").await.refused(401), "human_revoked");
+    }
+    let fresh = deployment.token(&back, &agent).await;
+    deployment.post(&fresh, "/v1/keys/own-key/sign", message(b"x")).await.ok();
+}

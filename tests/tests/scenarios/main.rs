@@ -1,0 +1,16 @@
+//! Scenarios: whole stories, through the public surface only.
+
+#![expect(clippy::unwrap_used, reason = "what is unwrapped is asserted by it")]
+#![expect(clippy::indexing_slicing, reason = "a missing field fails the test that names it")]
+
+mod agents;
+mod audit;
+mod crash;
+mod documents;
+mod faults;
+mod keys;
+mod limits;
+mod logins;
+mod revocation;
+mod routes;
+mod serve;

@@ -1,0 +1,109 @@
+//! The route table, walked: who is nobody gets 401 everywhere, who is a stranger gets 403.
+
+use aegis_functions::{Access, Route, TargetKind, routes};
+use aegis_tests::deployment::Deployment;
+use serde_json::json;
+
+/// What anybody who is known may ask about herself.
+const OWN: [&str; 3] = ["/v1/agents", "/v1/audit", "/v1/whoami"];
+
+#[tokio::test]
+async fn without_a_credential_every_route_but_the_closed_list_is_401() {
+    let deployment = Deployment::new().await;
+    let paths = Paths::new(&deployment).await;
+    for route in routes::table() {
+        for token in ["", "nonsense"] {
+            let answer = deployment.call(route.method.clone(), token, &paths.of(route), Some(json!({}))).await;
+            match route.access {
+                Access::Public => assert_ne!(answer.status, 401, "{} {}", route.method, route.path),
+                Access::Bearer(_) => {
+                    assert_eq!(answer.status, 401, "{} {} {}", route.method, route.path, answer.body);
+                    assert!(answer.headers.contains_key("www-authenticate"));
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_is_refused_on_every_route_whether_or_not_the_thing_exists() {
+    let deployment = Deployment::new().await;
+    let paths = Paths::new(&deployment).await;
+    let stranger = deployment.log_in("mallory@org", &[]).await;
+    for route in routes::table().iter().filter(|route| route.access != Access::Public) {
+        let own = route.kind == TargetKind::Own && OWN.contains(&route.path);
+        let existing = deployment.call(route.method.clone(), &stranger, &paths.of(route), Some(json!({}))).await;
+        let missing = deployment.call(route.method.clone(), &stranger, &Paths::missing(route), Some(json!({}))).await;
+        let want = if own { 200 } else { 403 };
+        assert_eq!(existing.status, want, "{} {} {}", route.method, route.path, existing.body);
+        assert_eq!(missing.status, want, "missing: {} {} {}", route.method, route.path, missing.body);
+        if !own {
+            assert_eq!(existing.refused(403), missing.refused(403), "{}", route.path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_agent_with_nothing_to_do_with_it_is_refused_on_every_route() {
+    let deployment = Deployment::new().await;
+    let paths = Paths::new(&deployment).await;
+    let alice = deployment.alice().await;
+    for route in routes::table().iter().filter(|route| route.access != Access::Public) {
+        // A fresh one for each route: leaving its scope stops it.
+        let (_, agent) = deployment.agent(&alice, &format!("key:{}:sign", paths.own_key), json!({})).await;
+        let answer = deployment.call(route.method.clone(), &agent, &paths.of(route), Some(json!({}))).await;
+        let harmless = ["/v1/keys", "/v1/whoami"].contains(&route.path) && route.method == http::Method::GET;
+        let want = if harmless { 200 } else { 403 };
+        assert_eq!(answer.status, want, "{} {} {}", route.method, route.path, answer.body);
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_say_nothing_of_what_exists() {
+    let deployment = Deployment::new().await;
+    assert_eq!(deployment.get("", "/v1/nothing").await.failed(404), "no-such-route");
+    assert_eq!(deployment.get("", "/v1/keys/").await.failed(404), "no-such-route");
+    let answer = deployment.call(http::Method::DELETE, "", "/v1/keys/some-key", None).await;
+    assert_eq!(answer.failed(405), "method-not-allowed");
+    assert!(answer.headers.contains_key("allow"));
+}
+
+/// Names of things that exist, and belong to alice.
+struct Paths {
+    own_key: String,
+    agent: String,
+    credential: String,
+    record: String,
+}
+
+impl Paths {
+    async fn new(deployment: &Deployment) -> Self {
+        let alice = deployment.alice().await;
+        for name in ["some-key", "own-key"] {
+            deployment.key(&alice, name, "ECDSA-P256").await;
+        }
+        let (agent, _) = deployment.agent(&alice, "key:some-key:sign", json!({})).await;
+        let path = format!("/v1/agents/{agent}/credentials");
+        let issued = deployment.post(&alice, &path, json!({})).await.ok();
+        let record = deployment.get(&alice, "/v1/audit").await.ok()["items"][0]["id"].clone();
+        Self {
+            own_key: "own-key".into(),
+            agent,
+            credential: aegis_tests::text(&issued, "id"),
+            record: record.as_str().unwrap().to_string(),
+        }
+    }
+
+    fn of(&self, route: &Route) -> String {
+        let path = route.path.replace("{key}", "some-key").replace("{agent}", &self.agent);
+        let path = path.replace("{credential}", &self.credential).replace("{record}", &self.record);
+        path.replace("{human}", "alice@org").replace("{alias}", "some-key")
+    }
+
+    fn missing(route: &Route) -> String {
+        let path = route.path.replace("{key}", "no-such-key").replace("{agent}", &format!("agt_{:032x}", 1));
+        let path = path.replace("{credential}", &format!("crd_{:032x}", 1));
+        let path = path.replace("{record}", &format!("rec_{:032x}", 1));
+        path.replace("{human}", "nobody@org").replace("{alias}", "no-such-key")
+    }
+}

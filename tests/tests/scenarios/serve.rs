@@ -1,0 +1,121 @@
+//! `aegis serve` as its operator meets it.
+
+use aegis_tests::process::{PASSPHRASE, Process, aegis};
+use aegis_tests::{message, text};
+use serde_json::json;
+use std::process::Command;
+
+#[test]
+fn a_restart_resumes_with_keys_tokens_and_revocations() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path());
+    server.enrol();
+    let alice = server.log_in();
+    server.post(&alice, "/v1/keys", json!({ "name": "own-key", "algorithm": "ECDSA-P256", "activate": true })).ok();
+    let agents: Vec<(String, String)> = (0..2)
+        .map(|_| {
+            let asked = json!({ "label": "an agent", "scope": "key:own-key:sign" });
+            let agent = text(&server.post(&alice, "/v1/agents", asked).ok(), "id");
+            let issued = server.post(&alice, &format!("/v1/agents/{agent}/credentials"), json!({})).ok();
+            (agent, text(&issued, "token"))
+        })
+        .collect();
+    server.post(&alice, &format!("/v1/agents/{}/revoke", agents[1].0), json!({})).ok();
+    assert!(server.terminate());
+
+    let server = Process::start(folder.path());
+    assert_eq!(server.code, None);
+    server.post(&agents[0].1, "/v1/keys/own-key/sign", message(b"x")).ok();
+    let refusal = server.post(&agents[1].1, "/v1/keys/own-key/sign", message(b"x"));
+    assert_eq!(refusal.refused(401), "agent_revoked");
+    assert_eq!(server.get(&alice, "/v1/whoami").ok()["human"], "alice@org");
+}
+
+#[test]
+fn what_keeps_a_server_from_starting_is_one_clear_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |data: &std::path::Path, passphrase: &str| {
+        let output = Process::try_start(data, passphrase).err().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said.trim().lines().count(), 1, "{said}");
+        said
+    };
+    let weak = folder.path().join("weak");
+    assert!(refused(&weak, "too short").contains("at least 12 characters"));
+
+    let server = Process::start(folder.path());
+    assert!(refused(folder.path(), PASSPHRASE).contains("in use by another aegis"));
+    let address = server.url.strip_prefix("http://").unwrap().to_string();
+    let taken = Command::new(aegis())
+        .args(["serve", "--listen", &address, "--data"])
+        .arg(folder.path().join("other"))
+        .env("AEGIS_PASSPHRASE", PASSPHRASE)
+        .output()
+        .unwrap();
+    assert_eq!(taken.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&taken.stderr).contains(&format!("cannot listen on {address}")));
+    assert!(server.terminate());
+    assert!(refused(folder.path(), "another passphrase").contains("passphrase is wrong"));
+}
+
+#[test]
+fn settings_are_checked_without_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("aegis.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let output = Command::new(aegis()).args(["serve", "--check", "--config"]).arg(&file).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(check("data = 'here'\n[roles]\nadmin = ['group:security']\n").0, Some(0));
+    for (text, said) in [
+        ("data = 'here'\nlisten = '0.0.0.0:80'\n", "no loopback address"),
+        ("data = 'here'\ncolour = 'red'\n", "unknown field"),
+        ("listen = '127.0.0.1:80'\n", "no data folder"),
+    ] {
+        let (code, stderr) = check(text);
+        assert_eq!(code, Some(2), "{text}");
+        assert!(stderr.contains(said), "{stderr}");
+    }
+    assert!(!folder.path().join("here").exists());
+}
+
+#[test]
+fn an_enrolment_code_works_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path());
+    let enrol = |code: &str, human: &str| {
+        server.post("", "/local/enroll", json!({ "code": code, "human": human, "passphrase": PASSPHRASE }))
+    };
+    let code = server.code.clone().unwrap();
+    assert_eq!(enrol("00000000000000000000000000000000", "mallory@org").refused(401), "invalid_token");
+    enrol(&code, "alice@org").ok();
+    assert_eq!(enrol(&code, "mallory@org").refused(401), "invalid_token");
+    let wrong = json!({ "human": "alice@org", "passphrase": "not her passphrase" });
+    assert_eq!(server.post("", "/local/token", wrong).refused(401), "invalid_token");
+    let nobody = json!({ "human": "nobody@org", "passphrase": PASSPHRASE });
+    assert_eq!(server.post("", "/local/token", nobody).refused(401), "invalid_token");
+}
+
+#[test]
+fn guessing_a_passphrase_is_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path());
+    server.enrol();
+    let guess = || server.post("", "/local/token", json!({ "human": "alice@org", "passphrase": "not it at all" }));
+    let statuses: Vec<u16> = (0..25).map(|_| guess().status).collect();
+    assert!(statuses.contains(&429), "{statuses:?}");
+    assert!(statuses.iter().filter(|status| **status == 401).count() <= 20, "ten in each minute begun: {statuses:?}");
+}
+
+#[test]
+fn the_demo_holds_and_leaves_nothing_behind() {
+    let scratch = tempfile::tempdir().unwrap();
+    let output = Command::new(aegis()).args(["demo", "--json"]).env("TMPDIR", scratch.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["held"], true);
+    assert_eq!(told["story"]["signatures"], 49);
+    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+}
