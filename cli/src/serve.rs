@@ -66,13 +66,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     runtime.block_on(async {
         let server = Server::start(&settings, &passphrase, Clock::new(Timestamp::now)).await?;
         drop(passphrase);
+        let stop = stop_signal()?;
         if let Some(code) = &server.enrolment_code {
             anstream::println!("enrolment code: {}", code.as_str());
         }
         anstream::println!("aegis listening on {}", server.url());
         // A line that waits in a buffer tells nobody the port.
         std::io::stdout().flush().map_err(|error| Failure::because("standard output", &error))?;
-        stop_signal().await?;
+        stop.await;
         tracing::info!("stopping");
         server.stop().await;
         Ok(())
@@ -205,20 +206,29 @@ async fn write_summaries(host: &Host, before: Timestamp) {
     }
 }
 
-/// Returns when someone wants the process to end.
-pub(crate) async fn stop_signal() -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::because("signals", &error);
+/// Listens for those who want the process to end. From its return on, none of them is missed; the future ends with the
+/// first.
+pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        tokio::select! {
-            pressed = tokio::signal::ctrl_c() => pressed.map_err(failed),
-            _ = terminate.recv() => Ok(()),
-        }
+        let listen = |kind| signal(kind).map_err(|error| Failure::because("signals", &error));
+        let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        Ok(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        })
     }
     #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await.map_err(failed)
+    {
+        let listen = tokio::signal::windows::ctrl_c();
+        let mut pressed = listen.map_err(|error| Failure::because("signals", &error))?;
+        Ok(async move {
+            pressed.recv().await;
+        })
+    }
 }
 
 fn passphrase(settings: &Settings) -> Result<Passphrase, Failure> {

@@ -56,7 +56,7 @@ Examples:
     Revoke { agent: AgentRef },
     /// Refuse an agent, and all below it, until it is unfrozen
     Freeze { agent: AgentRef },
-    /// Let a frozen agent go on
+    /// Let a frozen agent go on; needs a login at most five minutes old
     Unfreeze { agent: AgentRef },
 }
 
@@ -73,7 +73,7 @@ The scope grammar, the same in tokens and everywhere:
   scope    = entry *( SP entry )                                    at most 32
   entry    = \"key:\" selector *( \",\" selector ) \":\" action *( \",\" action )
   selector = a key's id / a key's name / label=value
-  action   = sign / verify / encrypt / decrypt / re-encrypt / wrap / unwrap / generate-data-key
+  action   = sign / verify / mac / verify-mac / encrypt / decrypt / re-encrypt / wrap / unwrap / generate-data-key
 An entry also lets the agent read the metadata and the public half of its keys. A name stands for the key it leads to
 now; a label for every key that has it, now or later. Nothing else may be done, and the first try to is a violation
 that stops the agent.
@@ -186,7 +186,7 @@ impl AgentRef {
         let candidates = if live.is_empty() { named } else { live };
         match candidates.as_slice() {
             [one] => text(one, "id"),
-            [] => Err(Failure::Usage(format!("no agent is called `{label}`; see: aegis agent list"))),
+            [] => Err(Failure::NotFound(format!("no agent is called `{label}`"))),
             many => {
                 let ids: Vec<String> = many.iter().map(|agent| field(agent, "/id")).collect();
                 Err(Failure::Usage(format!("{} agents are called `{label}`: {}", many.len(), ids.join(", "))))
@@ -226,7 +226,7 @@ fn issue(client: &Client, arguments: &Issue) -> Result<(), Failure> {
         purpose: arguments.purpose,
         scope: arguments.scopes.to_string(),
         not_before: None,
-        not_after: arguments.window.map(Span::from_now),
+        not_after: arguments.window.map(Span::after_now),
         limits: limits(&arguments.limits.limits, arguments.limits.max_uses),
         delegate: arguments.delegate,
     };
@@ -262,9 +262,8 @@ pub(super) const HEADINGS: [&str; 6] = ["LABEL", "STATE", "SPONSOR", "UNTIL", "S
 
 pub(super) fn rows(agents: &[Value]) -> Vec<Vec<String>> {
     let row = |agent: &Value| {
-        let [label, state, sponsor, until, id] =
-            ["/label", "/state", "/sponsor", "/grant/not_after", "/id"].map(|pointer| field(agent, pointer));
-        vec![label, state, sponsor, until, scope_text(agent), id]
+        let [label, state, sponsor, id] = ["/label", "/state", "/sponsor", "/id"].map(|pointer| field(agent, pointer));
+        vec![label, state, sponsor, output::moment(agent, "/grant/not_after"), scope_text(agent), id]
     };
     agents.iter().map(row).collect()
 }
@@ -275,7 +274,7 @@ fn amend(client: &Client, arguments: &Amend) -> Result<(), Failure> {
     let body = AmendAgent {
         label: arguments.label.clone(),
         scope: arguments.scopes.as_ref().map(ToString::to_string),
-        not_after: arguments.window.map(Span::from_now),
+        not_after: arguments.window.map(Span::after_now),
         limits: given.then(|| limits(&flags.limits, flags.max_uses)),
         delegate: arguments.delegate,
     };

@@ -93,10 +93,10 @@ fn list(client: &Client, filter: &Filter) -> Result<(), Failure> {
     let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
     let (items, next) = find(client, &filter.query(client)?, limit)?;
     let rows: Vec<Vec<String>> = items.iter().map(|record| row(record).to_vec()).collect();
-    let mut page = json!({ "items": items });
-    if let Some(next) = next {
-        page["next_cursor"] = next.into();
-    }
+    let page = match next {
+        Some(next) => json!({ "items": items, "next_cursor": next }),
+        None => json!({ "items": items }),
+    };
     client.show(&page, |_| output::table(&HEADINGS, &rows))
 }
 

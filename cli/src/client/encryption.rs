@@ -98,22 +98,22 @@ pub(crate) fn open(connection: &Connection, crypt: &Crypt, verb: &str) -> Result
 pub(crate) fn re_encrypt(connection: &Connection, arguments: &ReEncrypt) -> Result<(), Failure> {
     let crypt = &arguments.crypt;
     let client = connection.client()?;
-    let mut body = json!({ "ciphertext": crypt.ciphertext()?, "context": object(&crypt.context.pairs) });
-    if !arguments.new_pairs.is_empty() {
-        body["new_context"] = object(&arguments.new_pairs);
-    }
+    let body = json!({
+        "ciphertext": crypt.ciphertext()?,
+        "context": object(&crypt.context.pairs),
+        "new_context": (!arguments.new_pairs.is_empty()).then(|| object(&arguments.new_pairs)),
+    });
     let answer = call(&client.api, &crypt.key, "re-encrypt", &body)?;
     crypt.payload.deliver(&client, &answer, "ciphertext", Shape::of(crypt.base64))
 }
 
 pub(crate) fn data_key(connection: &Connection, arguments: &DataKey) -> Result<(), Failure> {
     let client = connection.client()?;
-    let mut body = json!({
-        "context": object(&arguments.context.pairs), "without_plaintext": arguments.without_plaintext,
+    let body = json!({
+        "length": arguments.length,
+        "context": object(&arguments.context.pairs),
+        "without_plaintext": arguments.without_plaintext,
     });
-    if let Some(length) = arguments.length {
-        body["length"] = length.into();
-    }
     let answer = client.api.post(&format!("/v1/keys/{}/generate-data-key", arguments.key), &body)?;
     let answer = answer.ok("make a data key")?;
     if client.json {

@@ -12,6 +12,7 @@ use aegis_core::operations::key_lifecycle::{CreateKey, DestroyKey, UpdateKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::ArgGroup;
+use clap::builder::TypedValueParser;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -75,7 +76,7 @@ pub(crate) struct Create {
     /// The key's first name: 3 to 64 of a-z, 0-9 and -, beginning with a letter
     name: KeyName,
     /// What the key is for, for ever
-    #[arg(long, value_parser = word::<Algorithm>(&Algorithm::ALL.iter().map(|algorithm| algorithm.as_str()).collect::<Vec<_>>()), ignore_case = true)]
+    #[arg(long, value_parser = algorithm(), ignore_case = true)]
     algorithm: Algorithm,
     /// Let it sign and encrypt at once
     #[arg(long)]
@@ -95,6 +96,8 @@ pub(crate) struct Create {
 
 #[derive(clap::Args)]
 #[command(group = ArgGroup::new("change").args(CHANGES).required(true).multiple(true), after_help = "\
+Needs a login at most five minutes old: scopes select keys by their labels.
+
 Examples:
   aegis key update treasury --tier high
   aegis key update backups --label team=storage --label site=eu    replaces all labels
@@ -134,6 +137,10 @@ pub(crate) struct PublicKey {
     /// Write it here instead of to standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+}
+
+fn algorithm() -> impl TypedValueParser<Value = Algorithm> {
+    word(&Algorithm::ALL.iter().map(|algorithm| algorithm.as_str()).collect::<Vec<_>>())
 }
 
 const CHANGES: [&str; 5] = ["tier", "environment", "labels", "no_labels", "rotate_every_days"];
