@@ -197,8 +197,8 @@ fn exchange(stream: &mut TcpStream, request: &[u8]) {
 fn cpu_ticks(process: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    let field = |place: usize| fields.iter().nth(place).unwrap().parse::<f64>().unwrap();
-    field(11) + field(12)
+    // User and system time, counted from the state, which follows the name in brackets.
+    fields.iter().skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap()).sum()
 }
 
 /// Every thread of the process on one core. Without `taskset` the figures are noisier, and the run says so.
