@@ -12,12 +12,13 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-The signature is raw bytes: ASN.1 DER for ECDSA, of fixed length for all others. On a terminal it is shown in base64.
+The signature is raw bytes: ASN.1 DER for ECDSA, of fixed length for all others. On a terminal it
+is shown in base64.
 
 Examples:
   aegis sign invoice-2026 invoice.json -o invoice.sig
   aegis sign invoice-2026 --base64 < invoice.json
-  aegis sign invoice-2026 disk.img --digest -o disk.sig     for files larger than 700 KiB; not with Ed25519")]
+  aegis sign invoice-2026 disk.img --digest -o disk.sig    larger than 700 KiB; not with Ed25519")]
 pub(crate) struct Sign {
     key: KeyRef,
     #[command(flatten)]
@@ -36,7 +37,7 @@ Exits with 1 if the signature is not valid.
 
 Examples:
   aegis verify invoice-2026 invoice.json --signature invoice.sig
-  aegis verify invoice-2026 invoice.json --signature invoice.sig --key-version 1    signed before a rotation")]
+  aegis verify invoice-2026 invoice.json --signature invoice.sig --key-version 1    before rotation")]
 pub(crate) struct Verify {
     key: KeyRef,
     /// The file that was signed; - is standard input
