@@ -12,8 +12,14 @@ const HEADER: usize = 89;
 
 #[test]
 fn ciphertext_opens_only_whole_and_under_its_own_names_and_context() {
+    for algorithm in [Algorithm::Aes128Gcm, Algorithm::Aes192Gcm, Algorithm::Aes256Gcm] {
+        opens_only_whole(algorithm);
+    }
+}
+
+fn opens_only_whole(algorithm: Algorithm) {
     let (store, key, other) = (store(), key(), key());
-    let version = VersionRef { key: &key, version: 258, algorithm: Algorithm::Aes256Gcm };
+    let version = VersionRef { key: &key, version: 258, algorithm };
     let material = now(store.create(version)).unwrap();
     let right = context(&[("tenant", "acme"), ("use", "backup")]);
     let ciphertext = now(store.encrypt(version, &material, &right, b"secret")).unwrap();
@@ -135,7 +141,8 @@ proptest! {
         version in 1_u32..,
     ) {
         let (store, key) = (store(), key());
-        let version = VersionRef { key: &key, version, algorithm: Algorithm::Aes256Gcm };
+        let algorithm = [Algorithm::Aes128Gcm, Algorithm::Aes192Gcm, Algorithm::Aes256Gcm][plaintext.len() % 3];
+        let version = VersionRef { key: &key, version, algorithm };
         let material = now(store.create(version)).unwrap();
         let ciphertext = now(store.encrypt(version, &material, &context, &plaintext)).unwrap();
         let again = now(store.encrypt(version, &material, &context, &plaintext)).unwrap();
