@@ -67,13 +67,15 @@ Examples:
     /// Prove who you are, for the next eight hours
     Login(session::Login),
     /// End the session
+    #[command(after_help = "Example:\n  aegis logout")]
     Logout,
+    /// Make a message authentication code
+    Mac(signing::Mac),
     /// Print the deployment's OpenAPI document
+    #[command(after_help = "Example:\n  aegis openapi > openapi.json")]
     Openapi,
     /// From nothing to the first signature of an agent, in one command
     Quickstart(quickstart::Quickstart),
-    /// Make a message authentication code
-    Mac(signing::Mac),
     /// Encrypt anew with the key's present version, without seeing the plaintext
     ReEncrypt(encryption::ReEncrypt),
     /// Sign a file
@@ -85,6 +87,7 @@ Examples:
     /// Verify a message authentication code
     VerifyMac(signing::VerifyMac),
     /// Show who you are to the deployment
+    #[command(after_help = "Example:\n  aegis whoami --json")]
     Whoami,
     /// Wrap key bytes so that only `unwrap` opens them
     Wrap(encryption::Crypt),

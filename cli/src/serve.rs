@@ -34,8 +34,9 @@ use zeroize::Zeroizing;
 Example:
   aegis serve --data ./aegis-data --passphrase-file ./passphrase
 
-The first start makes the root key, sealed under the passphrase, and prints a one-time enrolment code for the first
-human, who gets every role. Plain HTTP and the local issuer are for loopback addresses only.")]
+The first start makes the root key, sealed under the passphrase, and prints a one-time enrolment
+code for the first human, who gets every role. Plain HTTP and the local issuer are for loopback
+addresses only.")]
 pub(crate) struct Arguments {
     /// The data folder; made if there is none
     #[arg(long, env = "AEGIS_DATA", value_name = "DIR")]

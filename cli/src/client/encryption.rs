@@ -20,12 +20,13 @@ struct Context {
 /// What all of them take.
 #[derive(clap::Args)]
 #[command(after_help = "\
-At most 64 KiB; for more, encrypt with a data key: aegis data-key --help. Ciphertext is raw bytes, on a terminal base64.
+At most 64 KiB; for more, encrypt with a data key: aegis data-key --help. Ciphertext is raw bytes,
+on a terminal base64.
 
 Examples:
   aegis encrypt backups secrets.json -o secrets.enc -c tenant=acme
   aegis decrypt backups secrets.enc -o secrets.json -c tenant=acme
-  aegis re-encrypt backups secrets.enc -o secrets.new -c tenant=acme    with the key's present version
+  aegis re-encrypt backups secrets.enc -o secrets.new -c tenant=acme    with the newest version
   aegis wrap backups session.key -o session.wrapped
   aegis unwrap backups session.wrapped -o session.key")]
 pub(crate) struct Crypt {
@@ -50,7 +51,8 @@ pub(crate) struct ReEncrypt {
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-Encrypt with the plaintext key, throw it away, and keep the wrapped one beside the data: `aegis unwrap` opens it.
+Encrypt with the plaintext key, throw it away, and keep the wrapped one beside the data: `aegis
+unwrap` opens it.
 
 Examples:
   aegis data-key backups                                                  both, in base64

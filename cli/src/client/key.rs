@@ -29,22 +29,30 @@ pub(crate) enum Command {
     /// Make a key
     Create(Create),
     /// Show the keys there are; to an agent those in its scope
+    #[command(after_help = "Example:\n  aegis key list --json")]
     List,
     /// Show one key; never its material
+    #[command(after_help = "Example:\n  aegis key get invoice-2026")]
     Get { key: KeyRef },
     /// Change what describes a key
     Update(Update),
     /// Let a pre-active key sign and encrypt
+    #[command(after_help = "Example:\n  aegis key activate invoice-2026")]
     Activate { key: KeyRef },
     /// From now on the key only verifies and decrypts
+    #[command(after_help = "Example:\n  aegis key deactivate invoice-2026")]
     Deactivate { key: KeyRef },
     /// Make the key unusable until resumed
+    #[command(after_help = "Example:\n  aegis key suspend invoice-2026")]
     Suspend { key: KeyRef },
     /// End a suspension
+    #[command(after_help = "Example:\n  aegis key resume invoice-2026")]
     Resume { key: KeyRef },
     /// Make a fresh version the one that signs and encrypts; earlier ones still verify and decrypt
+    #[command(after_help = "Example:\n  aegis key rotate invoice-2026")]
     Rotate { key: KeyRef },
     /// Record that the key may be known to others; it only verifies and decrypts from now on
+    #[command(after_help = "Example:\n  aegis key compromise invoice-2026")]
     Compromise { key: KeyRef },
     /// Begin the pending window at whose end the material is gone
     #[command(after_help = "\
@@ -61,6 +69,7 @@ Examples:
         pending_days: Option<u16>,
     },
     /// Keep a key whose destruction is pending
+    #[command(after_help = "Example:\n  aegis key cancel-destroy invoice-2026")]
     CancelDestroy { key: KeyRef },
     /// Export the public half, for anyone to verify with
     PublicKey(PublicKey),
@@ -70,7 +79,7 @@ Examples:
 #[command(after_help = "\
 Examples:
   aegis key create invoice-2026 --algorithm ECDSA-P256 --activate
-  aegis key create treasury --algorithm Ed25519 --tier high --environment production --label team=finance
+  aegis key create treasury --algorithm Ed25519 --tier high --label team=finance
   aegis key create backups --algorithm AES-256-GCM --activate --rotate-every-days 90")]
 pub(crate) struct Create {
     /// The key's first name: 3 to 64 of a-z, 0-9 and -, beginning with a letter

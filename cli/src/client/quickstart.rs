@@ -20,9 +20,9 @@ use zeroize::Zeroizing;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-It serves a data folder, makes your account, logs you in, makes a key and an agent that may use it, and lets the agent
-sign. Each step is shown as the command that does it. Then it serves until Ctrl-C. Run again, it goes on with what is
-there.
+It serves a data folder, makes your account, logs you in, makes a key and an agent that may use
+it, and lets the agent sign. Each step is shown as the command that does it. Then it serves until
+Ctrl-C. Run again, it goes on with what is there.
 
 Examples:
   aegis quickstart

@@ -14,12 +14,13 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-The session lasts eight hours. It is kept in sessions.toml, readable to you alone, in $AEGIS_HOME, else
-$XDG_CONFIG_HOME/aegis, else ~/.config/aegis. Issuing agents and destroying keys needs a login at most five minutes old.
+The session lasts eight hours. It is kept in sessions.toml, readable to you alone, in $AEGIS_HOME,
+else $XDG_CONFIG_HOME/aegis, else ~/.config/aegis. Issuing agents and destroying keys needs a
+login at most five minutes old.
 
 Examples:
   aegis login                                    asks for your name and passphrase
-  aegis login --human alice@org --enrol CODE     the first time, with the code that `aegis serve` printed
+  aegis login --human alice@org --enrol CODE     the first time; `aegis serve` prints the code
   aegis login --human alice@org --passphrase-file ./passphrase")]
 pub(crate) struct Login {
     /// Your name [env: AEGIS_HUMAN] [default: as at the last login, else ask]

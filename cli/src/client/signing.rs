@@ -4,25 +4,27 @@ use super::connection::{Client, Connection};
 use super::output;
 use super::payload::{self, Payload, Shape};
 use crate::Failure;
-use aegis_core::algorithm::MessageType;
+use crate::api::text;
+use aegis_core::algorithm::{Algorithm, MessageType};
 use aegis_core::name::KeyRef;
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-The signature is raw bytes: ASN.1 DER for ECDSA, of fixed length for all others. On a terminal it is shown in base64.
+The signature is raw bytes: ASN.1 DER for ECDSA, of fixed length for all others. On a terminal it
+is shown in base64.
 
 Examples:
   aegis sign invoice-2026 invoice.json -o invoice.sig
   aegis sign invoice-2026 --base64 < invoice.json
-  aegis sign invoice-2026 disk.img --digest -o disk.sig     for files larger than 700 KiB; not with Ed25519")]
+  aegis sign invoice-2026 disk.img --digest -o disk.sig    larger than 700 KiB; not Ed25519, ML-DSA")]
 pub(crate) struct Sign {
     key: KeyRef,
     #[command(flatten)]
     payload: Payload,
-    /// Hash the file here with SHA-256, and send the digest alone; the signature is the same
+    /// Hash the file here, and send the digest alone; the signature is the same
     #[arg(long)]
     digest: bool,
     /// Write base64
@@ -36,7 +38,7 @@ Exits with 1 if the signature is not valid.
 
 Examples:
   aegis verify invoice-2026 invoice.json --signature invoice.sig
-  aegis verify invoice-2026 invoice.json --signature invoice.sig --key-version 1    signed before a rotation")]
+  aegis verify invoice-2026 invoice.json --signature invoice.sig --key-version 1    before rotation")]
 pub(crate) struct Verify {
     key: KeyRef,
     /// The file that was signed; - is standard input
@@ -47,7 +49,7 @@ pub(crate) struct Verify {
     /// The version of the key that signed [default: the present one]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     key_version: Option<u32>,
-    /// Hash the file here with SHA-256, and send the digest alone
+    /// Hash the file here, and send the digest alone
     #[arg(long)]
     digest: bool,
     /// The signature is in base64
@@ -97,7 +99,7 @@ pub(crate) fn sign(connection: &Connection, arguments: &Sign) -> Result<(), Fail
 }
 
 pub(super) fn sign_bytes(client: &Client, key: &KeyRef, bytes: &[u8], hashed: bool) -> Result<Value, Failure> {
-    let (message, message_type) = message(bytes, hashed);
+    let (message, message_type) = message(client, key, bytes, hashed)?;
     let body = json!({ "message": message, "message_type": message_type });
     client.api.post(&format!("/v1/keys/{key}/sign"), &body)?.ok("sign")
 }
@@ -109,7 +111,7 @@ pub(crate) fn verify(connection: &Connection, arguments: &Verify) -> Result<(), 
         true => payload::decode(&signature, "signature")?,
         false => signature,
     };
-    let (message, message_type) = message(&payload::read(&arguments.file)?, arguments.digest);
+    let (message, message_type) = message(&client, &arguments.key, &payload::read(&arguments.file)?, arguments.digest)?;
     let body = json!({
         "message": message,
         "message_type": message_type,
@@ -155,10 +157,17 @@ fn judge(client: &Client, answer: &Value, what: &str, key: &KeyRef) -> Result<()
     }
 }
 
-/// The message as the API wants it, and what it is.
-fn message(bytes: &[u8], hashed: bool) -> (String, MessageType) {
-    match hashed {
-        true => (payload::encode(digest(&SHA256, bytes).as_ref()), MessageType::Digest),
-        false => (payload::encode(bytes), MessageType::Raw),
+/// The message as the API wants it, and what it is. A digest is by the hash of the key's own algorithm.
+fn message(client: &Client, key: &KeyRef, bytes: &[u8], hashed: bool) -> Result<(String, MessageType), Failure> {
+    if !hashed {
+        return Ok((payload::encode(bytes), MessageType::Raw));
     }
+    let key = client.api.get(&format!("/v1/keys/{key}"))?.ok("ask for the key's algorithm")?;
+    let hash = match text(&key, "algorithm")?.parse() {
+        Ok(Algorithm::EcdsaP384) => &SHA384,
+        Ok(Algorithm::EcdsaP521) => &SHA512,
+        // Those without a hash of their own are refused by the deployment.
+        _ => &SHA256,
+    };
+    Ok((payload::encode(digest(hash, bytes).as_ref()), MessageType::Digest))
 }
