@@ -39,6 +39,7 @@ operations! {
     CredentialIntrospect "credential.introspect"
     CredentialIssue "credential.issue"
     CredentialRevoke "credential.revoke"
+    HumanEnrol "human.enrol"
     HumanLogin "human.login"
     HumanReinstate "human.reinstate"
     HumanRevoke "human.revoke"

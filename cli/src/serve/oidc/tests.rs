@@ -122,9 +122,12 @@ fn keys_are_found_through_discovery_and_unknown_kinds_do_not_hide_them() {
     assert!(keys.iter().any(|jwk| jwk.common.key_id.as_deref() == Some("a")));
 }
 
+/// What a provider at an address answers, by path.
+type Answers = fn(&str) -> [(&'static str, String); 2];
+
 #[test]
 fn what_a_provider_must_not_answer_is_refused() {
-    let table: [(&str, fn(&str) -> [(&'static str, String); 2]); 6] = [
+    let table: [(&str, Answers); 6] = [
         ("calls itself", |base| {
             let other = format!("{base}/");
             let document = json!({ "issuer": other, "jwks_uri": format!("{base}/keys") });
