@@ -114,6 +114,14 @@ static SUITES: &[Suite] = &[
         run: interop::run,
     },
     Suite {
+        name: "long",
+        proves: "kills and revocation races, many times over",
+        minutes: (8, 10),
+        installs: "",
+        kind: Kind::Test(Tier::Full),
+        run: cargo::long,
+    },
+    Suite {
         name: "demo",
         proves: "the demo runs to its end, as released",
         minutes: (1, 6),
