@@ -31,11 +31,12 @@ struct Shared {
 pub(super) async fn serve(
     listener: TcpListener,
     host: Arc<Host>,
-    local: Arc<LocalIssuer>,
+    local: Option<Arc<LocalIssuer>>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let shared = Shared { host, room: Arc::new(Semaphore::new(AT_ONCE)) };
-    let router = Router::new().fallback(answer).with_state(shared).merge(local_issuer::router(local));
+    let router = Router::new().fallback(answer).with_state(shared);
+    let router = router.merge(local.map(local_issuer::router).unwrap_or_default());
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let stop = async move {
         // An error means that the server is gone already.

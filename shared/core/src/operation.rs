@@ -36,6 +36,7 @@ operations! {
     AliasSet "alias.set"
     AuditGet "audit.get"
     AuditQuery "audit.query"
+    CredentialIntrospect "credential.introspect"
     CredentialIssue "credential.issue"
     CredentialRevoke "credential.revoke"
     HumanLogin "human.login"

@@ -14,3 +14,4 @@ mod logins;
 mod revocation;
 mod routes;
 mod serve;
+mod tokens;
