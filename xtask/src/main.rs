@@ -8,6 +8,7 @@ mod cargo;
 mod child;
 mod deny;
 mod interop;
+mod oidc;
 mod report;
 mod suites;
 mod tools;

@@ -122,12 +122,9 @@ fn keys_are_found_through_discovery_and_unknown_kinds_do_not_hide_them() {
     assert!(keys.iter().any(|jwk| jwk.common.key_id.as_deref() == Some("a")));
 }
 
-/// What a provider at an address answers, by path.
-type Answers = fn(&str) -> [(&'static str, String); 2];
-
 #[test]
 fn what_a_provider_must_not_answer_is_refused() {
-    let table: [(&str, Answers); 6] = [
+    let table: [(&str, Pages); 6] = [
         ("calls itself", |base| {
             let other = format!("{base}/");
             let document = json!({ "issuer": other, "jwks_uri": format!("{base}/keys") });
@@ -169,13 +166,16 @@ fn page(body: &Value) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
+/// What a site answers under which path, given its address.
+type Pages = fn(&str) -> [(&'static str, String); 2];
+
 /// Answers on a loopback port with fixed pages, each connection once.
 struct Site {
     base: String,
 }
 
 impl Site {
-    fn start(pages: impl Fn(&str) -> [(&'static str, String); 2]) -> Self {
+    fn start(pages: Pages) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let pages: HashMap<&str, String> = pages(&base).into();
