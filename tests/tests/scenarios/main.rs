@@ -15,3 +15,4 @@ mod logins;
 mod revocation;
 mod routes;
 mod serve;
+mod tokens;

@@ -89,13 +89,15 @@ fn an_enrolment_code_works_once() {
         server.post("", "/local/enroll", json!({ "code": code, "human": human, "passphrase": PASSPHRASE }))
     };
     let code = server.code.clone().unwrap();
-    assert_eq!(enrol("00000000000000000000000000000000", "mallory@org").refused(401), "invalid_token");
+    assert_eq!(enrol("00000000000000000000000000000000", "mallory@org").refused(401), "login_refused");
     enrol(&code, "alice@org").ok();
-    assert_eq!(enrol(&code, "mallory@org").refused(401), "invalid_token");
+    assert_eq!(enrol(&code, "mallory@org").refused(401), "login_refused");
     let wrong = json!({ "human": "alice@org", "passphrase": "not her passphrase" });
-    assert_eq!(server.post("", "/local/token", wrong).refused(401), "invalid_token");
+    assert_eq!(server.post("", "/local/token", wrong).refused(401), "login_refused");
+    let record = server.get(&server.log_in(), "/v1/audit?op=human.enrol").ok();
+    assert_eq!(record["items"][0]["human"], "alice@org");
     let nobody = json!({ "human": "nobody@org", "passphrase": PASSPHRASE });
-    assert_eq!(server.post("", "/local/token", nobody).refused(401), "invalid_token");
+    assert_eq!(server.post("", "/local/token", nobody).refused(401), "login_refused");
 }
 
 #[test]
