@@ -8,6 +8,7 @@ mod audit;
 mod crash;
 mod documents;
 mod faults;
+mod http;
 mod keys;
 mod limits;
 mod logins;
