@@ -16,7 +16,7 @@ use aegis_core::store::Store;
 use aegis_core::token::TokenKeys;
 use aegis_embedded::root::{KdfParams, Passphrase, Root, RootError};
 use aegis_embedded::store::SqliteStore;
-use aegis_functions::{Gate, Host};
+use aegis_functions::{Gate, Host, Metrics};
 use aegis_keystores::software::{KeyEncryptionKey, SoftwareKeyStore};
 use config::Settings;
 use local_issuer::LocalIssuer;
@@ -72,6 +72,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         if let Some(code) = &server.enrolment_code {
             anstream::println!("enrolment code: {}", code.as_str());
         }
+        if let Some(address) = server.metrics_address {
+            anstream::println!("metrics on http://{address}/metrics");
+        }
         anstream::println!("aegis listening on {}", server.url());
         // A line that waits in a buffer tells nobody the port.
         std::io::stdout().flush().map_err(|error| Failure::because("standard output", &error))?;
@@ -85,6 +88,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// A running server. The demo runs one, too.
 pub(crate) struct Server {
     address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
     /// Present while no human is enrolled with the local issuer.
     pub(crate) enrolment_code: Option<Zeroizing<String>>,
     host: Arc<Host>,
@@ -100,6 +104,14 @@ impl Server {
         let listener =
             listener.map_err(|error| Failure::because(&format!("cannot listen on {}", settings.listen), &error))?;
         let address = listener.local_addr().map_err(|error| Failure::because("no local address", &error))?;
+        let metrics = match settings.metrics_listen {
+            None => None,
+            Some(address) => Some(
+                TcpListener::bind(address)
+                    .await
+                    .map_err(|error| Failure::because(&format!("cannot listen on {address} for metrics"), &error))?,
+            ),
+        };
         // The store first: its lock keeps a second process from making a second root.
         let store =
             SqliteStore::open(&settings.data).map_err(|error| Failure::because("cannot open the store", &error))?;
@@ -142,11 +154,20 @@ impl Server {
             policies: PolicyCache::default(),
             rates: Rate::new(settings.requests_per_minute),
         };
-        let host = Arc::new(Host { app: Arc::new(app), gate: Gate::new(settings.unverified_per_minute) });
+        let host = Arc::new(Host {
+            app: Arc::new(app),
+            gate: Gate::new(settings.unverified_per_minute),
+            metrics: Metrics::new(),
+        });
         let (stop, stopped) = watch::channel(false);
+        let mut metrics_address = None;
+        if let Some(listener) = metrics {
+            metrics_address = listener.local_addr().ok();
+            tokio::spawn(http::serve_metrics(listener, Arc::clone(&host), stopped.clone()));
+        }
         let serving = tokio::spawn(http::serve(listener, Arc::clone(&host), local, stopped.clone()));
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&host), store, stopped));
-        Ok(Self { address, enrolment_code, host, stop, serving, housekeeping })
+        Ok(Self { address, metrics_address, enrolment_code, host, stop, serving, housekeeping })
     }
 
     pub(crate) fn url(&self) -> String {

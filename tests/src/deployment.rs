@@ -12,7 +12,7 @@ use aegis_core::store::Store;
 use aegis_core::store::fault::Faulty;
 use aegis_core::token::{TokenKeys, public_jwk};
 use aegis_embedded::store::SqliteStore;
-use aegis_functions::{Gate, Host, handle};
+use aegis_functions::{Gate, Host, Metrics, handle};
 use aegis_keystores::software::{KeyEncryptionKey, SoftwareKeyStore};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use bytes::Bytes;
@@ -76,7 +76,7 @@ impl Deployment {
             policies: PolicyCache::default(),
             rates: Rate::new(requests),
         };
-        let host = Arc::new(Host { app: Arc::new(app), gate: Gate::new(unverified) });
+        let host = Arc::new(Host { app: Arc::new(app), gate: Gate::new(unverified), metrics: Metrics::new() });
         Self { host, store, provider, kid, now, logins: AtomicU64::new(0), _folder: folder }
     }
 

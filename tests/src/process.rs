@@ -25,6 +25,8 @@ pub struct Process {
     pub url: String,
     /// Present until a human has enrolled.
     pub code: Option<String>,
+    /// Where its metrics are, if it serves any.
+    pub metrics: Option<String>,
 }
 
 impl Process {
@@ -53,16 +55,17 @@ impl Process {
     fn spawn(mut command: Command) -> Result<Self, Output> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let mut code = None;
+        let (mut code, mut metrics) = (None, None);
         // The address comes last.
         let url = lines.find_map(|line| {
             code = line.strip_prefix("enrolment code: ").map(str::to_string).or(code.take());
+            metrics = line.strip_prefix("metrics on ").map(str::to_string).or(metrics.take());
             line.strip_prefix("aegis listening on ").map(str::to_string)
         });
         let Some(url) = url else {
             return Err(child.wait_with_output().unwrap());
         };
-        Ok(Self { child, url, code })
+        Ok(Self { child, url, code, metrics })
     }
 
     pub fn id(&self) -> u32 {

@@ -16,6 +16,8 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     pub(crate) listen: SocketAddr,
     pub(crate) passphrase_file: Option<PathBuf>,
+    /// Where metrics are served; nowhere if absent.
+    pub(crate) metrics_listen: Option<SocketAddr>,
     /// What tokens name as their issuer; derived from the deployment's id if absent.
     pub(crate) public_url: Option<String>,
     pub(crate) log: Log,
@@ -43,6 +45,7 @@ struct File {
     data: Option<PathBuf>,
     listen: Option<SocketAddr>,
     passphrase_file: Option<PathBuf>,
+    metrics_listen: Option<SocketAddr>,
     public_url: Option<String>,
     log: Option<Log>,
     unverified_per_minute: Option<u64>,
@@ -64,6 +67,7 @@ impl Settings {
             data,
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8400),
             passphrase_file: None,
+            metrics_listen: None,
             public_url: None,
             log: Log::default(),
             unverified_per_minute: UNVERIFIED_PER_MINUTE,
@@ -92,6 +96,7 @@ impl Settings {
         let settings = Self {
             listen: arguments.listen.or(file.listen).unwrap_or(base.listen),
             passphrase_file: arguments.passphrase_file.clone().or(file.passphrase_file),
+            metrics_listen: file.metrics_listen,
             public_url: file.public_url,
             log: file.log.unwrap_or_default(),
             unverified_per_minute: file.unverified_per_minute.unwrap_or(base.unverified_per_minute),
@@ -100,11 +105,12 @@ impl Settings {
             oidc: file.oidc,
             data: base.data,
         };
-        match settings.listen.ip().is_loopback() {
-            true => Ok(settings),
-            false => Err(Failure::Usage(format!(
+        let addresses = [Some(settings.listen), settings.metrics_listen];
+        match addresses.into_iter().flatten().find(|address| !address.ip().is_loopback()) {
+            None => Ok(settings),
+            Some(address) => Err(Failure::Usage(format!(
                 "{} is no loopback address: plain HTTP and the local issuer are for this machine alone",
-                settings.listen
+                address
             ))),
         }
     }

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, State};
 use axum::response::IntoResponse;
+use axum::routing::get;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
 use serde_json::json;
@@ -46,6 +47,21 @@ pub(super) async fn serve(
     };
     if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stop).await {
         tracing::error!(error = %error, "server failed");
+    }
+}
+
+/// Serves the metrics, on a listener of their own, until told to stop.
+pub(super) async fn serve_metrics(listener: TcpListener, host: Arc<Host>, mut stopped: watch::Receiver<bool>) {
+    let page = async |State(host): State<Arc<Host>>| {
+        let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+        ([(CONTENT_TYPE, kind)], host.metrics.text())
+    };
+    let router = Router::new().route("/metrics", get(page)).with_state(host);
+    let stop = async move {
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    };
+    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
+        tracing::error!(error = %error, "metrics server failed");
     }
 }
 

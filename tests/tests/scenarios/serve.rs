@@ -1,6 +1,6 @@
 //! `aegis serve` as its operator meets it.
 
-use aegis_tests::process::{PASSPHRASE, Process, aegis};
+use aegis_tests::process::{PASSPHRASE, Process, aegis, plain};
 use aegis_tests::{message, text};
 use serde_json::json;
 use std::process::Command;
@@ -79,6 +79,19 @@ fn settings_are_checked_without_starting() {
         assert!(stderr.contains(said), "{stderr}");
     }
     assert!(!folder.path().join("here").exists());
+}
+
+#[test]
+fn metrics_have_a_listener_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("aegis.toml");
+    std::fs::write(&config, "metrics_listen = '127.0.0.1:0'\n").unwrap();
+    let server = Process::start_with(folder.path(), &config);
+    assert_eq!(server.get("", "/v1/whoami").status, 401);
+    assert_eq!(server.get("", "/metrics").failed(404), "no-such-route");
+    let text = plain().get(server.metrics.as_ref().unwrap()).call().unwrap().body_mut().read_to_string().unwrap();
+    assert!(text.contains("aegis_requests_total{operation=\"whoami\",status=\"401\"} 1"), "{text}");
+    assert!(text.contains("aegis_refusals_total{reason=\"missing_token\"} 1"), "{text}");
 }
 
 #[test]
