@@ -12,7 +12,7 @@ mod exec;
 mod home;
 mod human;
 mod key;
-mod output;
+pub(crate) mod output;
 mod passphrase;
 mod payload;
 mod quantity;

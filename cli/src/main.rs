@@ -1,6 +1,7 @@
 //! The `aegis` command.
 
 mod api;
+mod backup;
 mod client;
 mod demo;
 mod failure;
@@ -26,6 +27,9 @@ struct Cli {
 enum Command {
     #[command(flatten)]
     Client(Box<client::Command>),
+    /// Back up a data folder, check a backup, restore one
+    #[command(subcommand)]
+    Backup(backup::Command),
     /// Play the flagship story on a fresh embedded server: an agent goes rogue and is stopped before its second misuse
     Demo(demo::Arguments),
     /// Serve the API from one data folder
@@ -36,6 +40,7 @@ fn main() -> ExitCode {
     let Cli { connection, command } = Cli::parse();
     let result = match command {
         Command::Client(command) => client::run(&connection, &command),
+        Command::Backup(command) => backup::run(&command, connection.json).map(|()| ExitCode::SUCCESS),
         Command::Demo(arguments) => demo::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Serve(arguments) => serve::run(&arguments).map(|()| ExitCode::SUCCESS),
     };

@@ -22,7 +22,7 @@ use config::Settings;
 use local_issuer::LocalIssuer;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -63,7 +63,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Ok(());
     }
     log_to_stderr(settings.log);
-    let passphrase = passphrase(&settings)?;
+    let passphrase = passphrase(settings.passphrase_file.as_deref())?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::because("no runtime", &error))?;
     runtime.block_on(async {
         let server = Server::start(&settings, &passphrase, Clock::new(Timestamp::now)).await?;
@@ -262,8 +262,9 @@ pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     }
 }
 
-fn passphrase(settings: &Settings) -> Result<Passphrase, Failure> {
-    if let Some(path) = &settings.passphrase_file {
+/// Of the root key: from the file, else the environment, else whoever is at the terminal.
+pub(crate) fn passphrase(file: Option<&Path>) -> Result<Passphrase, Failure> {
+    if let Some(path) = file {
         let what = format!("cannot read the passphrase from {}", path.display());
         let text = std::fs::read_to_string(path).map(Zeroizing::new);
         let text = text.map_err(|error| Failure::because(&what, &error))?;

@@ -16,6 +16,9 @@ const SHARDS: u8 = 4;
 /// Most records one page looks at; filters that no index serves may leave it short (DESIGN §4).
 pub const MAX_EXAMINED: usize = 1_000;
 
+/// What the partition of a record begins with; its id follows.
+pub const RECORDS: &str = "record/";
+
 /// Most days one page walks: an empty one costs as many queries as a full one.
 const MAX_DAYS: usize = 64;
 
@@ -212,7 +215,7 @@ pub async fn find(store: &dyn Store, id: &RecordId) -> Result<Option<AuditRecord
 }
 
 fn item_key(id: &RecordId) -> ItemKey {
-    ItemKey::journal(format!("record/{id}"), "record")
+    ItemKey::journal(format!("{RECORDS}{id}"), "record")
 }
 
 fn partition(subject: &str, day: i64, shard: u8) -> String {

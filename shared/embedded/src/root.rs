@@ -29,12 +29,20 @@ pub enum RootError {
     /// Nothing was overwritten.
     #[error("there is a root file already")]
     Exists,
+    /// Nothing was overwritten.
+    #[error("the folder has a root file of another deployment, or under another passphrase")]
+    Foreign,
     #[error("the root file cannot be read or written")]
     Io(#[source] io::Error),
     #[error("there is no root file")]
     Missing,
     #[error("the root file has format {found}, but this aegis knows none above {known}; use a newer aegis")]
     NewerFormat { found: u32, known: u32 },
+    /// Nothing was overwritten.
+    #[error(
+        "the folder has a root file of epoch {found}, and this one would be of epoch {offered}; use a newer backup"
+    )]
+    OlderEpoch { found: u64, offered: u64 },
     /// Outside what is safe (too little) or bearable (too much); in a file, somebody put them there.
     #[error("the passphrase would be stretched too little or too much")]
     Params,
@@ -60,7 +68,30 @@ impl Root {
     }
 
     pub fn open(dir: &Path, passphrase: &Passphrase) -> Result<Self, RootError> {
-        file::open(&read(dir)?, |params, salt| passphrase.stretch(params, salt)).map(Self)
+        Self::open_sealed(&read(dir)?, passphrase)
+    }
+
+    /// Opens the bytes of a root file.
+    pub(crate) fn open_sealed(sealed: &[u8], passphrase: &Passphrase) -> Result<Self, RootError> {
+        file::open(sealed, |params, salt| passphrase.stretch(params, salt)).map(Self)
+    }
+
+    /// Writes the root of these bytes to a folder, at another epoch and under the same passphrase: at once or not at
+    /// all. Replaces no root of another deployment, and none of a later epoch.
+    pub(crate) fn restore(dir: &Path, sealed: &[u8], passphrase: &Passphrase, epoch: u64) -> Result<(), RootError> {
+        let mut root = Self::open_sealed(sealed, passphrase)?;
+        let _lock = lock(dir)?;
+        match Self::open(dir, passphrase) {
+            Ok(there) if there.deployment() != root.deployment() => return Err(RootError::Foreign),
+            Ok(there) if there.epoch() > epoch => {
+                return Err(RootError::OlderEpoch { found: there.epoch(), offered: epoch });
+            }
+            Ok(_) | Err(RootError::Missing) => (),
+            Err(RootError::Io(error)) => return Err(RootError::Io(error)),
+            Err(_) => return Err(RootError::Foreign),
+        }
+        root.0.epoch = epoch;
+        write(dir, &file::seal(&root.0, passphrase, file::params(sealed)?)?)
     }
 
     /// Seals the same root under another passphrase. Whatever goes wrong, one of the two opens it.
@@ -81,7 +112,7 @@ impl Root {
         &self.0.deployment
     }
 
-    /// Grows by one with each new key-encryption key, from 1. A backup of an older epoch is refused.
+    /// Grows by one with each restore from a backup, from 1. A token of an earlier epoch is refused.
     pub fn epoch(&self) -> u64 {
         self.0.epoch
     }
@@ -187,13 +218,13 @@ fn signing_key() -> Result<Vec<u8>, RootError> {
 
 /// Held while a root file is written; waits for whoever holds it.
 fn lock(dir: &Path) -> Result<File, RootError> {
-    let lock = folder::private().open(dir.join("root.lock"))?;
+    let lock = folder::private().open(dir.join(LOCK))?;
     lock.lock()?;
     Ok(lock)
 }
 
 /// At most what a root file could ever hold, whatever lies there.
-fn read(dir: &Path) -> Result<Vec<u8>, RootError> {
+pub(crate) fn read(dir: &Path) -> Result<Vec<u8>, RootError> {
     let mut bytes = Vec::new();
     io::Read::read_to_end(&mut io::Read::take(File::open(dir.join(NAME))?, 64 * 1024), &mut bytes)?;
     Ok(bytes)
@@ -201,7 +232,7 @@ fn read(dir: &Path) -> Result<Vec<u8>, RootError> {
 
 /// Replaces the file at once or not at all, durably.
 fn write(dir: &Path, bytes: &[u8]) -> Result<(), RootError> {
-    let fresh = dir.join("root.sealed.new");
+    let fresh = dir.join(FRESH);
     let mut file = folder::private().truncate(true).open(&fresh)?;
     file.write_all(bytes)?;
     file.sync_all()?;
@@ -209,7 +240,10 @@ fn write(dir: &Path, bytes: &[u8]) -> Result<(), RootError> {
     Ok(folder::sync(dir)?)
 }
 
-const NAME: &str = "root.sealed";
+pub(crate) const NAME: &str = "root.sealed";
+/// A root file that is being written.
+pub(crate) const FRESH: &str = "root.sealed.new";
+pub(crate) const LOCK: &str = "root.lock";
 
 #[cfg(test)]
 mod tests;

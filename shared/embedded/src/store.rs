@@ -6,6 +6,7 @@
 
 mod rows;
 mod schema;
+pub(crate) mod snapshot;
 mod writer;
 
 pub use schema::OpenError;
@@ -51,10 +52,13 @@ impl SqliteStore {
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         let folder_error = |source| OpenError::Folder { path: dir.to_owned(), source };
         folder::prepare(dir).map_err(folder_error)?;
-        let Some(lock) = folder::try_lock(&dir.join("lock")).map_err(folder_error)? else {
+        let Some(lock) = folder::try_lock(&dir.join(LOCK)).map_err(folder_error)? else {
             return Err(OpenError::InUse { path: dir.to_owned() });
         };
-        let path = dir.join("store.sqlite");
+        if dir.join(RESTORING).try_exists().map_err(folder_error)? {
+            return Err(OpenError::Unfinished { path: dir.to_owned() });
+        }
+        let path = dir.join(FILE);
         let connection = schema::open(&path)?;
         folder::sync(dir).map_err(folder_error)?;
         let commits = Arc::new(AtomicU64::new(0));
@@ -156,6 +160,12 @@ impl Drop for SqliteStore {
 fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
     StoreError::Unavailable { source: source.into() }
 }
+
+pub(crate) const FILE: &str = "store.sqlite";
+/// Held by whoever uses the store.
+pub(crate) const LOCK: &str = "lock";
+/// The store of a restore that has not finished.
+pub(crate) const RESTORING: &str = "store.sqlite.restoring";
 
 #[cfg(test)]
 mod tests;

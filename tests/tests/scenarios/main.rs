@@ -5,6 +5,7 @@
 
 mod agents;
 mod audit;
+mod backup;
 mod crash;
 mod documents;
 mod faults;

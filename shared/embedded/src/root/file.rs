@@ -79,6 +79,12 @@ pub(super) fn open(
     serde_json::from_slice(secrets).map_err(damaged)
 }
 
+/// How the passphrase of these bytes is stretched.
+pub(super) fn params(bytes: &[u8]) -> Result<KdfParams, RootError> {
+    let Sealed { kdf, .. } = serde_json::from_slice(bytes).map_err(|_| RootError::Damaged)?;
+    Ok(kdf.params)
+}
+
 fn cipher(key: &[u8; 32]) -> Result<RandomizedNonceKey, RootError> {
     Ok(RandomizedNonceKey::new(&AES_256_GCM, key).map_err(|_| io::Error::other("no cipher could be made"))?)
 }

@@ -20,6 +20,8 @@ pub enum OpenError {
     Io { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("`{}` has format {found}, but this aegis knows none above {known}; use a newer aegis", path.display())]
     NewerFormat { path: PathBuf, found: i64, known: i64 },
+    #[error("a restore into `{}` did not finish; run it again", path.display())]
+    Unfinished { path: PathBuf },
 }
 
 /// The connection that writes.
@@ -46,7 +48,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-/// A connection that reads. Only beside the one that writes.
+/// A connection that reads.
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -56,7 +58,7 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// The format of a store, or `None` where nothing was stored yet.
-fn format_of(connection: &Connection, path: &Path) -> Result<Option<i64>, OpenError> {
+pub(super) fn format_of(connection: &Connection, path: &Path) -> Result<Option<i64>, OpenError> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let application = number("application_id").map_err(|error| explain(path, error))?;
     let objects = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
@@ -124,7 +126,7 @@ fn set_aside(connection: &Connection, path: &Path, format: i64) -> Result<(), Op
     copy().map_err(|error| OpenError::Io { path: named("bak"), source: error.into() })
 }
 
-fn explain(path: &Path, error: rusqlite::Error) -> OpenError {
+pub(super) fn explain(path: &Path, error: rusqlite::Error) -> OpenError {
     let path = path.to_owned();
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::Foreign { path },
@@ -135,7 +137,7 @@ fn explain(path: &Path, error: rusqlite::Error) -> OpenError {
 
 /// "AEGS".
 const APPLICATION: i64 = 0x4145_4753;
-const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 1;
 
 /// Step `n` turns format `n + 1` into the next; a new step also raises [`FORMAT`] and changes [`ITEMS`] or [`REST`].
 const STEPS: &[&str] = &[];
