@@ -30,6 +30,7 @@ pub(crate) struct Answer {
 }
 
 impl Api {
+    /// Plain HTTP only: the caller has refused anything else.
     pub(crate) fn new(base: &str) -> Self {
         // Statuses are answers: the caller tells a refusal from a failure.
         let config = ureq::Agent::config_builder()

@@ -230,9 +230,9 @@ async fn write_summaries(host: &Host, before: Timestamp) {
     }
     for tally in host.app.rates.take_before(before) {
         let refused = tally.count.saturating_sub(host.app.rates.most());
-        let written = maintenance::record_throttled(&host.app, tally.minute, tally.key.as_ref(), refused).await;
+        let written = maintenance::record_throttled(&host.app, tally.minute, tally.key.as_deref(), refused).await;
         if let Err(error) = written {
-            tracing::error!(error = %error, count = refused, credential = ?tally.key, "summary not recorded");
+            tracing::error!(error = %error, count = refused, actor = ?tally.key, "summary not recorded");
         }
     }
 }

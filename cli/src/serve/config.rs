@@ -23,7 +23,7 @@ pub(crate) struct Settings {
     pub(crate) log: Log,
     /// Requests without a verified principal that one source may make in a minute.
     pub(crate) unverified_per_minute: u64,
-    /// Requests that one credential may make in a minute.
+    /// Requests that one human may make in a minute, or one agent with all below it.
     pub(crate) requests_per_minute: u64,
     pub(crate) roles: RoleMap,
     /// Where humans log in; absent with the local issuer.

@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, watch};
 /// Most requests under way at once; one more is told to come back.
 const AT_ONCE: usize = 512;
 /// Most bodies being received at once: slow senders wait for each other, not the others for them.
-const BODIES: usize = 4_096;
+const BODIES: usize = 1_024;
 /// How long a request's body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
