@@ -5,6 +5,7 @@ mod http;
 mod listen;
 mod local_issuer;
 mod oidc;
+pub(crate) use oidc::tls;
 
 use crate::Failure;
 use aegis_core::ambient::{Clock, Entropy, Timestamp};

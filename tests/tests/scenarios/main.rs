@@ -9,6 +9,7 @@ mod backup;
 mod crash;
 mod documents;
 mod faults;
+mod formats;
 mod http;
 mod keys;
 mod limits;

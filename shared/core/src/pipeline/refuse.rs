@@ -79,7 +79,13 @@ struct Finding {
 
 /// Writes the record with its recommendation, and stops the agent in the same transaction. The agent that made it is frozen
 /// with it: otherwise it could send one sub-agent after the other out of scope.
-async fn respond(app: &App, mut record: AuditRecord, mut agent: Loaded<Agent>, finding: Finding) -> Result<(), Error> {
+async fn respond(
+    app: &App,
+    mut record: AuditRecord,
+    mut agent: Loaded<Agent>,
+    mut parent: Option<Loaded<Agent>>,
+    finding: Finding,
+) -> Result<(), Error> {
     let id = RecommendationId::new(record.at, &app.entropy);
     // One answer for a key that exists and for one that does not: otherwise the response would tell which it was.
     let action = match agent.value.purpose {

@@ -82,3 +82,64 @@ fn known_format(connection: &Connection, path: &Path) -> Result<i64, OpenError> 
         _ => Err(OpenError::Foreign { path: path.to_owned() }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema;
+    use super::*;
+    use aegis_core::store::Expect;
+
+    /// A copy with a deployment in it, and what `sql` does to it.
+    fn inspected(sql: &str) -> Result<Contents, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.sqlite");
+        let connection = schema::open(&path).unwrap();
+        let deployment =
+            Deployment { id: "dep_1".into(), epoch: 1, created_at: Timestamp::UNIX_EPOCH, policy_version: 1 };
+        let put = aegis_core::repository::Document::put(&deployment, Expect::Absent).unwrap();
+        assert!(rows::put(&connection, &put).unwrap());
+        connection.execute_batch(sql).unwrap();
+        drop(connection);
+        inspect(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn it_counts_what_a_copy_holds() {
+        let record = RecordId::floor(Timestamp::from_second(1_790_000_000).unwrap());
+        let insert = |table: &str, partition: &str, all: &str, body: &str| {
+            format!(
+                "INSERT INTO {table} (partition, sort, revision, first_partition, first_sort, body) \
+                 VALUES ('{partition}', 's', 1, '{all}', 's', '{body}');"
+            )
+        };
+        let sql = [
+            insert("state", "key/1", ALL_KEYS, "{}"),
+            insert("state", "agent/1", ALL_AGENTS, r#"{"state":"active"}"#),
+            insert("state", "agent/2", ALL_AGENTS, r#"{"state":"frozen"}"#),
+            insert("state", "agent/3", ALL_AGENTS, r#"{"state":"revoked"}"#),
+            insert("journal", &format!("{RECORDS}{}", RecordId::floor(Timestamp::UNIX_EPOCH)), "all/0/0", "{}"),
+            insert("journal", &format!("{RECORDS}{record}"), "all/1/0", "{}"),
+            insert("journal", "zzz", "other", "{}"),
+        ];
+        let Contents { format, keys, agents, active_agents, records, newest_record, .. } =
+            inspected(&sql.concat()).unwrap();
+        assert_eq!((format, keys, agents, active_agents, records), (FORMAT, 1, 3, 1, 2));
+        assert_eq!(newest_record, Some(record.at()));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_copy_is_told() {
+        // A row that the altered schema does not allow: only a look at every row finds it.
+        let not_null = "PRAGMA writable_schema = ON; UPDATE sqlite_schema \
+                        SET sql = replace(sql, 'expires_at INTEGER', 'expires_at INTEGER NOT NULL')";
+        for (sql, said) in [
+            ("DELETE FROM state", "the deployment's own item is missing"),
+            ("PRAGMA user_version = 99", "has format 99"),
+            ("PRAGMA user_version = 0", "was not made by aegis"),
+            (not_null, "NULL value in"),
+        ] {
+            let error = inspected(sql).unwrap_err();
+            assert!(error.contains(said), "{sql}: {error}");
+        }
+    }
+}
