@@ -13,15 +13,18 @@ use std::time::Duration;
 
 #[derive(clap::Subcommand)]
 #[command(after_help = "\
-A backup is sealed under the passphrase of the root key as it is when the backup is made. Keep that passphrase: the
-backup is worth nothing without it.")]
+A backup is sealed under the passphrase of the root key as it is when the backup is made. Keep that
+passphrase: the backup is worth nothing without it.
+
+Example:
+  aegis backup verify aegis-2026-03-01.backup")]
 pub(crate) enum Command {
     /// Back up a data folder, whether or not a server runs on it
     #[command(after_help = "\
 Holds everything that was answered before it began. Replaces no file.
 
 Example:
-  aegis backup create --data ./aegis-data -o aegis-$(date +%F).backup --passphrase-file ./passphrase")]
+  aegis backup create --data ./aegis-data -o aegis.backup --passphrase-file ./passphrase")]
     Create {
         /// The data folder
         #[arg(long, env = "AEGIS_DATA", value_name = "DIR")]
@@ -34,8 +37,8 @@ Example:
     },
     /// Restore a backup into an empty folder; every token issued before is refused from then on
     #[command(after_help = "\
-What was revoked, frozen or destroyed after the backup was made is as it was then: review it before agents get new
-credentials. Never let the old folder and the restored one serve at the same time.
+What was revoked, frozen or destroyed after the backup was made is as it was then: review it before
+agents get new credentials. Never let the old folder and the restored one serve at the same time.
 
 Example:
   aegis backup restore aegis-2026-03-01.backup --data ./restored")]
