@@ -10,7 +10,7 @@ mod route;
 pub mod routes;
 
 pub use gate::Gate;
-pub use problem::{PROBLEMS, problem};
+pub use problem::{PROBLEMS, Stranded, problem};
 pub use route::{Access, Route, TargetKind};
 
 use crate::call::Call;
@@ -43,7 +43,17 @@ pub async fn handle(host: &Host, request: http::Request<Bytes>, source: IpAddr) 
     let app = &host.app;
     let id = RequestId::new(app.clock.now(), &app.entropy);
     let result = respond(host, &request, &id, source).await;
-    let mut response = result.unwrap_or_else(|error| problem(&error, &id));
+    finished(result.unwrap_or_else(|error| problem(&error, &id)), &id)
+}
+
+/// Answers what the host cannot hand in, or what [`handle`] never answered.
+pub fn strand(host: &Host, why: Stranded) -> Response<Bytes> {
+    let id = RequestId::new(host.app.clock.now(), &host.app.entropy);
+    finished(why.response(&id), &id)
+}
+
+/// What every response has.
+fn finished(mut response: Response<Bytes>, id: &RequestId) -> Response<Bytes> {
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, value);
