@@ -89,12 +89,12 @@ mod tests {
     #[test]
     fn every_problem_has_the_documented_exit_code() {
         let want = |code: &str| match code {
-            "not-authentic" => 1,
+            "not-authentic" | "too-large" | "too-slow" => 1,
             "invalid-request" => 2,
             "denied" | "fresh-login-needed" | "limit-reached" | "unauthenticated" => 3,
             "not-found" => 4,
             "already-done" | "contended" | "idempotency-mismatch" | "key-state" | "name-taken" | "state" => 5,
-            "internal" | "unavailable" => 6,
+            "internal" | "method-not-allowed" | "no-such-route" | "overloaded" | "unavailable" => 6,
             other => panic!("the exit code of {other} is not documented"),
         };
         for (code, status) in aegis_functions::PROBLEMS {

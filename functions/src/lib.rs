@@ -12,7 +12,7 @@ pub mod routes;
 
 pub use gate::Gate;
 pub use metrics::Metrics;
-pub use problem::{PROBLEMS, problem};
+pub use problem::{PROBLEMS, Stranded, problem};
 pub use route::{Access, Route, TargetKind};
 
 use crate::call::Call;
@@ -57,7 +57,7 @@ pub async fn handle(host: &Host, request: http::Request<Bytes>, source: IpAddr) 
         Ok((route, parameters)) => respond(host, route, parameters, &request, &id, source).instrument(span).await,
         Err(missing) => Ok(missing.response(&id)),
     };
-    let mut response = result.unwrap_or_else(|error| {
+    let response = result.unwrap_or_else(|error| {
         if let Error::Unauthenticated { reason } | Error::Denied { reason, .. } | Error::LimitReached { reason, .. } =
             &error
         {
@@ -67,6 +67,17 @@ pub async fn handle(host: &Host, request: http::Request<Bytes>, source: IpAddr) 
     });
     let elapsed = app.clock.precise().duration_since(began).as_secs_f64();
     host.metrics.answered(operation, response.status().as_u16(), elapsed);
+    finished(response, &id)
+}
+
+/// Answers what the host cannot hand in, or what [`handle`] never answered.
+pub fn strand(host: &Host, why: Stranded) -> Response<Bytes> {
+    let id = RequestId::new(host.app.clock.now(), &host.app.entropy);
+    finished(why.response(&id), &id)
+}
+
+/// What every response has.
+fn finished(mut response: Response<Bytes>, id: &RequestId) -> Response<Bytes> {
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, value);

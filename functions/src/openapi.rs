@@ -94,31 +94,20 @@ fn success(route: &Route, generator: &mut SchemaGenerator) -> Value {
 
 /// What a caller must be ready for.
 fn failures(route: &Route) -> Vec<StatusCode> {
-    let all = [
-        StatusCode::BAD_REQUEST,
-        StatusCode::UNAUTHORIZED,
-        StatusCode::FORBIDDEN,
-        StatusCode::NOT_FOUND,
-        StatusCode::CONFLICT,
+    // Of the host, before it is known what is asked.
+    let any = [
+        StatusCode::REQUEST_TIMEOUT,
         StatusCode::PAYLOAD_TOO_LARGE,
-        StatusCode::UNPROCESSABLE_ENTITY,
-        StatusCode::TOO_MANY_REQUESTS,
         StatusCode::INTERNAL_SERVER_ERROR,
         StatusCode::SERVICE_UNAVAILABLE,
     ];
-    let public = [
-        StatusCode::BAD_REQUEST,
-        StatusCode::UNAUTHORIZED,
-        StatusCode::CONFLICT,
-        StatusCode::PAYLOAD_TOO_LARGE,
-        StatusCode::TOO_MANY_REQUESTS,
-        StatusCode::INTERNAL_SERVER_ERROR,
-        StatusCode::SERVICE_UNAVAILABLE,
-    ];
+    let exchange =
+        [StatusCode::BAD_REQUEST, StatusCode::UNAUTHORIZED, StatusCode::CONFLICT, StatusCode::TOO_MANY_REQUESTS];
+    let permitted = [StatusCode::FORBIDDEN, StatusCode::NOT_FOUND, StatusCode::UNPROCESSABLE_ENTITY];
     match (route.access, &route.body) {
-        (Access::Bearer(_), _) => all.to_vec(),
-        (Access::Public, Some(_)) => public.to_vec(),
-        (Access::Public, None) => vec![StatusCode::INTERNAL_SERVER_ERROR, StatusCode::SERVICE_UNAVAILABLE],
+        (Access::Bearer(_), _) => [any.as_slice(), &exchange, &permitted].concat(),
+        (Access::Public, Some(_)) => [any.as_slice(), &exchange].concat(),
+        (Access::Public, None) => any.to_vec(),
     }
 }
 

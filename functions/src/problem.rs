@@ -35,7 +35,7 @@ pub(crate) struct Problem {
 }
 
 /// Every code there is, with its status: the catalogue in the docs is made of it.
-pub const PROBLEMS: [(&str, u16); 15] = [
+pub const PROBLEMS: [(&str, u16); 20] = [
     ("already-done", 409),
     ("contended", 409),
     ("denied", 403),
@@ -45,13 +45,75 @@ pub const PROBLEMS: [(&str, u16); 15] = [
     ("invalid-request", 400),
     ("key-state", 409),
     ("limit-reached", 429),
+    ("method-not-allowed", 405),
     ("name-taken", 409),
+    ("no-such-route", 404),
     ("not-authentic", 422),
     ("not-found", 404),
+    ("overloaded", 503),
     ("state", 409),
+    ("too-large", 413),
+    ("too-slow", 408),
     ("unauthenticated", 401),
     ("unavailable", 503),
 ];
+
+/// Why a request reached no route, or no reply came of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stranded {
+    Crashed,
+    NoSuchMethod,
+    NoSuchPath,
+    Overloaded,
+    TooLarge,
+    TooSlow,
+}
+
+impl Stranded {
+    fn kind(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Crashed => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request failed"),
+            Self::NoSuchMethod => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this path has other methods"),
+            // Says nothing of what exists: the paths are public.
+            Self::NoSuchPath => (StatusCode::NOT_FOUND, "no-such-route", "no such path; see /v1/openapi.json"),
+            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "the server is busy"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "a body is at most 1 MiB"),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "the body took longer than 30 seconds"),
+        }
+    }
+
+    pub(crate) fn response(self, request_id: &RequestId) -> Response<Bytes> {
+        let (status, code, title) = self.kind();
+        let mut response = answer(status, &Problem::new(status, code, title.to_string(), request_id));
+        if self == Self::Overloaded {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(1_u32));
+        }
+        response
+    }
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, title: String, request_id: &RequestId) -> Self {
+        Self {
+            r#type: format!("urn:aegis:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            detail: None,
+            code,
+            reason: None,
+            record: None,
+            earlier: None,
+            request_id: request_id.to_string(),
+        }
+    }
+}
+
+fn answer(status: StatusCode, problem: &Problem) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(serde_json::to_vec(problem).unwrap_or_default()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}
 
 /// Turns an error into its response, and logs it where a person should look.
 pub fn problem(error: &Error, request_id: &RequestId) -> Response<Bytes> {
@@ -72,21 +134,10 @@ pub fn problem(error: &Error, request_id: &RequestId) -> Response<Bytes> {
         Error::AlreadyDone { id } => Some(id.clone()),
         _ => None,
     };
-    let problem = Problem {
-        r#type: format!("urn:aegis:problem:{code}"),
-        title: error.to_string(),
-        status: status.as_u16(),
-        detail,
-        code,
-        reason,
-        record,
-        earlier,
-        request_id: request_id.to_string(),
-    };
-    let mut response = Response::new(Bytes::from(serde_json::to_vec(&problem).unwrap_or_default()));
-    *response.status_mut() = status;
+    let problem =
+        Problem { detail, reason, record, earlier, ..Problem::new(status, code, error.to_string(), request_id) };
+    let mut response = answer(status, &problem);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     match error {
         Error::Unauthenticated { reason: Reason::MissingToken } => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -1,7 +1,7 @@
 //! THE route table. The router, the OpenAPI document and the unauthorized test are made of it.
 
 use crate::handlers::{agents, audit, credentials, deployment, humans, keys, oauth, uses};
-use crate::problem::Problem;
+use crate::problem::Stranded;
 use crate::route::{Access, Answer, Handler, Parameters, Route, TargetKind};
 use crate::{Call, Reply};
 use aegis_core::agent::{Agent, Credential};
@@ -26,7 +26,7 @@ use aegis_core::operations::tokens::Introspection;
 use aegis_core::pipeline::{Done, Permit};
 use aegis_core::record::AuditRecord;
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, HeaderValue};
 use http::{Method, Response, StatusCode};
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -398,28 +398,11 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<(&'static Route, Param
 }
 
 impl Missing {
-    /// Says nothing of what exists: the paths are public.
     pub(crate) fn response(self, request_id: &RequestId) -> Response<Bytes> {
-        let (status, code, title) = match &self {
-            Self::Method { .. } => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this path has other methods")
-            }
-            Self::Path => (StatusCode::NOT_FOUND, "no-such-route", "no such path; see /v1/openapi.json"),
+        let mut response = match &self {
+            Self::Method { .. } => Stranded::NoSuchMethod.response(request_id),
+            Self::Path => Stranded::NoSuchPath.response(request_id),
         };
-        let problem = Problem {
-            r#type: format!("urn:aegis:problem:{code}"),
-            title: title.to_string(),
-            status: status.as_u16(),
-            detail: None,
-            code,
-            reason: None,
-            record: None,
-            earlier: None,
-            request_id: request_id.to_string(),
-        };
-        let mut response = Response::new(Bytes::from(serde_json::to_vec(&problem).unwrap_or_default()));
-        *response.status_mut() = status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Self::Method { allowed } = self
             && let Ok(value) = HeaderValue::from_str(&allowed)
         {

@@ -35,7 +35,7 @@ class Refused(Exception):
 
 
 class Aegis:
-    """A fresh server with one enrolled human, from `start` to `stop`. With `settings` (TOML), it has no human of its own."""
+    """A fresh server with one enrolled human, from `start` to `stop`. `settings` is TOML."""
 
     def __init__(self, settings=None):
         self.settings = settings
@@ -47,7 +47,9 @@ class Aegis:
     def start(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="aegis-interop-"))
         try:
-            self._log_in(self._spawn())
+            code = self._spawn()
+            self.call("POST", "/local/enroll", {"code": code, "human": HUMAN, "passphrase": PASSPHRASE})
+            self.log_in()
         except BaseException:
             self.stop()
             raise
@@ -84,6 +86,21 @@ class Aegis:
                 self.child.kill()
                 code = self.child.wait()
         return code
+
+    # Logins.
+
+    def id_token(self):
+        """As the local issuer makes it. It can be exchanged once."""
+        return self.call("POST", "/local/token", {"human": HUMAN, "passphrase": PASSPHRASE})["id_token"]
+
+    def log_in(self):
+        self.token = None
+        exchange = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+            "subject_token": self.id_token(),
+            "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
+        }
+        self.token = self.call("POST", "/v1/oauth/token", form=exchange)["access_token"]
 
     # Keys.
 
@@ -137,7 +154,7 @@ class Aegis:
         passphrase_file.write_text(PASSPHRASE + "\n")
         command = [os.environ["AEGIS_BIN"], "serve", "--data", str(self.folder / "data"), "--listen", "127.0.0.1:0"]
         command += ["--passphrase-file", str(passphrase_file)]
-        if self.settings is not None:
+        if self.settings:
             (self.folder / "aegis.toml").write_text(self.settings)
             command += ["--config", str(self.folder / "aegis.toml")]
         self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
@@ -159,15 +176,6 @@ class Aegis:
                 code = found[1]
         return code
 
-    def _log_in(self, code):
-        self.call("POST", "/local/enroll", {"code": code, "human": HUMAN, "passphrase": PASSPHRASE})
-        login = self.call("POST", "/local/token", {"human": HUMAN, "passphrase": PASSPHRASE})
-        exchange = {
-            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
-            "subject_token": login["id_token"],
-            "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
-        }
-        self.token = self.call("POST", "/v1/oauth/token", form=exchange)["access_token"]
 
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -130,6 +130,22 @@ static SUITES: &[Suite] = &[
         run: oidc::run,
     },
     Suite {
+        name: "schemathesis",
+        proves: "the server answers as its OpenAPI document says, to a human and to an agent",
+        minutes: (2, 3),
+        installs: "schemathesis from PyPI, in a venv; on Debian as root also python3-venv",
+        kind: Kind::Test(Tier::Standard),
+        run: interop::schemathesis,
+    },
+    Suite {
+        name: "schemathesis-long",
+        proves: "the same, with many more requests",
+        minutes: (15, 16),
+        installs: "schemathesis from PyPI, in a venv; on Debian as root also python3-venv",
+        kind: Kind::Test(Tier::Full),
+        run: interop::schemathesis_long,
+    },
+    Suite {
         name: "demo",
         proves: "the demo runs to its end, as released",
         minutes: (1, 6),

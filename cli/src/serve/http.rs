@@ -1,15 +1,13 @@
 //! Requests over HTTP: taken in, bounded in number, size and time, and handed to the route table.
 
 use super::local_issuer::LocalIssuer;
-use aegis_functions::{Host, MAX_BODY, handle};
+use aegis_functions::{Host, MAX_BODY, Stranded, handle, strand};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, State};
-use axum::response::IntoResponse;
 use axum::routing::get;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Request, Response, StatusCode};
-use serde_json::json;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Request, Response};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,17 +48,18 @@ async fn answer(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request<Body>,
 ) -> Response<Body> {
-    let busy = || refuse(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "the server is busy");
+    let host = Arc::clone(&shared.host);
+    let refuse = |why| strand(&host, why).map(Body::from);
     let (parts, body) = request.into_parts();
     let body = {
-        let Ok(_receiving) = shared.bodies.try_acquire() else { return busy() };
+        let Ok(_receiving) = shared.bodies.try_acquire() else { return refuse(Stranded::Overloaded) };
         match tokio::time::timeout(BODY_TIME, to_bytes(body, MAX_BODY)).await {
             Ok(Ok(body)) => body,
-            Ok(Err(_)) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "a body is at most 1 MiB"),
-            Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "too-slow", "the body took longer than 30 seconds"),
+            Ok(Err(_)) => return refuse(Stranded::TooLarge),
+            Err(_) => return refuse(Stranded::TooSlow),
         }
     };
-    let Ok(room) = Arc::clone(&shared.room).try_acquire_owned() else { return busy() };
+    let Ok(room) = Arc::clone(&shared.room).try_acquire_owned() else { return refuse(Stranded::Overloaded) };
     let request = Request::from_parts(parts, body);
     // In a task of its own: a caller who goes away does not cut off a refusal before it is on record.
     let answered = tokio::spawn(async move {
@@ -76,19 +75,7 @@ async fn answer(
         Ok(response) => response.map(Body::from),
         Err(error) => {
             tracing::error!(error = %error, "request failed");
-            refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request failed")
+            refuse(Stranded::Crashed)
         }
     }
-}
-
-fn refuse(status: StatusCode, code: &str, title: &str) -> Response<Body> {
-    let problem = json!({
-        "type": format!("urn:aegis:problem:{code}"), "title": title, "status": status.as_u16(), "code": code,
-    });
-    let mut response = (status, problem.to_string()).into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    response
 }

@@ -4,6 +4,7 @@
 pub mod agents;
 pub mod aliases;
 pub mod audit;
+mod context;
 pub mod credentials;
 pub mod humans;
 pub mod key_lifecycle;

@@ -192,6 +192,22 @@ impl std::str::FromStr for Scope<KeyRef> {
     }
 }
 
+/// Stands for a scope as text in JSON Schemas.
+pub struct ScopeText;
+
+impl JsonSchema for ScopeText {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ScopeText".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let actions = Action::ALL.map(Action::as_str).join("|");
+        let selector = "(key_[0-9a-f]{32}|[a-z][a-z0-9-]{2,63}|[a-z][a-z0-9-]{0,31}=[A-Za-z0-9._-]{1,63})";
+        let entry = format!("key:{selector}(,{selector}){{0,31}}:({actions})(,({actions}))*");
+        schemars::json_schema!({ "type": "string", "pattern": format!("^{entry}( +{entry}){{0,31}}$") })
+    }
+}
+
 fn parse_entry(text: &str) -> Result<Entry<KeyRef>, InvalidScope> {
     let malformed = || InvalidScope::Entry { text: text.chars().take(80).collect() };
     let (selectors, actions) =

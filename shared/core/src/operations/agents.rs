@@ -14,7 +14,7 @@ use crate::pipeline::{App, Done, Note, Permit};
 use crate::policy::Resource;
 use crate::reason::Reason;
 use crate::repository::{self, ALL_AGENTS, Children, Document, Loaded};
-use crate::scope::Scope;
+use crate::scope::{Scope, ScopeText};
 use crate::store::{Expect, Index, Put};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,7 @@ pub struct IssueAgent {
     #[serde(default)]
     pub purpose: Purpose,
     /// In the scope grammar: `key:invoice-2026:sign,verify`, several parted by spaces.
+    #[schemars(with = "ScopeText")]
     pub scope: String,
     /// Now if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,6 +113,7 @@ pub struct AmendAgent {
     pub label: Option<AgentLabel>,
     /// The whole scope from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<ScopeText>")]
     pub scope: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<DateTime>")]

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub struct AuditQuery {
     /// A human: her own records and those of every agent she ever sponsored. Or an agent's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[A-Za-z0-9._@+:|-]{1,128}$"))]
     pub actor: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentId>,

@@ -26,6 +26,7 @@ pub struct CreateKey {
     #[serde(default)]
     pub environment: Environment,
     #[serde(default)]
+    #[schemars(with = "Vec<Label>", length(max = 32))]
     pub labels: BTreeSet<Label>,
     /// Whether the key is active at once; otherwise it begins pre-active.
     #[serde(default)]
@@ -100,6 +101,7 @@ pub struct UpdateKey {
     pub environment: Option<Environment>,
     /// All labels from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<Label>>", length(max = 32))]
     pub labels: Option<BTreeSet<Label>>,
     /// Days between scheduled rotations, 1 to 3650; 0 ends them.
     #[serde(default, skip_serializing_if = "Option::is_none")]

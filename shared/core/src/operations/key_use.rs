@@ -1,5 +1,6 @@
 //! Using keys: what agents are for. Material never leaves the key store.
 
+use super::context::{ContextText, check_context, wrap_context};
 use crate::algorithm::{Algorithm, MessageType};
 use crate::encoding::Bytes64;
 use crate::error::Error;
@@ -12,12 +13,6 @@ use base64::Engine;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
-
-/// Most pairs in a context, and most bytes in one name or value.
-const MAX_CONTEXT: usize = 16;
-const MAX_CONTEXT_TEXT: usize = 256;
-/// Names of a context that callers may not use.
-const RESERVED: &str = "aegis:";
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -100,6 +95,7 @@ pub struct EncryptRequest {
     pub plaintext: Bytes64,
     /// Authenticated, not encrypted; needed again to decrypt. At most 16 pairs of 256 bytes.
     #[serde(default)]
+    #[schemars(with = "ContextText")]
     pub context: Context,
 }
 
@@ -125,6 +121,7 @@ pub struct DecryptRequest {
     pub ciphertext: Bytes64,
     /// As it was given to encrypt.
     #[serde(default)]
+    #[schemars(with = "ContextText")]
     pub context: Context,
 }
 
@@ -152,9 +149,11 @@ pub async fn decrypt(app: &App, permit: &Permit, input: &DecryptRequest) -> Resu
 pub struct ReEncryptRequest {
     pub ciphertext: Bytes64,
     #[serde(default)]
+    #[schemars(with = "ContextText")]
     pub context: Context,
     /// The context from now on; the same if absent.
     #[serde(default)]
+    #[schemars(with = "Option<ContextText>")]
     pub new_context: Option<Context>,
 }
 
@@ -177,6 +176,7 @@ pub struct WrapRequest {
     /// Key bytes of the caller, at most as long as the plaintext of encrypt.
     pub key_material: Bytes64,
     #[serde(default)]
+    #[schemars(with = "ContextText")]
     pub context: Context,
 }
 
@@ -205,6 +205,7 @@ pub async fn wrap(app: &App, permit: &Permit, input: &WrapRequest) -> Result<Don
 pub struct UnwrapRequest {
     pub wrapped_key: Bytes64,
     #[serde(default)]
+    #[schemars(with = "ContextText")]
     pub context: Context,
 }
 
@@ -234,6 +235,7 @@ pub struct DataKeyRequest {
     #[schemars(range(min = 16, max = 64))]
     pub length: Option<usize>,
     #[serde(default)]
+    #[schemars(with = "ContextText")]
     pub context: Context,
     /// Leaves the plaintext out of the reply.
     #[serde(default)]
@@ -361,23 +363,4 @@ pub(super) async fn material_of(app: &App, record: &KeyRecord, version: u32) -> 
     let found: Option<Loaded<VersionRecord>> = repository::load(app.store.as_ref(), &item).await?;
     let found = found.ok_or_else(|| Error::invalid("key_version", "the key has no such version"))?;
     found.value.material.ok_or(Error::State { kind: "key", state: "destroyed" })
-}
-
-fn check_context(context: &Context) -> Result<(), Error> {
-    let text_ok = |text: &String| text.len() <= MAX_CONTEXT_TEXT;
-    let pairs_ok = context.iter().all(|(name, value)| text_ok(name) && text_ok(value) && !name.starts_with(RESERVED));
-    match context.len() <= MAX_CONTEXT && pairs_ok {
-        true => Ok(()),
-        false => Err(Error::invalid(
-            "context",
-            "it has at most 16 pairs, each name and value at most 256 bytes, no name beginning with `aegis:`",
-        )),
-    }
-}
-
-fn wrap_context(context: &Context) -> Result<Context, Error> {
-    check_context(context)?;
-    let mut marked = context.clone();
-    marked.insert(format!("{RESERVED}purpose"), "wrap".to_string());
-    Ok(marked)
 }
