@@ -89,7 +89,7 @@ impl Api {
 
     fn read(&self, path: &str, result: Result<http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, Failure> {
         let unreachable =
-            |error| Failure::Unreachable(chain(&format!("{} did not answer", self.base), &error as &ureq::Error));
+            |error: ureq::Error| Failure::Unreachable(chain(&format!("{} did not answer", self.base), &error));
         let mut response = result.map_err(unreachable)?;
         let status = response.status().as_u16();
         let retry_after = seconds(response.headers());
@@ -112,11 +112,7 @@ impl Answer {
     }
 
     pub(crate) fn reason(&self) -> &str {
-        self.field("reason").unwrap_or_default()
-    }
-
-    fn field(&self, name: &str) -> Option<&str> {
-        self.body.get(name).and_then(Value::as_str)
+        self.body.get("reason").and_then(Value::as_str).unwrap_or_default()
     }
 }
 

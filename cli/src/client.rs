@@ -67,8 +67,12 @@ Examples:
     /// Prove who you are, for the next eight hours
     Login(session::Login),
     /// End the session
+    #[command(after_help = "Example:\n  aegis logout")]
     Logout,
+    /// Make a message authentication code
+    Mac(signing::Mac),
     /// Print the deployment's OpenAPI document
+    #[command(after_help = "Example:\n  aegis openapi > openapi.json")]
     Openapi,
     /// From nothing to the first signature of an agent, in one command
     Quickstart(quickstart::Quickstart),
@@ -80,7 +84,10 @@ Examples:
     Unwrap(encryption::Crypt),
     /// Verify a signature
     Verify(signing::Verify),
+    /// Verify a message authentication code
+    VerifyMac(signing::VerifyMac),
     /// Show who you are to the deployment
+    #[command(after_help = "Example:\n  aegis whoami --json")]
     Whoami,
     /// Wrap key bytes so that only `unwrap` opens them
     Wrap(encryption::Crypt),
@@ -102,12 +109,14 @@ pub(crate) fn run(connection: &Connection, command: &Command) -> Result<ExitCode
         Command::Key(command) => key::run(connection, command),
         Command::Login(arguments) => session::login(connection, arguments),
         Command::Logout => session::logout(connection),
+        Command::Mac(arguments) => signing::mac(connection, arguments),
         Command::Openapi => openapi(connection),
         Command::Quickstart(arguments) => quickstart::run(arguments),
         Command::ReEncrypt(arguments) => encryption::re_encrypt(connection, arguments),
         Command::Sign(arguments) => signing::sign(connection, arguments),
         Command::Unwrap(arguments) => encryption::open(connection, arguments, "unwrap"),
         Command::Verify(arguments) => signing::verify(connection, arguments),
+        Command::VerifyMac(arguments) => signing::verify_mac(connection, arguments),
         Command::Whoami => session::whoami(connection),
         Command::Wrap(arguments) => encryption::protect(connection, arguments, "wrap"),
     }
@@ -125,7 +134,7 @@ fn openapi(connection: &Connection) -> Result<(), Failure> {
 }
 
 /// Reads one of the API's words, in any case, and shows them all in `--help`.
-fn word<T>(words: &[&'static str]) -> impl TypedValueParser<Value = T>
+fn word<T>(words: &[&'static str]) -> impl TypedValueParser<Value = T> + use<T>
 where
     T: DeserializeOwned + Clone + Send + Sync + 'static,
 {

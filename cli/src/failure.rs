@@ -10,6 +10,9 @@ pub(crate) enum Failure {
     Usage(String),
     #[error("{0}")]
     Failed(String),
+    /// Nothing has the name that was given; found out here.
+    #[error("{0}")]
+    NotFound(String),
     /// The deployment answered, and not with success.
     #[error("{0}")]
     Refused(Box<Refusal>),
@@ -32,6 +35,7 @@ impl Failure {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
             Self::NotLoggedIn { .. } => 3,
+            Self::NotFound(_) => 4,
             Self::Refused(refusal) => code_of(refusal),
             Self::Unreachable(_) => 6,
         }

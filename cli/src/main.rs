@@ -49,3 +49,24 @@ fn main() -> ExitCode {
         ExitCode::from(failure.code())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    /// Where `--help` wraps: what is longer is torn apart.
+    const WIDTH: usize = 100;
+
+    #[test]
+    fn every_command_shows_an_example_that_fits() {
+        let mut commands = vec![super::Cli::command()];
+        while let Some(command) = commands.pop() {
+            let name = command.get_name().to_string();
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(name == "aegis" || help.contains("Example"), "{name} shows no example");
+            let long = help.lines().find(|line| line.len() > WIDTH);
+            assert_eq!(long, None, "{name}");
+            commands.extend(command.get_subcommands().cloned());
+        }
+    }
+}

@@ -3,11 +3,12 @@
 pub(crate) mod config;
 mod http;
 mod local_issuer;
+mod oidc;
 
 use crate::Failure;
 use aegis_core::ambient::{Clock, Entropy, Timestamp};
 use aegis_core::deployment::DigestKey;
-use aegis_core::login::{Logins, Provider};
+use aegis_core::login::{HumanClaim, Logins, Provider};
 use aegis_core::maintenance;
 use aegis_core::pipeline::{self, App, PolicyCache};
 use aegis_core::rate::Rate;
@@ -15,7 +16,7 @@ use aegis_core::store::Store;
 use aegis_core::token::TokenKeys;
 use aegis_embedded::root::{KdfParams, Passphrase, Root, RootError};
 use aegis_embedded::store::SqliteStore;
-use aegis_functions::{Gate, Host};
+use aegis_functions::{Gate, Host, Metrics};
 use aegis_keystores::software::{KeyEncryptionKey, SoftwareKeyStore};
 use config::Settings;
 use local_issuer::LocalIssuer;
@@ -34,8 +35,9 @@ use zeroize::Zeroizing;
 Example:
   aegis serve --data ./aegis-data --passphrase-file ./passphrase
 
-The first start makes the root key, sealed under the passphrase, and prints a one-time enrolment code for the first
-human, who gets every role. Plain HTTP and the local issuer are for loopback addresses only.")]
+The first start makes the root key, sealed under the passphrase, and prints a one-time enrolment
+code for the first human, who gets every role. With [oidc] in the settings humans log in at that
+identity provider instead. Plain HTTP and the local issuer are for loopback addresses only.")]
 pub(crate) struct Arguments {
     /// The data folder; made if there is none
     #[arg(long, env = "AEGIS_DATA", value_name = "DIR")]
@@ -66,13 +68,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     runtime.block_on(async {
         let server = Server::start(&settings, &passphrase, Clock::new(Timestamp::now)).await?;
         drop(passphrase);
+        let stop = stop_signal()?;
         if let Some(code) = &server.enrolment_code {
             anstream::println!("enrolment code: {}", code.as_str());
+        }
+        if let Some(address) = server.metrics_address {
+            anstream::println!("metrics on http://{address}/metrics");
         }
         anstream::println!("aegis listening on {}", server.url());
         // A line that waits in a buffer tells nobody the port.
         std::io::stdout().flush().map_err(|error| Failure::because("standard output", &error))?;
-        stop_signal().await?;
+        stop.await;
         tracing::info!("stopping");
         server.stop().await;
         Ok(())
@@ -82,7 +88,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// A running server. The demo runs one, too.
 pub(crate) struct Server {
     address: SocketAddr,
-    /// Present while no human is enrolled.
+    metrics_address: Option<SocketAddr>,
+    /// Present while no human is enrolled with the local issuer.
     pub(crate) enrolment_code: Option<Zeroizing<String>>,
     host: Arc<Host>,
     stop: watch::Sender<bool>,
@@ -97,6 +104,14 @@ impl Server {
         let listener =
             listener.map_err(|error| Failure::because(&format!("cannot listen on {}", settings.listen), &error))?;
         let address = listener.local_addr().map_err(|error| Failure::because("no local address", &error))?;
+        let metrics = match settings.metrics_listen {
+            None => None,
+            Some(address) => Some(
+                TcpListener::bind(address)
+                    .await
+                    .map_err(|error| Failure::because(&format!("cannot listen on {address} for metrics"), &error))?,
+            ),
+        };
         // The store first: its lock keeps a second process from making a second root.
         let store =
             SqliteStore::open(&settings.data).map_err(|error| Failure::because("cannot open the store", &error))?;
@@ -108,18 +123,26 @@ impl Server {
         let epoch = u32::try_from(root.epoch()).map_err(|error| Failure::because("the root's epoch", &error))?;
         pipeline::initialize(store.as_ref(), root.deployment(), epoch, clock.now()).await.map_err(failed)?;
         let issuer_url = settings.public_url.clone().unwrap_or_else(|| format!("urn:aegis:{}", root.deployment()));
-        let local = LocalIssuer::new(
-            format!("{issuer_url}/local"),
-            root.expose_issuer_key(),
-            Arc::clone(&port),
-            clock.clone(),
-            entropy.clone(),
-        )
-        .map_err(failed)?;
-        let enrolment_code = local.first_enrolment().await.map_err(failed)?;
+        let (local, provider) = match &settings.oidc {
+            Some(oidc) => (None, oidc.provider()?),
+            None => {
+                let (issuer, store) = (format!("{issuer_url}/local"), Arc::clone(&port));
+                let local = LocalIssuer::new(issuer, root.expose_issuer_key(), store, clock.clone(), entropy.clone());
+                let local = local.map_err(failed)?;
+                let provider = Provider {
+                    issuer: local.issuer().to_string(),
+                    client_id: AUDIENCE.to_string(),
+                    human_claim: HumanClaim::Sub,
+                    keys: Arc::new(local.jwks()),
+                };
+                (Some(Arc::new(local)), provider)
+            }
+        };
+        let enrolment_code = match &local {
+            Some(local) => local.first_enrolment().await.map_err(failed)?,
+            None => None,
+        };
         let kek = KeyEncryptionKey::new(root.kek_id().to_string(), Zeroizing::new(*root.expose_kek()));
-        let provider =
-            Provider { issuer: local.issuer().to_string(), client_id: AUDIENCE.to_string(), keys: local.jwks() };
         let app = App {
             store: port,
             keystore: Arc::new(SoftwareKeyStore::new(kek, entropy.clone())),
@@ -131,11 +154,20 @@ impl Server {
             policies: PolicyCache::default(),
             rates: Rate::new(settings.requests_per_minute),
         };
-        let host = Arc::new(Host { app: Arc::new(app), gate: Gate::new(settings.unverified_per_minute) });
+        let host = Arc::new(Host {
+            app: Arc::new(app),
+            gate: Gate::new(settings.unverified_per_minute),
+            metrics: Metrics::new(),
+        });
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(http::serve(listener, Arc::clone(&host), Arc::new(local), stopped.clone()));
+        let mut metrics_address = None;
+        if let Some(listener) = metrics {
+            metrics_address = listener.local_addr().ok();
+            tokio::spawn(http::serve_metrics(listener, Arc::clone(&host), stopped.clone()));
+        }
+        let serving = tokio::spawn(http::serve(listener, Arc::clone(&host), local, stopped.clone()));
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&host), store, stopped));
-        Ok(Self { address, enrolment_code, host, stop, serving, housekeeping })
+        Ok(Self { address, metrics_address, enrolment_code, host, stop, serving, housekeeping })
     }
 
     pub(crate) fn url(&self) -> String {
@@ -205,20 +237,29 @@ async fn write_summaries(host: &Host, before: Timestamp) {
     }
 }
 
-/// Returns when someone wants the process to end.
-pub(crate) async fn stop_signal() -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::because("signals", &error);
+/// Listens for those who want the process to end. From its return on, none of them is missed; the future ends with the
+/// first.
+pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        tokio::select! {
-            pressed = tokio::signal::ctrl_c() => pressed.map_err(failed),
-            _ = terminate.recv() => Ok(()),
-        }
+        let listen = |kind| signal(kind).map_err(|error| Failure::because("signals", &error));
+        let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        Ok(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        })
     }
     #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await.map_err(failed)
+    {
+        let listen = tokio::signal::windows::ctrl_c();
+        let mut pressed = listen.map_err(|error| Failure::because("signals", &error))?;
+        Ok(async move {
+            pressed.recv().await;
+        })
+    }
 }
 
 /// Of the root key: from the file, else the environment, else whoever is at the terminal.

@@ -2,6 +2,7 @@
 
 use crate::route::Parameters;
 use aegis_core::ambient::Timestamp;
+use aegis_core::encoding::object;
 use aegis_core::error::Error;
 use aegis_core::id::RequestId;
 use aegis_core::pipeline::App;
@@ -21,10 +22,12 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// The body as JSON.
+    /// The body as JSON: an object, as every request is.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         self.expect_type("application/json")?;
-        serde_json::from_slice(self.body).map_err(|error| Error::invalid("body", error))
+        let mut text = serde_json::Deserializer::from_slice(self.body);
+        let body = object(&mut text).and_then(|body| text.end().map(|()| body));
+        body.map_err(|error| Error::invalid("body", error))
     }
 
     /// The body as JSON, or the default where there is none.

@@ -4,17 +4,19 @@
 mod call;
 mod gate;
 mod handlers;
+mod metrics;
 mod openapi;
 mod problem;
 mod route;
 pub mod routes;
 
 pub use gate::Gate;
+pub use metrics::Metrics;
 pub use problem::{PROBLEMS, problem};
 pub use route::{Access, Route, TargetKind};
 
 use crate::call::Call;
-use crate::route::Handler;
+use crate::route::{Handler, Parameters};
 use aegis_core::error::Error;
 use aegis_core::id::RequestId;
 use aegis_core::pipeline::{self, App, Request};
@@ -25,6 +27,7 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, Heade
 use http::{HeaderMap, Response, StatusCode};
 use std::net::IpAddr;
 use std::sync::Arc;
+use tracing::Instrument;
 
 /// Largest body of a request, in bytes (DESIGN §7).
 pub const MAX_BODY: usize = 1024 * 1024;
@@ -36,14 +39,34 @@ pub struct Host {
     pub app: Arc<App>,
     /// Counts and bounds requests without a verified principal.
     pub gate: Gate,
+    pub metrics: Metrics,
 }
 
 /// Answers one request. `source` is where the host knows it to come from.
 pub async fn handle(host: &Host, request: http::Request<Bytes>, source: IpAddr) -> Response<Bytes> {
     let app = &host.app;
-    let id = RequestId::new(app.clock.now(), &app.entropy);
-    let result = respond(host, &request, &id, source).await;
-    let mut response = result.unwrap_or_else(|error| problem(&error, &id));
+    let (id, began) = (RequestId::new(app.clock.now(), &app.entropy), app.clock.precise());
+    let found = routes::find(request.method(), request.uri().path());
+    let operation = match &found {
+        Ok((Route { access: Access::Bearer(operation), .. }, _)) => operation.as_str(),
+        Ok((Route { path, .. }, _)) => path,
+        Err(_) => "none",
+    };
+    let span = tracing::info_span!("request", request_id = %id, operation);
+    let result = match found {
+        Ok((route, parameters)) => respond(host, route, parameters, &request, &id, source).instrument(span).await,
+        Err(missing) => Ok(missing.response(&id)),
+    };
+    let mut response = result.unwrap_or_else(|error| {
+        if let Error::Unauthenticated { reason } | Error::Denied { reason, .. } | Error::LimitReached { reason, .. } =
+            &error
+        {
+            host.metrics.refused(*reason);
+        }
+        problem(&error, &id)
+    });
+    let elapsed = app.clock.precise().duration_since(began).as_secs_f64();
+    host.metrics.answered(operation, response.status().as_u16(), elapsed);
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, value);
@@ -54,16 +77,14 @@ pub async fn handle(host: &Host, request: http::Request<Bytes>, source: IpAddr) 
 
 async fn respond(
     host: &Host,
+    route: &'static Route,
+    parameters: Parameters,
     request: &http::Request<Bytes>,
     id: &RequestId,
     source: IpAddr,
 ) -> Result<Response<Bytes>, Error> {
     let app = host.app.as_ref();
     let arrived_at = app.clock.precise();
-    let (route, parameters) = match routes::find(request.method(), request.uri().path()) {
-        Ok(found) => found,
-        Err(missing) => return Ok(missing.response(id)),
-    };
     let header = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
     let target = route.target(&parameters);
     let permitted = match &route.access {

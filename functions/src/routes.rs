@@ -22,6 +22,7 @@ use aegis_core::operations::key_use::{
     WrapRequest,
 };
 use aegis_core::operations::listing::{PageOf, PageQuery};
+use aegis_core::operations::tokens::Introspection;
 use aegis_core::pipeline::{Done, Permit};
 use aegis_core::record::AuditRecord;
 use bytes::Bytes;
@@ -64,6 +65,17 @@ fn deployment_routes() -> Vec<Route> {
             .form::<oauth::TokenRequest>()
             .reply::<oauth::TokenReply>()
             .unverified(),
+        post("/v1/oauth/revoke", Operation::CredentialRevoke, TargetKind::Own, |call, permit, _| {
+            Box::pin(oauth::revoke(call, permit))
+        })
+        .summary("Refuses a token from now on, if it is the caller's to revoke (RFC 7009)")
+        .form::<oauth::PresentedToken>(),
+        post("/v1/oauth/introspect", Operation::CredentialIntrospect, TargetKind::Own, |call, permit, _| {
+            Box::pin(oauth::introspect(call, permit))
+        })
+        .summary("Whether a token is good, and for what, if it is the caller's to see (RFC 7662)")
+        .form::<oauth::PresentedToken>()
+        .reply::<Introspection>(),
         get("/v1/whoami", Operation::Whoami, TargetKind::Own, |call, permit, _| Box::pin(humans::whoami(call, permit)))
             .summary("Who the caller is to Aegis")
             .reply::<Whoami>(),

@@ -35,9 +35,10 @@ class Refused(Exception):
 
 
 class Aegis:
-    """A fresh server with one enrolled human, from `start` to `stop`."""
+    """A fresh server with one enrolled human, from `start` to `stop`. With `settings` (TOML), it has no human of its own."""
 
-    def __init__(self):
+    def __init__(self, settings=None):
+        self.settings = settings
         self.child = None
         self.folder = None
         self.base = None
@@ -60,8 +61,19 @@ class Aegis:
             self.stop()
             raise
 
+    def restart(self):
+        """Stops the child, and starts another one on the same data."""
+        self._end_child()
+        self.base = None
+        return self._spawn()
+
     def stop(self):
         """Ends the child by its id, and waits for it. The answer is its exit code."""
+        code = self._end_child()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return code
+
+    def _end_child(self):
         code = None
         if self.child is not None:
             if self.child.poll() is None:
@@ -71,7 +83,6 @@ class Aegis:
             except subprocess.TimeoutExpired:
                 self.child.kill()
                 code = self.child.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
         return code
 
     # Keys.
@@ -120,17 +131,21 @@ class Aegis:
     # Starting.
 
     def _spawn(self):
-        """Starts the child; the answer is its enrolment code."""
+        """Starts the child; the answer is its enrolment code, if it has one."""
         passphrase_file = self.folder / "passphrase"
         passphrase_file.touch(mode=0o600)
         passphrase_file.write_text(PASSPHRASE + "\n")
         command = [os.environ["AEGIS_BIN"], "serve", "--data", str(self.folder / "data"), "--listen", "127.0.0.1:0"]
         command += ["--passphrase-file", str(passphrase_file)]
+        if self.settings is not None:
+            (self.folder / "aegis.toml").write_text(self.settings)
+            command += ["--config", str(self.folder / "aegis.toml")]
         self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         lines = queue.Queue()
         threading.Thread(target=_pump, args=(self.child.stdout, lines), daemon=True).start()
         code, seen = None, []
-        while self.base is None or code is None:
+        # The address comes last.
+        while self.base is None:
             try:
                 line = lines.get(timeout=START_TIMEOUT)
             except queue.Empty:

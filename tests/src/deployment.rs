@@ -5,14 +5,14 @@ use crate::Answer;
 use aegis_core::ambient::{Clock, Entropy, Timestamp};
 use aegis_core::deployment::DigestKey;
 use aegis_core::human::Role;
-use aegis_core::login::{Logins, Provider};
+use aegis_core::login::{HumanClaim, Logins, Provider};
 use aegis_core::pipeline::{self, App, PolicyCache};
 use aegis_core::rate::Rate;
 use aegis_core::store::Store;
 use aegis_core::store::fault::Faulty;
 use aegis_core::token::{TokenKeys, public_jwk};
 use aegis_embedded::store::SqliteStore;
-use aegis_functions::{Gate, Host, handle};
+use aegis_functions::{Gate, Host, Metrics, handle};
 use aegis_keystores::software::{KeyEncryptionKey, SoftwareKeyStore};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use bytes::Bytes;
@@ -57,7 +57,12 @@ impl Deployment {
         let kid = jwk.common.key_id.clone().unwrap();
         let keys = JwkSet { keys: vec![jwk] };
         let roles = Role::ALL.into_iter().map(|role| (role, [format!("role:{}", role.as_str())].into())).collect();
-        let login = Provider { issuer: ISSUER.into(), client_id: "aegis".into(), keys };
+        let login = Provider {
+            issuer: ISSUER.into(),
+            client_id: "aegis".into(),
+            human_claim: HumanClaim::Sub,
+            keys: Arc::new(keys),
+        };
         let kek = KeyEncryptionKey::new("kek-1".into(), Zeroizing::new([7; 32]));
         let port: Arc<dyn Store> = store.clone();
         let app = App {
@@ -71,7 +76,7 @@ impl Deployment {
             policies: PolicyCache::default(),
             rates: Rate::new(requests),
         };
-        let host = Arc::new(Host { app: Arc::new(app), gate: Gate::new(unverified) });
+        let host = Arc::new(Host { app: Arc::new(app), gate: Gate::new(unverified), metrics: Metrics::new() });
         Self { host, store, provider, kid, now, logins: AtomicU64::new(0), _folder: folder }
     }
 
@@ -102,13 +107,21 @@ impl Deployment {
 
     /// Exchanges an ID token, as it is.
     pub async fn exchange(&self, id_token: &str) -> Answer {
-        let form = serde_urlencoded::to_string([
+        let form = [
             ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
             ("subject_token", id_token),
             ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
-        ]);
-        let request = Request::post("/v1/oauth/token").header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        self.send(request.body(Bytes::from(form.unwrap())).unwrap()).await
+        ];
+        self.form("", "/v1/oauth/token", &form).await
+    }
+
+    /// An empty `token` sends none.
+    pub async fn form(&self, token: &str, path: &str, form: &[(&str, &str)]) -> Answer {
+        let mut request = Request::post(path).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        if !token.is_empty() {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        self.send(request.body(Bytes::from(serde_urlencoded::to_string(form).unwrap())).unwrap()).await
     }
 
     /// A human's session.

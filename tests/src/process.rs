@@ -25,6 +25,8 @@ pub struct Process {
     pub url: String,
     /// Present until a human has enrolled.
     pub code: Option<String>,
+    /// Where its metrics are, if it serves any.
+    pub metrics: Option<String>,
 }
 
 impl Process {
@@ -32,28 +34,42 @@ impl Process {
         Self::try_start(data, PASSPHRASE).unwrap_or_else(|output| panic!("{output:?}"))
     }
 
+    /// With a settings file.
+    pub fn start_with(data: &Path, config: &Path) -> Self {
+        let mut command = Self::command(data, PASSPHRASE);
+        command.arg("--config").arg(config);
+        Self::spawn(command).unwrap_or_else(|output| panic!("{output:?}"))
+    }
+
     /// What the server said, if it did not start.
     pub fn try_start(data: &Path, passphrase: &str) -> Result<Self, Output> {
-        let mut child = Command::new(aegis())
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .env("AEGIS_PASSPHRASE", passphrase)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::spawn(Self::command(data, passphrase))
+    }
+
+    fn command(data: &Path, passphrase: &str) -> Command {
+        let mut command = Command::new(aegis());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).env("AEGIS_PASSPHRASE", passphrase);
+        command
+    }
+
+    fn spawn(mut command: Command) -> Result<Self, Output> {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let mut code = None;
+        let (mut code, mut metrics) = (None, None);
         // The address comes last.
         let url = lines.find_map(|line| {
             code = line.strip_prefix("enrolment code: ").map(str::to_string).or(code.take());
+            metrics = line.strip_prefix("metrics on ").map(str::to_string).or(metrics.take());
             line.strip_prefix("aegis listening on ").map(str::to_string)
         });
         let Some(url) = url else {
             return Err(child.wait_with_output().unwrap());
         };
-        Ok(Self { child, url, code })
+        Ok(Self { child, url, code, metrics })
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Stops it at once, as a power cut would.

@@ -32,6 +32,22 @@ pub(crate) fn scenarios(workshop: &Workshop) -> Result<Counts, NotPassed> {
     child::run_cargo_tests(command.env("AEGIS_BIN", aegis))
 }
 
+/// 200 kills instead of 20, and 10^5 requests in the revocation race.
+pub(crate) fn long(workshop: &Workshop) -> Result<Counts, NotPassed> {
+    let aegis = workshop.aegis()?;
+    let mut command = workshop.cargo();
+    command.args(["test", "--workspace", "--test", "scenarios", "--no-fail-fast", "--", "crash", "revocation"]);
+    child::run_cargo_tests(command.env("AEGIS_BIN", aegis).env("AEGIS_FULL", "1"))
+}
+
+/// Builds what is measured as it is released, and measures it. No suite: figures are no pass or fail.
+pub(crate) fn bench(workshop: &Workshop) -> Result<(), NotPassed> {
+    let build = ["build", "--release", "--package", "aegis-cli", "--package", "aegis-benches", "--bins"];
+    child::run(workshop.cargo().args(build))?;
+    let (aegis, load) = (workshop.released("aegis"), workshop.released("load"));
+    child::run(workshop.command(load).env("AEGIS_BIN", aegis)).map(|_| ())
+}
+
 /// The command the README names, so that both build the same thing.
 pub(crate) fn demo(workshop: &Workshop) -> Result<Counts, NotPassed> {
     child::run(workshop.cargo().args(["run", "--release", "--bin", "aegis", "--", "demo", "--json"]))

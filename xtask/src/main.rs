@@ -8,6 +8,7 @@ mod cargo;
 mod child;
 mod deny;
 mod interop;
+mod oidc;
 mod report;
 mod suites;
 mod tools;
@@ -35,6 +36,10 @@ fn main() -> ExitCode {
 /// Whether nothing failed.
 fn run(xtask: &Xtask) -> Result<bool, String> {
     let (chosen, choice, earlier) = match &xtask.task {
+        Task::Bench => {
+            let measured = cargo::bench(&Workshop::find()?);
+            return measured.map(|()| true).map_err(|_| "the measurement did not run to its end".to_string());
+        }
         Task::Test { quick, full, choice } => (suites::for_test(tier(*quick, *full)), choice, Duration::ZERO),
         Task::Ci { full, choice, started } => (suites::for_ci(tier(false, *full)), choice, since(*started)),
     };
@@ -74,6 +79,8 @@ struct Xtask {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Measure a signature with every check and a durable record beside a server that only signs.
+    Bench,
     /// Run the test suites, installing what they need.
     Test {
         /// Only what needs nothing installed: the newcomer's path.

@@ -2,7 +2,7 @@
 
 use crate::child::{Counts, NotPassed};
 use crate::workshop::Workshop;
-use crate::{cargo, deny, interop};
+use crate::{cargo, deny, interop, oidc};
 
 /// Something that passes, fails or is skipped, on its own.
 pub(crate) struct Suite {
@@ -112,6 +112,22 @@ static SUITES: &[Suite] = &[
         installs: "cryptography from PyPI, in a venv; on Debian as root also openssl and python3-venv",
         kind: Kind::Test(Tier::Standard),
         run: interop::run,
+    },
+    Suite {
+        name: "long",
+        proves: "kills and revocation races, many times over",
+        minutes: (8, 10),
+        installs: "",
+        kind: Kind::Test(Tier::Full),
+        run: cargo::long,
+    },
+    Suite {
+        name: "oidc",
+        proves: "humans log in at an OpenID provider of somebody else's making",
+        minutes: (1, 2),
+        installs: "oidc-provider from npm, in the target folder",
+        kind: Kind::Test(Tier::Standard),
+        run: oidc::run,
     },
     Suite {
         name: "demo",

@@ -34,6 +34,11 @@ impl Workshop {
         Ok(self.target.join("debug").join("aegis"))
     }
 
+    /// A release build's program.
+    pub(crate) fn released(&self, name: &str) -> PathBuf {
+        self.target.join("release").join(name)
+    }
+
     pub(crate) fn cargo(&self) -> Command {
         self.command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
     }

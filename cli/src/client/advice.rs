@@ -5,7 +5,7 @@ use crate::Failure;
 use crate::api::Refusal;
 use anstyle::{AnsiColor, Style};
 
-/// What to do next, and why. `KEY`, `AGENT`, `RECORD` and `SECONDS` stand for what the refusal names.
+/// What to do next, and why. Words in capitals stand for what the refusal names.
 #[derive(Clone, Copy, Debug)]
 struct Advice {
     code: &'static str,
@@ -30,6 +30,7 @@ pub(crate) fn report(failure: &Failure, json: bool) {
         Failure::Unreachable(_) => {
             vec![next("aegis serve --data DIR", "or name another deployment: --context NAME, --url URL")]
         }
+        Failure::NotFound(_) => vec![next("aegis agent list", "shows what there is")],
         Failure::Failed(_) | Failure::Usage(_) => Vec::new(),
     };
     anstream::eprintln!("{ERROR}aegis:{ERROR:#} {failure}");
@@ -65,7 +66,14 @@ fn fill(text: &str, refusal: &Refusal) -> String {
         rest.split(['/', '?']).next()
     };
     let seconds = refusal.retry_after.map(|seconds| format!("{seconds} s"));
+    let list = match refusal.path.split('/').nth(2) {
+        Some("agents" | "credentials" | "humans") => "aegis agent list",
+        Some("audit") => "aegis audit",
+        _ => "aegis key list",
+    };
     let known = [
+        ("LIST", Some(list)),
+        ("NAME", refusal.title().split('`').nth(1)),
         ("KEY", named("keys")),
         ("AGENT", named("agents")),
         ("RECORD", refusal.text("record")),
@@ -90,6 +98,7 @@ const TABLE: &[Advice] = &[
     of("contended", "repeat the command", "others change the same thing at this moment; nothing was changed"),
     of("denied", "aegis whoami", "shows your roles; an admin can read why: aegis audit get RECORD"),
     because("denied", "delegation_not_granted", "aegis agent amend AGENT --delegate true", "as the agent's human"),
+    because("denied", "grant_narrowed", "aegis agent token AGENT", "as the agent's human"),
     because("denied", "grant_widening", "aegis agent scope", "a sub-agent gets at most what this shows"),
     because("denied", "outside_window", "aegis agent amend AGENT --window 30d", "as the agent's human"),
     because("denied", "policy", "aegis whoami", "shows your roles; another role may do this: aegis audit get RECORD"),
@@ -97,10 +106,11 @@ const TABLE: &[Advice] = &[
         "denied",
         "scope_violation",
         "aegis agent scope",
-        "shows what the agent may do; its human can widen it: aegis agent amend AGENT --scopes ...",
+        "shows what the agent may do, unless this stopped it; its human sees: aegis audit get RECORD",
     ),
     because("denied", "sponsor_not_permitted", "aegis whoami", "the agent's human needs the role for this herself"),
     because("denied", "stale_login", "aegis login", "then repeat the command"),
+    because("denied", "stale_name", "aegis agent scope", "shows the ids the agent may use; the name was moved"),
     because("denied", "uses_exhausted", "aegis agent amend AGENT --max-uses N", "as the agent's human"),
     of("fresh-login-needed", "aegis login", "then repeat the command within five minutes"),
     of("idempotency-mismatch", "repeat the command", "it takes a fresh idempotency key each time"),
@@ -112,7 +122,7 @@ const TABLE: &[Advice] = &[
     because("limit-reached", "uses_per_minute", "repeat the command in SECONDS", "aegis agent scope shows the limit"),
     of("name-taken", "aegis key get NAME", "shows which key has the name; choose another, or move it: aegis alias set"),
     of("not-authentic", "aegis key get KEY", "check key, --encryption-context and bytes: one differs from encrypting"),
-    of("not-found", "aegis key list", "or aegis agent list: they show what there is"),
+    of("not-found", "LIST", "shows what there is"),
     of("state", "aegis agent get AGENT", "shows its state, who stopped it, and the record that tells why"),
     of("unauthenticated", "aegis login", "then repeat the command; agents need a fresh token from their human"),
     because("unauthenticated", "agent_frozen", "aegis agent unfreeze AGENT", "as its human, after reading why it was"),
@@ -170,6 +180,8 @@ mod tests {
             ("state", "", "/v1/agents/agt_1/credentials", "aegis agent get agt_1"),
             ("unauthenticated", "agent_frozen", "/v1/keys/k/sign", "aegis agent unfreeze AGENT"),
             ("limit-reached", "uses_per_minute", "/v1/keys/k/sign", "repeat the command in 37 s"),
+            ("not-found", "", "/v1/humans/bob/revoke", "aegis agent list"),
+            ("not-found", "", "/v1/aliases/old", "aegis key list"),
             ("too-large", "", "/v1/keys/invoice-2026/sign", "aegis sign invoice-2026 FILE --digest"),
         ];
         for (code, reason, path, want) in table {

@@ -27,19 +27,23 @@ pub(crate) enum Command {
     /// Issue an agent, and a token for it
     Issue(Issue),
     /// Show the agents there are: all for operators and auditors, else your own
+    #[command(after_help = "Example:\n  aegis agent list --sponsor alice@org --state active")]
     List(List),
     /// Show an agent and its grant
+    #[command(after_help = "Example:\n  aegis agent get claude-invoices")]
     Get { agent: AgentRef },
     /// Change what an agent may do
     Amend(Amend),
     /// What an agent may do now, and how much of it is left
+    #[command(after_help = "Example:\n  aegis agent scope claude-invoices")]
     Scope {
         /// The agent [default: the one that asks]
         agent: Option<AgentRef>,
     },
     /// Issue a fresh token to an agent
     #[command(after_help = "\
-Needs a login at most five minutes old. Earlier tokens stay valid until they expire or are revoked.
+Needs a login at most five minutes old. Earlier tokens stay valid until they expire or are
+revoked.
 
 Examples:
   aegis agent token claude-invoices --ttl 8h
@@ -53,10 +57,13 @@ Examples:
         quiet: bool,
     },
     /// Refuse an agent, and all below it, for ever
+    #[command(after_help = "Example:\n  aegis agent revoke claude-invoices")]
     Revoke { agent: AgentRef },
     /// Refuse an agent, and all below it, until it is unfrozen
+    #[command(after_help = "Example:\n  aegis agent freeze claude-invoices")]
     Freeze { agent: AgentRef },
-    /// Let a frozen agent go on
+    /// Let a frozen agent go on; needs a login at most five minutes old
+    #[command(after_help = "Example:\n  aegis agent unfreeze claude-invoices")]
     Unfreeze { agent: AgentRef },
 }
 
@@ -73,17 +80,18 @@ The scope grammar, the same in tokens and everywhere:
   scope    = entry *( SP entry )                                    at most 32
   entry    = \"key:\" selector *( \",\" selector ) \":\" action *( \",\" action )
   selector = a key's id / a key's name / label=value
-  action   = sign / verify / encrypt / decrypt / re-encrypt / wrap / unwrap / generate-data-key
-An entry also lets the agent read the metadata and the public half of its keys. A name stands for the key it leads to
-now; a label for every key that has it, now or later. Nothing else may be done, and the first try to is a violation
-that stops the agent.
+  action   = sign / verify / mac / verify-mac / encrypt / decrypt / re-encrypt
+           / wrap / unwrap / generate-data-key
+An entry also lets the agent read the metadata and the public half of its keys. A name stands for
+the key it leads to now; a label for every key that has it, now or later. Nothing else may be
+done, and the first try to is a violation that stops the agent.
 
 Needs a login at most five minutes old. The token is shown once.
 
 Examples:
   aegis agent issue --label claude-invoices --scopes \"key:invoice-2026:sign,verify\"
-  aegis agent issue --label ci --purpose service --scopes \"key:team=build:sign\" --window 90d --ttl 24h
-  aegis agent issue --label ingest --scopes \"key:backups:encrypt key:invoice-2026,receipts:verify\" \\
+  aegis agent issue --label ci --purpose service --scopes \"key:team=build:sign\" --window 90d
+  aegis agent issue --label ingest --scopes \"key:backups:encrypt key:invoices,receipts:verify\" \\
       --limit 200/day --limit 10/minute --max-uses 5000")]
 pub(crate) struct Issue {
     /// What to call it
@@ -129,8 +137,8 @@ pub(crate) struct List {
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-Needs a login at most five minutes old. Holds from the next request on: a token keeps what both it and the new grant
-allow, so widening needs a fresh token, too.
+Needs a login at most five minutes old. Holds from the next request on: a token keeps what both it
+and the new grant allow, so widening needs a fresh token, too.
 
 Examples:
   aegis agent amend claude-invoices --scopes \"key:invoice-2026:sign\"
@@ -186,7 +194,7 @@ impl AgentRef {
         let candidates = if live.is_empty() { named } else { live };
         match candidates.as_slice() {
             [one] => text(one, "id"),
-            [] => Err(Failure::Usage(format!("no agent is called `{label}`; see: aegis agent list"))),
+            [] => Err(Failure::NotFound(format!("no agent is called `{label}`"))),
             many => {
                 let ids: Vec<String> = many.iter().map(|agent| field(agent, "/id")).collect();
                 Err(Failure::Usage(format!("{} agents are called `{label}`: {}", many.len(), ids.join(", "))))
@@ -226,7 +234,7 @@ fn issue(client: &Client, arguments: &Issue) -> Result<(), Failure> {
         purpose: arguments.purpose,
         scope: arguments.scopes.to_string(),
         not_before: None,
-        not_after: arguments.window.map(Span::from_now),
+        not_after: arguments.window.map(Span::after_now),
         limits: limits(&arguments.limits.limits, arguments.limits.max_uses),
         delegate: arguments.delegate,
     };
@@ -262,9 +270,8 @@ pub(super) const HEADINGS: [&str; 6] = ["LABEL", "STATE", "SPONSOR", "UNTIL", "S
 
 pub(super) fn rows(agents: &[Value]) -> Vec<Vec<String>> {
     let row = |agent: &Value| {
-        let [label, state, sponsor, until, id] =
-            ["/label", "/state", "/sponsor", "/grant/not_after", "/id"].map(|pointer| field(agent, pointer));
-        vec![label, state, sponsor, until, scope_text(agent), id]
+        let [label, state, sponsor, id] = ["/label", "/state", "/sponsor", "/id"].map(|pointer| field(agent, pointer));
+        vec![label, state, sponsor, output::moment(agent, "/grant/not_after"), scope_text(agent), id]
     };
     agents.iter().map(row).collect()
 }
@@ -275,7 +282,7 @@ fn amend(client: &Client, arguments: &Amend) -> Result<(), Failure> {
     let body = AmendAgent {
         label: arguments.label.clone(),
         scope: arguments.scopes.as_ref().map(ToString::to_string),
-        not_after: arguments.window.map(Span::from_now),
+        not_after: arguments.window.map(Span::after_now),
         limits: given.then(|| limits(&flags.limits, flags.max_uses)),
         delegate: arguments.delegate,
     };

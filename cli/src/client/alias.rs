@@ -15,8 +15,10 @@ Examples:
   aegis alias delete invoice-current")]
 pub(crate) enum Command {
     /// Make a name lead to a key, wherever it led before
+    #[command(after_help = "Example:\n  aegis alias set invoice-current invoice-2026")]
     Set { name: KeyName, key: KeyRef },
     /// Make a name lead nowhere
+    #[command(after_help = "Example:\n  aegis alias delete invoice-current")]
     Delete { name: KeyName },
 }
 

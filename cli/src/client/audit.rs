@@ -26,7 +26,7 @@ Newest first; with --follow newest last, until Ctrl-C. Each question is itself o
 
 Examples:
   aegis audit --since 1h
-  aegis audit --actor alice@org --outcome denied        hers, and those of every agent she ever sponsored
+  aegis audit --actor alice@org --outcome denied        hers, and those of all her agents
   aegis audit --key treasury --op key.sign --since 2026-03-01T00:00:00Z --limit 500
   aegis audit --follow --outcome denied
   aegis audit get rec_0123456789abcdef0123456789abcdef"
@@ -41,6 +41,7 @@ pub(crate) struct Audit {
 #[derive(clap::Subcommand)]
 enum Command {
     /// Show one record, with everything it holds
+    #[command(after_help = "Example:\n  aegis audit get rec_0123456789abcdef0123456789abcdef")]
     Get {
         #[arg(value_parser = |text: &str| RecordId::try_from(text.to_string()))]
         record: RecordId,
@@ -93,10 +94,10 @@ fn list(client: &Client, filter: &Filter) -> Result<(), Failure> {
     let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
     let (items, next) = find(client, &filter.query(client)?, limit)?;
     let rows: Vec<Vec<String>> = items.iter().map(|record| row(record).to_vec()).collect();
-    let mut page = json!({ "items": items });
-    if let Some(next) = next {
-        page["next_cursor"] = next.into();
-    }
+    let page = match next {
+        Some(next) => json!({ "items": items, "next_cursor": next }),
+        None => json!({ "items": items }),
+    };
     client.show(&page, |_| output::table(&HEADINGS, &rows))
 }
 

@@ -14,6 +14,7 @@ Examples:
   aegis --context prod key list     for one command only")]
 pub(crate) enum Context {
     /// Give a deployment a name; the first one becomes the current one
+    #[command(after_help = "Example:\n  aegis context add prod https://aegis.example.org")]
     Add {
         name: String,
         /// https://host:port, or http://127.0.0.1:port
@@ -21,10 +22,13 @@ pub(crate) enum Context {
         address: Url,
     },
     /// Show the names there are
+    #[command(after_help = "Example:\n  aegis context list")]
     List,
     /// Forget a name, and the session at its deployment
+    #[command(after_help = "Example:\n  aegis context remove prod")]
     Remove { name: String },
     /// Talk to this deployment from now on
+    #[command(after_help = "Example:\n  aegis context use prod")]
     Use { name: String },
 }
 

@@ -14,6 +14,7 @@ Example:
   aegis credential revoke crd_0123456789abcdef0123456789abcdef")]
 pub(crate) enum Command {
     /// Refuse one credential from the next request on
+    #[command(after_help = "Example:\n  aegis credential revoke crd_0123456789abcdef0123456789abcdef")]
     Revoke {
         #[arg(value_parser = |text: &str| CredentialId::try_from(text.to_string()))]
         id: CredentialId,

@@ -20,12 +20,13 @@ struct Context {
 /// What all of them take.
 #[derive(clap::Args)]
 #[command(after_help = "\
-At most 64 KiB; for more, encrypt with a data key: aegis data-key --help. Ciphertext is raw bytes, on a terminal base64.
+At most 64 KiB; for more, encrypt with a data key: aegis data-key --help. Ciphertext is raw bytes,
+on a terminal base64.
 
 Examples:
   aegis encrypt backups secrets.json -o secrets.enc -c tenant=acme
   aegis decrypt backups secrets.enc -o secrets.json -c tenant=acme
-  aegis re-encrypt backups secrets.enc -o secrets.new -c tenant=acme    with the key's present version
+  aegis re-encrypt backups secrets.enc -o secrets.new -c tenant=acme    with the newest version
   aegis wrap backups session.key -o session.wrapped
   aegis unwrap backups session.wrapped -o session.key")]
 pub(crate) struct Crypt {
@@ -50,7 +51,8 @@ pub(crate) struct ReEncrypt {
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-Encrypt with the plaintext key, throw it away, and keep the wrapped one beside the data: `aegis unwrap` opens it.
+Encrypt with the plaintext key, throw it away, and keep the wrapped one beside the data: `aegis
+unwrap` opens it.
 
 Examples:
   aegis data-key backups                                                  both, in base64
@@ -98,22 +100,22 @@ pub(crate) fn open(connection: &Connection, crypt: &Crypt, verb: &str) -> Result
 pub(crate) fn re_encrypt(connection: &Connection, arguments: &ReEncrypt) -> Result<(), Failure> {
     let crypt = &arguments.crypt;
     let client = connection.client()?;
-    let mut body = json!({ "ciphertext": crypt.ciphertext()?, "context": object(&crypt.context.pairs) });
-    if !arguments.new_pairs.is_empty() {
-        body["new_context"] = object(&arguments.new_pairs);
-    }
+    let body = json!({
+        "ciphertext": crypt.ciphertext()?,
+        "context": object(&crypt.context.pairs),
+        "new_context": (!arguments.new_pairs.is_empty()).then(|| object(&arguments.new_pairs)),
+    });
     let answer = call(&client.api, &crypt.key, "re-encrypt", &body)?;
     crypt.payload.deliver(&client, &answer, "ciphertext", Shape::of(crypt.base64))
 }
 
 pub(crate) fn data_key(connection: &Connection, arguments: &DataKey) -> Result<(), Failure> {
     let client = connection.client()?;
-    let mut body = json!({
-        "context": object(&arguments.context.pairs), "without_plaintext": arguments.without_plaintext,
+    let body = json!({
+        "length": arguments.length,
+        "context": object(&arguments.context.pairs),
+        "without_plaintext": arguments.without_plaintext,
     });
-    if let Some(length) = arguments.length {
-        body["length"] = length.into();
-    }
     let answer = client.api.post(&format!("/v1/keys/{}/generate-data-key", arguments.key), &body)?;
     let answer = answer.ok("make a data key")?;
     if client.json {

@@ -16,6 +16,7 @@ Examples:
   aegis human reinstate bob@org           her agents need new tokens all the same")]
 pub(crate) enum Command {
     /// Refuse a human and every agent she sponsors, from the next request on
+    #[command(after_help = "Example:\n  aegis human revoke --dry-run bob@org")]
     Revoke {
         human: HumanId,
         /// Show which agents would be stopped, and change nothing
@@ -23,6 +24,7 @@ pub(crate) enum Command {
         dry_run: bool,
     },
     /// Let a revoked human log in again; nothing issued before lives again
+    #[command(after_help = "Example:\n  aegis human reinstate bob@org")]
     Reinstate { human: HumanId },
 }
 

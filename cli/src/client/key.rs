@@ -12,6 +12,7 @@ use aegis_core::operations::key_lifecycle::{CreateKey, DestroyKey, UpdateKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::ArgGroup;
+use clap::builder::TypedValueParser;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -28,22 +29,30 @@ pub(crate) enum Command {
     /// Make a key
     Create(Create),
     /// Show the keys there are; to an agent those in its scope
+    #[command(after_help = "Example:\n  aegis key list --json")]
     List,
     /// Show one key; never its material
+    #[command(after_help = "Example:\n  aegis key get invoice-2026")]
     Get { key: KeyRef },
     /// Change what describes a key
     Update(Update),
     /// Let a pre-active key sign and encrypt
+    #[command(after_help = "Example:\n  aegis key activate invoice-2026")]
     Activate { key: KeyRef },
     /// From now on the key only verifies and decrypts
+    #[command(after_help = "Example:\n  aegis key deactivate invoice-2026")]
     Deactivate { key: KeyRef },
     /// Make the key unusable until resumed
+    #[command(after_help = "Example:\n  aegis key suspend invoice-2026")]
     Suspend { key: KeyRef },
     /// End a suspension
+    #[command(after_help = "Example:\n  aegis key resume invoice-2026")]
     Resume { key: KeyRef },
     /// Make a fresh version the one that signs and encrypts; earlier ones still verify and decrypt
+    #[command(after_help = "Example:\n  aegis key rotate invoice-2026")]
     Rotate { key: KeyRef },
     /// Record that the key may be known to others; it only verifies and decrypts from now on
+    #[command(after_help = "Example:\n  aegis key compromise invoice-2026")]
     Compromise { key: KeyRef },
     /// Begin the pending window at whose end the material is gone
     #[command(after_help = "\
@@ -60,6 +69,7 @@ Examples:
         pending_days: Option<u16>,
     },
     /// Keep a key whose destruction is pending
+    #[command(after_help = "Example:\n  aegis key cancel-destroy invoice-2026")]
     CancelDestroy { key: KeyRef },
     /// Export the public half, for anyone to verify with
     PublicKey(PublicKey),
@@ -69,13 +79,13 @@ Examples:
 #[command(after_help = "\
 Examples:
   aegis key create invoice-2026 --algorithm ECDSA-P256 --activate
-  aegis key create treasury --algorithm Ed25519 --tier high --environment production --label team=finance
+  aegis key create treasury --algorithm Ed25519 --tier high --label team=finance
   aegis key create backups --algorithm AES-256-GCM --activate --rotate-every-days 90")]
 pub(crate) struct Create {
     /// The key's first name: 3 to 64 of a-z, 0-9 and -, beginning with a letter
     name: KeyName,
     /// What the key is for, for ever
-    #[arg(long, value_parser = word::<Algorithm>(&Algorithm::ALL.iter().map(|algorithm| algorithm.as_str()).collect::<Vec<_>>()), ignore_case = true)]
+    #[arg(long, value_parser = algorithm(), ignore_case = true)]
     algorithm: Algorithm,
     /// Let it sign and encrypt at once
     #[arg(long)]
@@ -95,6 +105,8 @@ pub(crate) struct Create {
 
 #[derive(clap::Args)]
 #[command(group = ArgGroup::new("change").args(CHANGES).required(true).multiple(true), after_help = "\
+Needs a login at most five minutes old: scopes select keys by their labels.
+
 Examples:
   aegis key update treasury --tier high
   aegis key update backups --label team=storage --label site=eu    replaces all labels
@@ -134,6 +146,10 @@ pub(crate) struct PublicKey {
     /// Write it here instead of to standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+}
+
+fn algorithm() -> impl TypedValueParser<Value = Algorithm> {
+    word(&Algorithm::ALL.iter().map(|algorithm| algorithm.as_str()).collect::<Vec<_>>())
 }
 
 const CHANGES: [&str; 5] = ["tier", "environment", "labels", "no_labels", "rotate_every_days"];

@@ -56,7 +56,7 @@ pub(crate) fn field(value: &Value, pointer: &str) -> String {
     value.pointer(pointer).map(plain).unwrap_or_default()
 }
 
-/// A moment, to the millisecond: what is measured more exactly is no easier to read for it.
+/// A moment, always to the millisecond, so that columns do not move.
 pub(crate) fn moment(value: &Value, pointer: &str) -> String {
     let text = field(value, pointer);
     text.parse::<Timestamp>().map_or(text, |at| format!("{at:.3}"))

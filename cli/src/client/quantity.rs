@@ -34,7 +34,7 @@ impl Span {
     }
 
     /// The moment this long after now.
-    pub(crate) fn from_now(self) -> Timestamp {
+    pub(crate) fn after_now(self) -> Timestamp {
         Timestamp::now().checked_add(self.duration()).unwrap_or(Timestamp::MAX)
     }
 }

@@ -20,9 +20,9 @@ use zeroize::Zeroizing;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-It serves a data folder, makes your account, logs you in, makes a key and an agent that may use it, and lets the agent
-sign. Each step is shown as the command that does it. Then it serves until Ctrl-C. Run again, it goes on with what is
-there.
+It serves a data folder, makes your account, logs you in, makes a key and an agent that may use
+it, and lets the agent sign. Each step is shown as the command that does it. Then it serves until
+Ctrl-C. Run again, it goes on with what is there.
 
 Examples:
   aegis quickstart
@@ -62,8 +62,12 @@ pub(crate) fn run(arguments: &Quickstart) -> Result<(), Failure> {
     drop(root);
     let done = walk(arguments, &server, &human, &own);
     let served = done.and_then(|()| {
-        output::line(&format!("\nServing {} until Ctrl-C.", server.url()))?;
-        runtime.block_on(stop_signal())
+        runtime.block_on(async {
+            let stop = stop_signal()?;
+            output::line(&format!("\nServing {} until Ctrl-C.", server.url()))?;
+            stop.await;
+            Ok(())
+        })
     });
     runtime.block_on(server.stop());
     served
@@ -119,7 +123,7 @@ fn walk(arguments: &Quickstart, server: &Server, human: &HumanId, passphrase: &s
     step("6. It is on record: who did it, for whom, and why it was allowed")?;
     command(&format!("aegis audit --agent {agent}"))?;
     step("Next: let it ask for something else, and see it stopped")?;
-    command(&format!("aegis key create treasury --algorithm Ed25519 --activate"))?;
+    command("aegis key create treasury --algorithm Ed25519 --activate")?;
     command(&format!("aegis exec --agent {agent} -- sh -c \"echo {MESSAGE} | aegis sign treasury\""))?;
     command(&format!("aegis agent get {agent}"))
 }

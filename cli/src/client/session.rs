@@ -14,12 +14,13 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-The session lasts eight hours. It is kept in sessions.toml, readable to you alone, in $AEGIS_HOME, else
-$XDG_CONFIG_HOME/aegis, else ~/.config/aegis. Issuing agents and destroying keys needs a login at most five minutes old.
+The session lasts eight hours. It is kept in sessions.toml, readable to you alone, in $AEGIS_HOME,
+else $XDG_CONFIG_HOME/aegis, else ~/.config/aegis. Issuing agents and destroying keys needs a
+login at most five minutes old.
 
 Examples:
   aegis login                                    asks for your name and passphrase
-  aegis login --human alice@org --enrol CODE     the first time, with the code that `aegis serve` printed
+  aegis login --human alice@org --enrol CODE     the first time; `aegis serve` prints the code
   aegis login --human alice@org --passphrase-file ./passphrase")]
 pub(crate) struct Login {
     /// Your name [env: AEGIS_HUMAN] [default: as at the last login, else ask]
@@ -59,7 +60,7 @@ pub(crate) fn login(connection: &Connection, arguments: &Login) -> Result<(), Fa
 /// Makes the first human's account.
 pub(crate) fn enrol(api: &Api, human: &HumanId, code: &str, passphrase: &str) -> Result<(), Failure> {
     let answer = api.post("/local/enroll", &json!({ "code": code, "human": human, "passphrase": passphrase }))?;
-    if answer.reason() == "invalid_token" {
+    if answer.reason() == "login_refused" {
         return Err(Failure::Failed("the enrolment code is wrong, or was used; `aegis serve` prints it".to_string()));
     }
     answer.ok("enrol").map(|_| ())
@@ -68,7 +69,7 @@ pub(crate) fn enrol(api: &Api, human: &HumanId, code: &str, passphrase: &str) ->
 /// Proves who the human is, exchanges that for a session, and keeps the session. Returns what `whoami` says.
 pub(crate) fn log_in(client: &Client, human: &HumanId, passphrase: &str) -> Result<Value, Failure> {
     let answer = client.api.post("/local/token", &json!({ "human": human, "passphrase": passphrase }))?;
-    if answer.reason() == "invalid_token" {
+    if answer.reason() == "login_refused" {
         return Err(Failure::Failed("the name or the passphrase is wrong".to_string()));
     }
     let id_token = text(&answer.ok("log in")?, "id_token")?;

@@ -79,9 +79,11 @@ pub(super) fn text(story: &Story, kept: Option<&Path>, root_passphrase: &str) {
         None => anstream::println!("\nNothing is left behind: the server is stopped and its folder removed."),
     }
     anstream::println!("\n{BOLD}Next{BOLD:#}");
-    anstream::println!("  aegis serve --data ./aegis-data");
-    anstream::println!("  curl http://127.0.0.1:8400/v1/openapi.json");
-    anstream::println!("  aegis demo --dir .");
+    // As this one was called, so that the lines can be pasted.
+    let program = std::env::args().next().unwrap_or_else(|| "aegis".to_string());
+    anstream::println!("  {program} quickstart --data ./aegis-data");
+    anstream::println!("  {program} agent issue --help");
+    anstream::println!("  {program} demo --dir .");
 }
 
 pub(super) fn json(story: &Story, kept: Option<&Path>) -> Result<(), Failure> {

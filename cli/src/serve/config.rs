@@ -1,6 +1,7 @@
 //! Settings: one TOML file, the environment and flags, read once. Flags go before the environment, that before the file.
 
 use super::Arguments;
+use super::oidc::Oidc;
 use crate::Failure;
 use aegis_core::human::Role;
 use aegis_core::login::RoleMap;
@@ -15,6 +16,8 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     pub(crate) listen: SocketAddr,
     pub(crate) passphrase_file: Option<PathBuf>,
+    /// Where metrics are served; nowhere if absent.
+    pub(crate) metrics_listen: Option<SocketAddr>,
     /// What tokens name as their issuer; derived from the deployment's id if absent.
     pub(crate) public_url: Option<String>,
     pub(crate) log: Log,
@@ -23,6 +26,8 @@ pub(crate) struct Settings {
     /// Requests that one credential may make in a minute.
     pub(crate) requests_per_minute: u64,
     pub(crate) roles: RoleMap,
+    /// Where humans log in; absent with the local issuer.
+    pub(crate) oidc: Option<Oidc>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -40,11 +45,13 @@ struct File {
     data: Option<PathBuf>,
     listen: Option<SocketAddr>,
     passphrase_file: Option<PathBuf>,
+    metrics_listen: Option<SocketAddr>,
     public_url: Option<String>,
     log: Option<Log>,
     unverified_per_minute: Option<u64>,
     requests_per_minute: Option<u64>,
     roles: Option<HashMap<Role, BTreeSet<String>>>,
+    oidc: Option<Oidc>,
 }
 
 /// 1,000 a second: above what one agent needs, below what would fill the journal unseen.
@@ -60,11 +67,13 @@ impl Settings {
             data,
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8400),
             passphrase_file: None,
+            metrics_listen: None,
             public_url: None,
             log: Log::default(),
             unverified_per_minute: UNVERIFIED_PER_MINUTE,
             requests_per_minute: REQUESTS_PER_MINUTE,
             roles: Role::ALL.into_iter().map(role).collect(),
+            oidc: None,
         }
     }
 
@@ -74,25 +83,41 @@ impl Settings {
         let data = data.ok_or_else(|| {
             Failure::Usage("no data folder: give --data DIR, set AEGIS_DATA, or write `data` in the file".to_string())
         })?;
+        if let Some(rule) = file.roles.iter().flatten().flat_map(|(_, rules)| rules).find(|rule| !is_rule(rule)) {
+            return Err(Failure::Usage(format!("[roles]: {rule:?} does not read claim:value")));
+        }
+        // Which of a provider's claims can be trusted with a role, only its operator knows.
+        if file.oidc.is_some() && file.roles.is_none() {
+            return Err(Failure::Usage(
+                "[oidc] needs [roles]: which claims of the provider make which role".to_string(),
+            ));
+        }
         let base = Self::for_folder(data);
         let settings = Self {
             listen: arguments.listen.or(file.listen).unwrap_or(base.listen),
             passphrase_file: arguments.passphrase_file.clone().or(file.passphrase_file),
+            metrics_listen: file.metrics_listen,
             public_url: file.public_url,
             log: file.log.unwrap_or_default(),
             unverified_per_minute: file.unverified_per_minute.unwrap_or(base.unverified_per_minute),
             requests_per_minute: file.requests_per_minute.unwrap_or(base.requests_per_minute),
             roles: file.roles.unwrap_or(base.roles),
+            oidc: file.oidc,
             data: base.data,
         };
-        match settings.listen.ip().is_loopback() {
-            true => Ok(settings),
-            false => Err(Failure::Usage(format!(
+        let addresses = [Some(settings.listen), settings.metrics_listen];
+        match addresses.into_iter().flatten().find(|address| !address.ip().is_loopback()) {
+            None => Ok(settings),
+            Some(address) => Err(Failure::Usage(format!(
                 "{} is no loopback address: plain HTTP and the local issuer are for this machine alone",
-                settings.listen
+                address
             ))),
         }
     }
+}
+
+fn is_rule(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(claim, value)| !claim.is_empty() && !value.is_empty())
 }
 
 impl File {
@@ -133,5 +158,25 @@ mod tests {
         assert!(matches!(Settings::read(&arguments(Some("0.0.0.0:1"))), Err(Failure::Usage(_))));
         std::fs::write(&path, "listen = '127.0.0.1:9000'\n").unwrap();
         assert!(matches!(Settings::read(&arguments(None)), Err(Failure::Usage(_))));
+    }
+
+    #[test]
+    fn a_provider_needs_roles_that_read_claim_and_value() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("aegis.toml");
+        let read = |text: &str| {
+            let oidc = "[oidc]\nissuer = 'https://login.example'\nclient_id = 'aegis'\n";
+            std::fs::write(&path, format!("data = 'here'\n{oidc}{text}")).unwrap();
+            let (listen, passphrase_file, data, config) = (None, None, None, Some(path.clone()));
+            Settings::read(&Arguments { data, listen, passphrase_file, config, check: true })
+        };
+        assert!(read("[roles]\nadmin = ['group:security']\n").unwrap().oidc.is_some());
+        assert!(read("human_claim = 'email'\nca_file = 'ca.pem'\n[roles]\n").is_ok());
+        for bad in ["", "[roles]\nadmin = ['security']\n", "[roles]\nadmin = ['group:']\n"] {
+            assert!(matches!(read(bad), Err(Failure::Usage(_))), "{bad}");
+        }
+        for bad in ["human_claim = 'name'\n[roles]\n", "client_secret = 'x'\n[roles]\n"] {
+            assert!(matches!(read(bad), Err(Failure::Usage(_))), "{bad}");
+        }
     }
 }

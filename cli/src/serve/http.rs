@@ -1,12 +1,12 @@
 //! The HTTP server: takes requests in, bounded in number, size and time, and hands them to the route table.
 
-use super::local_issuer::{self, LocalIssuer};
+use super::local_issuer::LocalIssuer;
 use aegis_functions::{Host, MAX_BODY, handle};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, State};
 use axum::response::IntoResponse;
-use bytes::Bytes;
+use axum::routing::get;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
 use serde_json::json;
@@ -18,12 +18,16 @@ use tokio::sync::{Semaphore, watch};
 
 /// Most requests under way at once; one more is told to come back.
 const AT_ONCE: usize = 512;
+/// Most bodies being received at once: slow senders wait for each other, not the others for them.
+const BODIES: usize = 4_096;
 /// How long a request's body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
 struct Shared {
     host: Arc<Host>,
+    local: Option<Arc<LocalIssuer>>,
+    bodies: Arc<Semaphore>,
     room: Arc<Semaphore>,
 }
 
@@ -31,11 +35,11 @@ struct Shared {
 pub(super) async fn serve(
     listener: TcpListener,
     host: Arc<Host>,
-    local: Arc<LocalIssuer>,
+    local: Option<Arc<LocalIssuer>>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let shared = Shared { host, room: Arc::new(Semaphore::new(AT_ONCE)) };
-    let router = Router::new().fallback(answer).with_state(shared).merge(local_issuer::router(local));
+    let (bodies, room) = (Arc::new(Semaphore::new(BODIES)), Arc::new(Semaphore::new(AT_ONCE)));
+    let router = Router::new().fallback(answer).with_state(Shared { host, local, bodies, room });
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let stop = async move {
         // An error means that the server is gone already.
@@ -46,22 +50,55 @@ pub(super) async fn serve(
     }
 }
 
+/// Serves the metrics, on a listener of their own, until told to stop.
+pub(super) async fn serve_metrics(listener: TcpListener, host: Arc<Host>, mut stopped: watch::Receiver<bool>) {
+    let page = async |State(host): State<Arc<Host>>| {
+        let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+        ([(CONTENT_TYPE, kind)], host.metrics.text())
+    };
+    let router = Router::new().route("/metrics", get(page)).with_state(host);
+    let stop = async move {
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    };
+    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
+        tracing::error!(error = %error, "metrics server failed");
+    }
+}
+
 async fn answer(
     State(shared): State<Shared>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request<Body>,
 ) -> Response<Body> {
-    let Ok(_room) = shared.room.try_acquire() else {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "the server is busy");
-    };
+    let busy = || refuse(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "the server is busy");
     let (parts, body) = request.into_parts();
-    let body = match tokio::time::timeout(BODY_TIME, to_bytes(body, MAX_BODY)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "a body is at most 1 MiB"),
-        Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "too-slow", "the body took longer than 30 seconds"),
+    let body = {
+        let Ok(_receiving) = shared.bodies.try_acquire() else { return busy() };
+        match tokio::time::timeout(BODY_TIME, to_bytes(body, MAX_BODY)).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(_)) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "a body is at most 1 MiB"),
+            Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "too-slow", "the body took longer than 30 seconds"),
+        }
     };
-    let response: Response<Bytes> = handle(&shared.host, Request::from_parts(parts, body), peer.ip()).await;
-    response.map(Body::from)
+    let Ok(room) = Arc::clone(&shared.room).try_acquire_owned() else { return busy() };
+    let request = Request::from_parts(parts, body);
+    // In a task of its own: a caller who goes away does not cut off a refusal before it is on record.
+    let answered = tokio::spawn(async move {
+        let _room = room;
+        match &shared.local {
+            Some(local) if request.uri().path().starts_with("/local/") => {
+                local.answer(&shared.host, request, peer.ip()).await
+            }
+            _ => handle(&shared.host, request, peer.ip()).await,
+        }
+    });
+    match answered.await {
+        Ok(response) => response.map(Body::from),
+        Err(error) => {
+            tracing::error!(error = %error, "request failed");
+            refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request failed")
+        }
+    }
 }
 
 fn refuse(status: StatusCode, code: &str, title: &str) -> Response<Body> {

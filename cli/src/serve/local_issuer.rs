@@ -1,27 +1,31 @@
 //! The local issuer: an identity provider for one machine, so that a laptop needs no other. It knows passphrases and
 //! issues ID tokens; Aegis treats those like any provider's. Never started on an address that is not loopback.
 
-use aegis_core::ambient::{Clock, Entropy, Timestamp, after_seconds};
+use aegis_core::ambient::{Clock, Entropy};
 use aegis_core::encoding::hex;
 use aegis_core::error::Error;
 use aegis_core::human::Role;
-use aegis_core::id::RequestId;
+use aegis_core::id::{RecordId, RequestId};
+use aegis_core::journal;
 use aegis_core::name::HumanId;
+use aegis_core::operation::Operation;
+use aegis_core::rate::Rate;
 use aegis_core::reason::Reason;
+use aegis_core::record::{AuditRecord, Plane};
 use aegis_core::repository::{self, Document, Loaded};
-use aegis_core::store::{Add, Expect, ItemKey, Store, StoreError};
+use aegis_core::store::{Expect, ItemKey, Store, StoreError};
 use aegis_core::token::public_jwk;
+use aegis_functions::Host;
 use argon2::{Algorithm, Argon2, Params, Version};
-use axum::body::Body;
-use axum::extract::{Json, State};
-use axum::http::{Response, StatusCode};
-use axum::routing::post;
-use axum::{Router, response::IntoResponse};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, Response, StatusCode};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{EncodingKey, Header};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
@@ -29,8 +33,10 @@ use zeroize::{Zeroize, Zeroizing};
 
 /// Shortest passphrase of a human, in characters.
 const SHORTEST: usize = 12;
-/// Most attempts to log in as one human in a minute.
-const ATTEMPTS_PER_MINUTE: i64 = 10;
+/// Most attempts of one address to log in as one human in a minute: her own address is not locked by another's guesses.
+const ATTEMPTS_PER_MINUTE: u64 = 10;
+/// Passphrases checked at once: each takes 19 MiB and a core. One more is told to come back.
+const CHECKS: usize = 4;
 /// How long an ID token can be exchanged, in seconds.
 const ID_TOKEN: i64 = 300;
 /// Argon2id at OWASP's first recommendation: 19 MiB, two passes, one lane.
@@ -43,8 +49,8 @@ pub(crate) struct LocalIssuer {
     store: Arc<dyn Store>,
     clock: Clock,
     entropy: Entropy,
-    /// Passphrases checked at once: each takes 19 MiB and a core.
-    checking: Semaphore,
+    checks: Arc<Semaphore>,
+    attempts: Rate<(IpAddr, String)>,
 }
 
 /// A human of this machine.
@@ -85,7 +91,16 @@ impl LocalIssuer {
     ) -> Result<Self, Error> {
         let signer = EncodingKey::from_ec_der(pkcs8);
         let jwks = JwkSet { keys: vec![public_jwk(&signer)?] };
-        Ok(Self { issuer, signer, jwks, store, clock, entropy, checking: Semaphore::new(2) })
+        Ok(Self {
+            issuer,
+            signer,
+            jwks,
+            store,
+            clock,
+            entropy,
+            checks: Arc::new(Semaphore::new(CHECKS)),
+            attempts: Rate::new(ATTEMPTS_PER_MINUTE),
+        })
     }
 
     pub(super) fn issuer(&self) -> &str {
@@ -111,43 +126,51 @@ impl LocalIssuer {
         Ok(Some(code))
     }
 
-    /// Makes the first human's account, with every role.
-    async fn enroll(&self, code: &str, human: HumanId, passphrase: &Passphrase) -> Result<(), Error> {
-        self.bound_attempts("enrolment").await?;
-        let refused = || Error::Unauthenticated { reason: Reason::InvalidToken };
+    /// Makes the first human's account, with every role, on record.
+    async fn enroll(&self, asked: EnrollRequest, source: IpAddr) -> Result<Value, Error> {
+        self.bound_attempts(source, "enrolment")?;
+        let refused = || Error::Unauthenticated { reason: Reason::LoginRefused };
         let found: Option<Loaded<Enrolment>> = repository::load(self.store.as_ref(), &enrolment_item()).await?;
         let mut enrolment = found.filter(|found| !found.value.used).ok_or_else(refused)?;
-        if !bool::from(enrolment.value.digest.as_bytes().ct_eq(digest(code).as_bytes())) {
+        if !bool::from(enrolment.value.digest.as_bytes().ct_eq(digest(&asked.code).as_bytes())) {
             return Err(refused());
         }
-        if passphrase.0.chars().count() < SHORTEST {
+        if asked.passphrase.0.chars().count() < SHORTEST {
             return Err(Error::invalid("passphrase", "it has at least 12 characters"));
         }
         let mut salt = [0_u8; 16];
         self.entropy.fill(&mut salt);
         let salt = hex(&salt);
-        let hash = self.stretch(passphrase, &salt).await?;
-        let account = Account { human, roles: Role::ALL.into(), salt, hash };
+        let hash = self.stretch(&asked.passphrase, &salt).await?;
         enrolment.value.used = true;
-        match self.store.transact(vec![enrolment.replace()?, account.put(Expect::Absent)?]).await {
+        let now = self.clock.now();
+        let (id, request) = (RecordId::new(now, &self.entropy), RequestId::new(now, &self.entropy));
+        let record = AuditRecord {
+            human: Some(asked.human.clone()),
+            source: Some(source),
+            ..AuditRecord::new(id, now, Operation::HumanEnrol, Plane::Rest, request)
+        };
+        let account = Account { human: asked.human, roles: Role::ALL.into(), salt, hash };
+        let puts = vec![enrolment.replace()?, account.put(Expect::Absent)?, journal::put(&record)?];
+        match self.store.transact(puts).await {
             Err(StoreError::Conflict { .. }) => Err(refused()),
-            other => Ok(other?),
+            other => Ok(other.map(|()| json!({ "enrolled": true }))?),
         }
     }
 
     /// An ID token for a human who knows her passphrase.
-    async fn log_in(&self, human: &HumanId, passphrase: &Passphrase) -> Result<String, Error> {
-        self.bound_attempts(human.as_str()).await?;
-        let found: Option<Loaded<Account>> = repository::load(self.store.as_ref(), &account_item(human)).await?;
+    async fn log_in(&self, asked: TokenRequest, source: IpAddr) -> Result<Value, Error> {
+        self.bound_attempts(source, asked.human.as_str())?;
+        let found: Option<Loaded<Account>> = repository::load(self.store.as_ref(), &account_item(&asked.human)).await?;
         // An unknown human takes as long as a known one.
         let (salt, wanted) = match &found {
             Some(account) => (account.value.salt.as_str(), account.value.hash.as_str()),
             None => ("00000000000000000000000000000000", ""),
         };
-        let given = self.stretch(passphrase, salt).await?;
+        let given = self.stretch(&asked.passphrase, salt).await?;
         match (&found, bool::from(given.as_bytes().ct_eq(wanted.as_bytes()))) {
-            (Some(account), true) => self.id_token(&account.value),
-            _ => Err(Error::Unauthenticated { reason: Reason::InvalidToken }),
+            (Some(account), true) => Ok(json!({ "id_token": self.id_token(&account.value)?, "expires_in": ID_TOKEN })),
+            _ => Err(Error::Unauthenticated { reason: Reason::LoginRefused }),
         }
     }
 
@@ -171,12 +194,13 @@ impl LocalIssuer {
         signed.map_err(|error| Error::Damaged { what: "local issuer's key", source: error.into() })
     }
 
-    /// Argon2id, off the threads that serve.
+    /// Argon2id, off the threads that serve. A caller who goes away does not make room before the work is done.
     async fn stretch(&self, passphrase: &Passphrase, salt: &str) -> Result<String, Error> {
-        let overloaded = |_| Error::LimitReached { reason: Reason::Overloaded, retry_after: Some(1) };
-        let _place = self.checking.acquire().await.map_err(overloaded)?;
+        let busy = |_| Error::LimitReached { reason: Reason::Overloaded, retry_after: Some(1) };
+        let place = Arc::clone(&self.checks).try_acquire_owned().map_err(busy)?;
         let (passphrase, salt) = (Zeroizing::new(passphrase.0.clone()), salt.to_string());
         let stretched = tokio::task::spawn_blocking(move || {
+            let _place = place;
             let (memory, passes, lanes) = KDF;
             let params = Params::new(memory, passes, lanes, Some(32)).ok()?;
             let mut hash = Zeroizing::new([0_u8; 32]);
@@ -189,27 +213,55 @@ impl LocalIssuer {
         stretched.await.ok().flatten().ok_or_else(failed)
     }
 
-    async fn bound_attempts(&self, who: &str) -> Result<(), Error> {
-        let now: Timestamp = self.clock.now();
-        let minute = now.as_second().div_euclid(60);
-        let counter = ItemKey::state(format!("local-attempts/{who}"), minute.to_string());
-        let add = Add { counter, by: 1, expires_at: Some(after_seconds(now, 120)) };
-        let counts = self.store.add(&[add]).await?;
-        match counts.first().is_some_and(|count| *count <= ATTEMPTS_PER_MINUTE) {
-            true => Ok(()),
-            false => Err(Error::LimitReached { reason: Reason::RateLimited, retry_after: Some(60) }),
+    fn bound_attempts(&self, source: IpAddr, who: &str) -> Result<(), Error> {
+        let now = self.clock.now();
+        // Minutes that are over count no more.
+        self.attempts.take_before(now);
+        self.attempts
+            .count(&(source, who.to_string()), now)
+            .map_err(|spent| Error::LimitReached { reason: Reason::RateLimited, retry_after: Some(spent.retry_after) })
+    }
+
+    /// Answers one request below `/local/`. All of them are public: they are how one becomes known. Those that are refused
+    /// count against their source like any request without a principal.
+    pub(super) async fn answer(&self, host: &Host, request: http::Request<Bytes>, source: IpAddr) -> Response<Bytes> {
+        let result = match (request.method(), request.uri().path()) {
+            (&Method::POST, "/local/enroll") => match read(&request) {
+                Ok(asked) => self.enroll(asked, source).await.map(|body| (StatusCode::CREATED, body)),
+                Err(error) => Err(error),
+            },
+            (&Method::POST, "/local/token") => match read(&request) {
+                Ok(asked) => self.log_in(asked, source).await.map(|body| (StatusCode::OK, body)),
+                Err(error) => Err(error),
+            },
+            _ => Err(Error::NotFound { kind: "path" }),
+        };
+        match result {
+            Ok((status, body)) => {
+                let mut response = Response::new(Bytes::from(body.to_string()));
+                *response.status_mut() = status;
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                response
+            }
+            Err(error) => {
+                let error = host.gate.count(source, self.clock.now()).err().unwrap_or(error);
+                aegis_functions::problem(&error, &RequestId::new(self.clock.now(), &self.entropy))
+            }
         }
     }
+}
+
+fn read<T: serde::de::DeserializeOwned>(request: &http::Request<Bytes>) -> Result<T, Error> {
+    // What is wrong is told by place, never by value: the value may be a passphrase.
+    serde_json::from_slice(request.body()).map_err(|error| {
+        let place = format!("not what is expected at line {}, column {}", error.line(), error.column());
+        Error::invalid("body", place)
+    })
 }
 
 /// A human's passphrase, as it came in. Wiped on drop.
 #[derive(Deserialize, Zeroize, zeroize::ZeroizeOnDrop)]
 struct Passphrase(String);
-
-/// The routes of the local issuer. All are public: they are how one becomes known.
-pub(super) fn router(local: Arc<LocalIssuer>) -> Router {
-    Router::new().route("/local/enroll", post(enroll)).route("/local/token", post(token)).with_state(local)
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -219,32 +271,11 @@ struct EnrollRequest {
     passphrase: Passphrase,
 }
 
-async fn enroll(State(local): State<Arc<LocalIssuer>>, Json(request): Json<EnrollRequest>) -> Response<Body> {
-    match local.enroll(&request.code, request.human, &request.passphrase).await {
-        Ok(()) => (StatusCode::CREATED, Json(json!({ "enrolled": true }))).into_response(),
-        Err(error) => local.problem(&error),
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TokenRequest {
     human: HumanId,
     passphrase: Passphrase,
-}
-
-async fn token(State(local): State<Arc<LocalIssuer>>, Json(request): Json<TokenRequest>) -> Response<Body> {
-    match local.log_in(&request.human, &request.passphrase).await {
-        Ok(id_token) => Json(json!({ "id_token": id_token, "expires_in": ID_TOKEN })).into_response(),
-        Err(error) => local.problem(&error),
-    }
-}
-
-impl LocalIssuer {
-    fn problem(&self, error: &Error) -> Response<Body> {
-        let id = RequestId::new(self.clock.now(), &self.entropy);
-        aegis_functions::problem(error, &id).map(Body::from)
-    }
 }
 
 fn account_item(human: &HumanId) -> ItemKey {

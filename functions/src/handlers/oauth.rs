@@ -1,9 +1,12 @@
 //! The OAuth endpoints.
 
+use super::{Answered, json};
 use crate::Reply;
 use crate::call::Call;
 use aegis_core::error::Error;
 use aegis_core::login::{Arrival, exchange};
+use aegis_core::operations::tokens::{introspect_token, revoke_token};
+use aegis_core::pipeline::Permit;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -54,4 +57,21 @@ pub(crate) async fn token(call: &Call<'_>) -> Result<Reply, Error> {
         token_type: "Bearer",
         expires_in: session.expires_in,
     })
+}
+
+/// RFC 7009 §2.1 and RFC 7662 §2.1. There is one type of token, so a hint at it says nothing.
+#[derive(Deserialize, JsonSchema)]
+pub(crate) struct PresentedToken {
+    /// An access token of Aegis's.
+    token: String,
+}
+
+/// Answers as if the token had been revoked, whatever it was.
+pub(crate) async fn revoke(call: &Call<'_>, permit: &Permit) -> Answered {
+    let done = revoke_token(call.app, permit, &call.form::<PresentedToken>()?.token).await?;
+    json(done.map(|()| serde_json::Map::new()))
+}
+
+pub(crate) async fn introspect(call: &Call<'_>, permit: &Permit) -> Answered {
+    json(introspect_token(call.app, permit, &call.form::<PresentedToken>()?.token).await?)
 }

@@ -35,14 +35,37 @@ macro_rules! algorithms {
 }
 
 algorithms! {
+    /// AES-128 in Galois/Counter mode (NIST SP 800-38D), with a key derived for each message.
+    Aes128Gcm "AES-128-GCM" EncryptDecrypt
+    /// AES-192 in Galois/Counter mode (NIST SP 800-38D), with a key derived for each message.
+    Aes192Gcm "AES-192-GCM" EncryptDecrypt
     /// AES-256 in Galois/Counter mode (NIST SP 800-38D), with a key derived for each message.
     Aes256Gcm "AES-256-GCM" EncryptDecrypt
     /// ECDSA on NIST P-256 with SHA-256 (FIPS 186-5). Signatures are ASN.1 DER.
     EcdsaP256 "ECDSA-P256" SignVerify
+    /// ECDSA on NIST P-384 with SHA-384 (FIPS 186-5). Signatures are ASN.1 DER.
+    EcdsaP384 "ECDSA-P384" SignVerify
+    /// ECDSA on NIST P-521 with SHA-512 (FIPS 186-5). Signatures are ASN.1 DER.
+    EcdsaP521 "ECDSA-P521" SignVerify
+    /// ECDSA on secp256k1 (SEC 2) with SHA-256. Signatures are ASN.1 DER.
+    EcdsaSecp256k1 "ECDSA-secp256k1" SignVerify
     /// Ed25519 (RFC 8032). Signatures are 64 bytes; only whole messages can be signed.
     Ed25519 "Ed25519" SignVerify
     /// HMAC with SHA-256 (FIPS 198-1) and a key of 32 bytes. MACs are 32 bytes.
     HmacSha256 "HMAC-SHA256" Mac
+    /// HMAC with SHA-384 (FIPS 198-1) and a key of 48 bytes. MACs are 48 bytes.
+    HmacSha384 "HMAC-SHA384" Mac
+    /// HMAC with SHA-512 (FIPS 198-1) and a key of 64 bytes. MACs are 64 bytes.
+    HmacSha512 "HMAC-SHA512" Mac
+    /// ML-DSA-44 (FIPS 204), pure and with an empty context. Signatures are 2,420 bytes; only whole messages can be
+    /// signed.
+    MlDsa44 "ML-DSA-44" SignVerify
+    /// ML-DSA-65 (FIPS 204), pure and with an empty context. Signatures are 3,309 bytes; only whole messages can be
+    /// signed.
+    MlDsa65 "ML-DSA-65" SignVerify
+    /// ML-DSA-87 (FIPS 204), pure and with an empty context. Signatures are 4,627 bytes; only whole messages can be
+    /// signed.
+    MlDsa87 "ML-DSA-87" SignVerify
     /// RSAES-OAEP (RFC 8017) with SHA-256 throughout. Encrypts at most 190 bytes.
     Rsa2048OaepSha256 "RSA-2048-OAEP-SHA256" EncryptDecrypt
     /// RSASSA-PKCS1-v1_5 (RFC 8017) with SHA-256. Signatures are 256 bytes.
@@ -96,7 +119,7 @@ pub enum Purpose {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MessageType {
-    /// The digest of the message by the algorithm's own hash, SHA-256; for ECDSA and RSA.
+    /// The digest of the message by the algorithm's own hash, of 32, 48 or 64 bytes; for ECDSA and RSA.
     Digest,
     /// The message itself.
     #[default]

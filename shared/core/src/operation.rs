@@ -36,8 +36,10 @@ operations! {
     AliasSet "alias.set"
     AuditGet "audit.get"
     AuditQuery "audit.query"
+    CredentialIntrospect "credential.introspect"
     CredentialIssue "credential.issue"
     CredentialRevoke "credential.revoke"
+    HumanEnrol "human.enrol"
     HumanLogin "human.login"
     HumanReinstate "human.reinstate"
     HumanRevoke "human.revoke"
@@ -118,3 +120,18 @@ impl std::str::FromStr for Operation {
 #[derive(Debug, thiserror::Error)]
 #[error("unknown operation; they read like key.sign, agent.revoke")]
 pub struct UnknownOperation;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_action_of_a_grant_is_the_operation_of_the_same_name() {
+        let named = |operation: &Operation| Some((operation.as_str(), operation.action()?.as_str()));
+        let pairs: Vec<_> = Operation::ALL.iter().filter_map(named).collect();
+        assert_eq!(pairs.len(), Action::ALL.len());
+        for (operation, action) in pairs {
+            assert_eq!(operation, format!("key.{action}"));
+        }
+    }
+}

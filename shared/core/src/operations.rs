@@ -10,3 +10,4 @@ pub mod key_lifecycle;
 pub mod key_mac;
 pub mod key_use;
 pub mod listing;
+pub mod tokens;

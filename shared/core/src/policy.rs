@@ -267,7 +267,7 @@ mod tests {
         assert!(policies.set.policies().all(|policy| policy.annotation("id").is_some()));
         for operation in Operation::ALL {
             let named = SCHEMA.contains(&format!("\"{operation}\""));
-            let outside = matches!(operation, Operation::HumanLogin | Operation::Unidentified);
+            let outside = matches!(operation, Operation::HumanEnrol | Operation::HumanLogin | Operation::Unidentified);
             assert_eq!(named, !outside, "{operation}");
         }
     }

@@ -15,6 +15,7 @@ pub enum Reason {
     GrantWidening,
     HumanRevoked,
     InvalidToken,
+    LoginRefused,
     MissingToken,
     OutsideWindow,
     Overloaded,
@@ -33,7 +34,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::AgentFrozen,
         Self::AgentRevoked,
         Self::CredentialExpired,
@@ -43,6 +44,7 @@ impl Reason {
         Self::GrantWidening,
         Self::HumanRevoked,
         Self::InvalidToken,
+        Self::LoginRefused,
         Self::MissingToken,
         Self::OutsideWindow,
         Self::Overloaded,
@@ -69,6 +71,7 @@ impl Reason {
             Self::GrantWidening => "grant_widening",
             Self::HumanRevoked => "human_revoked",
             Self::InvalidToken => "invalid_token",
+            Self::LoginRefused => "login_refused",
             Self::MissingToken => "missing_token",
             Self::OutsideWindow => "outside_window",
             Self::Overloaded => "overloaded",
@@ -105,6 +108,7 @@ impl Reason {
             Self::GrantWidening => "a sub-agent's grant must lie within its parent's",
             Self::HumanRevoked => "the human behind this credential is revoked",
             Self::InvalidToken => "the bearer token is not a valid Aegis access token",
+            Self::LoginRefused => "the name, the passphrase or the code is wrong",
             Self::MissingToken => "a bearer token is required",
             Self::OutsideWindow => "the grant's time window does not include now",
             Self::Overloaded => "the server is busy",

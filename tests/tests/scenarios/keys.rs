@@ -3,6 +3,7 @@
 use aegis_core::maintenance;
 use aegis_tests::deployment::Deployment;
 use aegis_tests::{base64, from_base64, message, text};
+use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -116,7 +117,9 @@ async fn rotation_keeps_what_was_made_before_and_happens_on_schedule() {
 async fn a_signature_verifies_for_its_message_and_version_only() {
     let deployment = Deployment::new().await;
     let alice = deployment.alice().await;
-    for algorithm in ["ECDSA-P256", "Ed25519"] {
+    for algorithm in
+        ["ECDSA-P256", "ECDSA-P521", "Ed25519", "ML-DSA-65", "RSA-2048-PSS-SHA256", "RSA-3072-PKCS1-SHA256"]
+    {
         let name = format!("key-{}", algorithm.to_lowercase());
         deployment.key(&alice, &name, algorithm).await;
         let path = |action: &str| format!("/v1/keys/{name}/{action}");
@@ -139,6 +142,96 @@ async fn a_signature_verifies_for_its_message_and_version_only() {
         let asked = json!({ "message": base64(b"x"), "signature": base64(b"x"), "key_version": 3 });
         assert_eq!(deployment.post(&alice, &path("verify"), asked).await.failed(400), "invalid-request");
     }
+}
+
+#[tokio::test]
+async fn a_mac_verifies_for_its_message_and_version_only() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "HMAC-SHA256").await;
+    let made = deployment.post(&alice, "/v1/keys/own-key/mac", message(b"pay 10")).await.ok();
+    assert_eq!((&made["algorithm"], &made["key_version"]), (&json!("HMAC-SHA256"), &json!(1)));
+    assert_eq!(from_base64(&made["mac"]).len(), 32);
+    deployment.post(&alice, "/v1/keys/own-key/rotate", json!({})).await.ok();
+    let table = [("pay 10", json!(1), true), ("pay 99", json!(1), false), ("pay 10", Value::Null, false)];
+    for (text, version, want) in table {
+        let asked = json!({ "message": base64(text.as_bytes()), "mac": made["mac"], "key_version": version });
+        let answer = deployment.post(&alice, "/v1/keys/own-key/verify-mac", asked).await.ok();
+        assert_eq!(answer["valid"], want, "{text} {version}");
+    }
+    let asked = json!({ "message": base64(b"x"), "mac": base64(b"x"), "key_version": 3 });
+    assert_eq!(deployment.post(&alice, "/v1/keys/own-key/verify-mac", asked).await.failed(400), "invalid-request");
+    let (_, token) = deployment.agent(&alice, "key:own-key:mac", json!({})).await;
+    deployment.post(&token, "/v1/keys/own-key/mac", message(b"pay 10")).await.ok();
+    let asked = json!({ "message": base64(b"x"), "mac": base64(b"x") });
+    assert_eq!(deployment.post(&token, "/v1/keys/own-key/verify-mac", asked).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_key_does_what_its_algorithm_is_for_and_nothing_else() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    let sealed = || json!({ "plaintext": base64(b"x") });
+    let table = [
+        ("AES-128-GCM", "mac", message(b"x")),
+        ("AES-192-GCM", "sign", message(b"x")),
+        ("ECDSA-P384", "encrypt", sealed()),
+        ("ECDSA-secp256k1", "mac", message(b"x")),
+        ("HMAC-SHA384", "sign", message(b"x")),
+        ("HMAC-SHA512", "encrypt", sealed()),
+        ("ML-DSA-44", "encrypt", sealed()),
+        ("ML-DSA-87", "mac", message(b"x")),
+        ("RSA-2048-OAEP-SHA256", "sign", message(b"x")),
+        ("RSA-2048-PKCS1-SHA256", "encrypt", sealed()),
+        ("RSA-2048-PSS-SHA256", "generate-data-key", json!({})),
+    ];
+    for (algorithm, action, body) in table {
+        let name = algorithm.to_lowercase();
+        deployment.key(&alice, &name, algorithm).await;
+        let answer = deployment.post(&alice, &format!("/v1/keys/{name}/{action}"), body).await;
+        assert_eq!(answer.failed(400), "invalid-request", "{algorithm} {action}");
+    }
+}
+
+#[tokio::test]
+async fn an_rsa_key_opens_what_aegis_and_what_others_encrypted() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "RSA-2048-OAEP-SHA256").await;
+    let post = |action: &str, body: Value| {
+        let (deployment, alice, path) = (&deployment, &alice, format!("/v1/keys/own-key/{action}"));
+        async move { deployment.post(alice, &path, body).await }
+    };
+    let public = deployment.get(&alice, "/v1/keys/own-key/public-key").await.ok();
+    let public = PublicEncryptingKey::from_der(&from_base64(&public["public_key"])).unwrap();
+    let mut outside = vec![0; 256];
+    let public = OaepPublicEncryptingKey::new(public).unwrap();
+    public.encrypt(&OAEP_SHA256_MGF1SHA256, b"outside", &mut outside, None).unwrap();
+    let opened = post("decrypt", json!({ "ciphertext": base64(&outside) })).await.ok();
+    assert_eq!((from_base64(&opened["plaintext"]), &opened["key_version"]), (b"outside".to_vec(), &json!(1)));
+
+    let sealed = json!({ "plaintext": base64(&[7; 190]), "context": { "tenant": "a" } });
+    let sealed = post("encrypt", sealed).await.ok()["ciphertext"].clone();
+    let long = json!({ "plaintext": base64(&[7; 191]) });
+    assert_eq!(post("encrypt", long).await.failed(400), "invalid-request");
+    let wrapped = post("generate-data-key", json!({ "length": 64 })).await.ok();
+    post("rotate", json!({})).await.ok();
+
+    let open = json!({ "ciphertext": sealed, "context": { "tenant": "a" } });
+    let opened = post("decrypt", open.clone()).await.ok();
+    assert_eq!((from_base64(&opened["plaintext"]), &opened["key_version"]), (vec![7; 190], &json!(1)));
+    let again = post("re-encrypt", open).await.ok();
+    assert_eq!(again["key_version"], 2);
+    let open = json!({ "ciphertext": again["ciphertext"], "context": { "tenant": "a" } });
+    assert_eq!(post("decrypt", open).await.ok()["key_version"], 2);
+    let other = json!({ "ciphertext": again["ciphertext"] });
+    assert_eq!(post("decrypt", other).await.failed(422), "not-authentic");
+    assert_eq!(post("decrypt", json!({ "ciphertext": base64(&outside) })).await.failed(422), "not-authentic");
+
+    let open = json!({ "ciphertext": wrapped["wrapped_key"] });
+    assert_eq!(post("decrypt", open).await.failed(422), "not-authentic");
+    let unwrap = json!({ "wrapped_key": wrapped["wrapped_key"] });
+    assert_eq!(post("unwrap", unwrap).await.ok()["key_material"], wrapped["plaintext"]);
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! Logins of humans, and what their sessions are good for.
 
 use aegis_tests::deployment::Deployment;
-use aegis_tests::message;
+use aegis_tests::{message, text};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
 #[tokio::test]
@@ -11,6 +13,48 @@ async fn an_id_token_is_exchanged_once_and_opens_nothing_itself() {
     assert_eq!(deployment.get(&id_token, "/v1/whoami").await.refused(401), "invalid_token");
     deployment.exchange(&id_token).await.ok();
     assert_eq!(deployment.exchange(&id_token).await.refused(401), "invalid_token");
+}
+
+#[tokio::test]
+async fn an_id_token_with_its_signature_rewritten_is_the_same_token() {
+    // Of (r, s) anyone makes (r, n - s), which is as valid.
+    const ORDER: [u8; 32] = [
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad,
+        0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+    ];
+    let rewritten = |token: &str| {
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        let mut signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        let mut borrow = 0;
+        for (byte, order) in signature[32..].iter_mut().zip(ORDER).rev() {
+            let difference = i16::from(order) - i16::from(*byte) - borrow;
+            borrow = i16::from(difference < 0);
+            *byte = u8::try_from(difference.rem_euclid(256)).unwrap();
+        }
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    };
+    let deployment = Deployment::new().await;
+    let (first, second) = (deployment.id_token("alice@org", &[]), deployment.id_token("alice@org", &[]));
+    deployment.exchange(&rewritten(&first)).await.ok();
+    deployment.exchange(&second).await.ok();
+    for token in [first, rewritten(&second)] {
+        assert_eq!(deployment.exchange(&token).await.refused(401), "invalid_token");
+    }
+}
+
+#[tokio::test]
+async fn a_login_of_unknown_age_is_not_a_fresh_one() {
+    let deployment = Deployment::new().await;
+    let now = deployment.now();
+    let claims = json!({
+        "iss": "https://provider.example", "sub": "alice@org", "aud": "aegis", "iat": now, "exp": now + 300,
+        "roles": ["operator", "user"],
+    });
+    let answer = deployment.exchange(&deployment.provider_signs(&claims)).await.ok();
+    let alice = text(&answer, "access_token");
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    let refusal = deployment.post(&alice, "/v1/agents", json!({ "label": "x", "scope": "key:own-key:sign" })).await;
+    assert_eq!(refusal.failed(401), "fresh-login-needed");
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 //! The route table, walked: who is nobody gets 401 everywhere, who is a stranger gets 403.
 
 use aegis_functions::{Access, Route, TargetKind, routes};
+use aegis_tests::Answer;
 use aegis_tests::deployment::Deployment;
 use serde_json::json;
 
 /// What anybody who is known may ask about herself.
-const OWN: [&str; 3] = ["/v1/agents", "/v1/audit", "/v1/whoami"];
+const OWN: [&str; 5] = ["/v1/agents", "/v1/audit", "/v1/oauth/introspect", "/v1/oauth/revoke", "/v1/whoami"];
 
 #[tokio::test]
 async fn without_a_credential_every_route_but_the_closed_list_is_401() {
@@ -32,8 +33,8 @@ async fn a_stranger_is_refused_on_every_route_whether_or_not_the_thing_exists() 
     let stranger = deployment.log_in("mallory@org", &[]).await;
     for route in routes::table().iter().filter(|route| route.access != Access::Public) {
         let own = route.kind == TargetKind::Own && OWN.contains(&route.path);
-        let existing = deployment.call(route.method.clone(), &stranger, &paths.of(route), Some(json!({}))).await;
-        let missing = deployment.call(route.method.clone(), &stranger, &Paths::missing(route), Some(json!({}))).await;
+        let existing = call(&deployment, route, &stranger, &paths.of(route)).await;
+        let missing = call(&deployment, route, &stranger, &Paths::missing(route)).await;
         let want = if own { 200 } else { 403 };
         assert_eq!(existing.status, want, "{} {} {}", route.method, route.path, existing.body);
         assert_eq!(missing.status, want, "missing: {} {} {}", route.method, route.path, missing.body);
@@ -51,8 +52,9 @@ async fn an_agent_with_nothing_to_do_with_it_is_refused_on_every_route() {
     for route in routes::table().iter().filter(|route| route.access != Access::Public) {
         // A fresh one for each route: leaving its scope stops it.
         let (_, agent) = deployment.agent(&alice, &format!("key:{}:sign", paths.own_key), json!({})).await;
-        let answer = deployment.call(route.method.clone(), &agent, &paths.of(route), Some(json!({}))).await;
-        let harmless = ["/v1/keys", "/v1/whoami"].contains(&route.path) && route.method == http::Method::GET;
+        let answer = call(&deployment, route, &agent, &paths.of(route)).await;
+        let reads = ["/v1/keys", "/v1/whoami"].contains(&route.path) && route.method == http::Method::GET;
+        let harmless = reads || is_about_tokens(route);
         let want = if harmless { 200 } else { 403 };
         assert_eq!(answer.status, want, "{} {} {}", route.method, route.path, answer.body);
     }
@@ -66,6 +68,19 @@ async fn unknown_paths_and_methods_say_nothing_of_what_exists() {
     let answer = deployment.call(http::Method::DELETE, "", "/v1/keys/some-key", None).await;
     assert_eq!(answer.failed(405), "method-not-allowed");
     assert!(answer.headers.contains_key("allow"));
+}
+
+/// With the least body that the route takes.
+async fn call(deployment: &Deployment, route: &Route, token: &str, path: &str) -> Answer {
+    match is_about_tokens(route) {
+        true => deployment.form(token, path, &[("token", "nonsense")]).await,
+        false => deployment.call(route.method.clone(), token, path, Some(json!({}))).await,
+    }
+}
+
+/// Everyone may ask; what comes of it depends on the token in the body. See `tokens`.
+fn is_about_tokens(route: &Route) -> bool {
+    ["/v1/oauth/introspect", "/v1/oauth/revoke"].contains(&route.path)
 }
 
 /// Names of things that exist, and belong to alice.

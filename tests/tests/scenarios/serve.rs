@@ -1,6 +1,6 @@
 //! `aegis serve` as its operator meets it.
 
-use aegis_tests::process::{PASSPHRASE, Process, aegis};
+use aegis_tests::process::{PASSPHRASE, Process, aegis, plain};
 use aegis_tests::{message, text};
 use serde_json::json;
 use std::process::Command;
@@ -82,6 +82,19 @@ fn settings_are_checked_without_starting() {
 }
 
 #[test]
+fn metrics_have_a_listener_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("aegis.toml");
+    std::fs::write(&config, "metrics_listen = '127.0.0.1:0'\n").unwrap();
+    let server = Process::start_with(folder.path(), &config);
+    assert_eq!(server.get("", "/v1/whoami").status, 401);
+    assert_eq!(server.get("", "/metrics").failed(404), "no-such-route");
+    let text = plain().get(server.metrics.as_ref().unwrap()).call().unwrap().body_mut().read_to_string().unwrap();
+    assert!(text.contains("aegis_requests_total{operation=\"whoami\",status=\"401\"} 1"), "{text}");
+    assert!(text.contains("aegis_refusals_total{reason=\"missing_token\"} 1"), "{text}");
+}
+
+#[test]
 fn an_enrolment_code_works_once() {
     let folder = tempfile::tempdir().unwrap();
     let server = Process::start(folder.path());
@@ -89,13 +102,15 @@ fn an_enrolment_code_works_once() {
         server.post("", "/local/enroll", json!({ "code": code, "human": human, "passphrase": PASSPHRASE }))
     };
     let code = server.code.clone().unwrap();
-    assert_eq!(enrol("00000000000000000000000000000000", "mallory@org").refused(401), "invalid_token");
+    assert_eq!(enrol("00000000000000000000000000000000", "mallory@org").refused(401), "login_refused");
     enrol(&code, "alice@org").ok();
-    assert_eq!(enrol(&code, "mallory@org").refused(401), "invalid_token");
+    assert_eq!(enrol(&code, "mallory@org").refused(401), "login_refused");
     let wrong = json!({ "human": "alice@org", "passphrase": "not her passphrase" });
-    assert_eq!(server.post("", "/local/token", wrong).refused(401), "invalid_token");
+    assert_eq!(server.post("", "/local/token", wrong).refused(401), "login_refused");
+    let record = server.get(&server.log_in(), "/v1/audit?op=human.enrol").ok();
+    assert_eq!(record["items"][0]["human"], "alice@org");
     let nobody = json!({ "human": "nobody@org", "passphrase": PASSPHRASE });
-    assert_eq!(server.post("", "/local/token", nobody).refused(401), "invalid_token");
+    assert_eq!(server.post("", "/local/token", nobody).refused(401), "login_refused");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::aliases::resolve;
 use super::listing::{PageOf, PageQuery, cursor_at};
 use crate::agent::{Agent, AgentState, Grant, Limits, MAX_CHILDREN, MAX_DEPTH, MAX_WINDOW, Purpose, Stopped};
 use crate::ambient::{DateTime, Timestamp, after_seconds};
+use crate::encoding::{object, optional_object};
 use crate::error::Error;
 use crate::id::{AgentId, KeyId};
 use crate::key::{Key, KeyRecord};
@@ -38,7 +39,7 @@ pub struct IssueAgent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<DateTime>")]
     pub not_after: Option<Timestamp>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub limits: Limits,
     /// Whether the agent may create sub-agents.
     #[serde(default)]
@@ -116,7 +117,7 @@ pub struct AmendAgent {
     #[schemars(with = "Option<DateTime>")]
     pub not_after: Option<Timestamp>,
     /// All limits from now on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_object")]
     pub limits: Option<Limits>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delegate: Option<bool>,

@@ -26,7 +26,7 @@ pub async fn set_alias(app: &App, _: &Permit, name: &KeyName, input: &SetAlias) 
     let id = resolve(app, &input.key).await?.ok_or(Error::NotFound { kind: "key" })?;
     let alias = load_alias(app, name).await?;
     let mut target = load_key(app, &id).await?;
-    let note = Note { key: Some(id.clone()), key_version: None, object: Some(name.to_string()) };
+    let note = Note { key: Some(id.clone()), key_version: None, object: Some(name.to_string()), ..Note::default() };
     let former = alias.as_ref().and_then(|alias| alias.value.key.clone());
     if former.as_ref() == Some(&id) {
         return Ok(Done { value: target.value.key, puts: Vec::new(), note });
@@ -54,7 +54,11 @@ pub async fn delete_alias(app: &App, _: &Permit, name: &KeyName) -> Result<Done<
     let id = alias.value.key.take().ok_or_else(missing)?;
     alias.value.former = Some(id.clone());
     let puts = vec![alias.replace()?, without_name(load_key(app, &id).await?, name)?];
-    Ok(Done { value: (), puts, note: Note { key: Some(id), key_version: None, object: Some(name.to_string()) } })
+    Ok(Done {
+        value: (),
+        puts,
+        note: Note { key: Some(id), key_version: None, object: Some(name.to_string()), ..Note::default() },
+    })
 }
 
 /// The id a reference leads to, now. An id leads to itself, whether or not there is such a key.

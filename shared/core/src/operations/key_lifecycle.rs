@@ -86,7 +86,7 @@ pub async fn create_key(
         VersionRecord { key: id.clone(), version: 1, material }.put(Expect::Absent)?,
         Alias { name: input.name.clone(), key: Some(id.clone()), former: None }.put(alias_expect)?,
     ];
-    let note = Note { key: Some(id), key_version: Some(1), object: None };
+    let note = Note { key: Some(id), key_version: Some(1), ..Note::default() };
     Ok(Done { value: key, puts, note })
 }
 
@@ -194,7 +194,7 @@ pub async fn rotate_key(app: &App, permit: &Permit, earlier: Option<String>) -> 
     loaded.value.key.changed_by = permit.facts().human.id.clone();
     let puts = rotation(app, &mut loaded).await?;
     let key = loaded.value.key;
-    let note = Note { key: Some(key.id.clone()), key_version: Some(key.version), object: None };
+    let note = Note { key: Some(key.id.clone()), key_version: Some(key.version), ..Note::default() };
     Ok(Done { value: key, puts, note })
 }
 

@@ -320,7 +320,7 @@ fn pem(der: &[u8]) -> String {
 }
 
 pub(super) fn used<T>(value: T, version: u32) -> Done<T> {
-    Done { value, puts: Vec::new(), note: Note { key: None, key_version: Some(version), object: None } }
+    Done { value, puts: Vec::new(), note: Note { key_version: Some(version), ..Note::default() } }
 }
 
 async fn seal(app: &App, record: &KeyRecord, context: &Context, bytes: &[u8]) -> Result<Done<EncryptReply>, Error> {

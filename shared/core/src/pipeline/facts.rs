@@ -106,6 +106,12 @@ impl App {
         Ok((facts, found))
     }
 
+    /// Whether a request with these claims would be identified now, inside the window of every grant it rests on.
+    pub(crate) async fn holds(&self, claims: Arc<Claims>, now: Timestamp) -> Result<bool, Error> {
+        let (facts, _) = self.gather(claims, &Target::Own, now).await?;
+        Ok(facts.is_ok_and(|facts| facts.chain.iter().all(|agent| agent.value.grant.includes(now))))
+    }
+
     /// The target's item, and the key that its name led to before.
     async fn item_of(&self, target: &Target) -> Result<(Option<ItemKey>, Option<KeyId>), Error> {
         let item = match target {

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::id::KeyId;
 use crate::idempotency::{REMEMBERED, Replay};
 use crate::journal;
+use crate::reason::Reason;
 use crate::record::{AuditRecord, Decision, Outcome};
 use crate::repository::{self, Document, Loaded};
 use crate::store::{Expect, ItemKey, Put, StoreError};
@@ -27,6 +28,8 @@ pub struct Note {
     pub key_version: Option<u32>,
     /// The id of what was made or acted upon; a repeated request with the same idempotency key finds it.
     pub object: Option<String>,
+    /// Why nothing was done, where the reply must not tell.
+    pub refused: Option<Reason>,
 }
 
 impl<T> Done<T> {
@@ -93,6 +96,9 @@ where
         record.key = done.note.key.clone().or_else(|| record.key.clone());
         record.key_version = done.note.key_version;
         record.object = done.note.object.clone().or_else(|| record.object.clone());
+        if let Some(reason) = done.note.refused {
+            (record.outcome, record.decision, record.reason) = (Outcome::Denied, Decision::Deny, Some(reason));
+        }
         if done.puts.is_empty() {
             journal::append(app, record).await?;
             return Ok(done.value);

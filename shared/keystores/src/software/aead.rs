@@ -2,7 +2,7 @@
 //! The length of the key says which AES. That no nonce meets a key twice is the caller's duty.
 
 use aegis_core::keystore::Context;
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::error::Unspecified;
 use zeroize::Zeroizing;
 
@@ -28,6 +28,8 @@ pub(super) fn open(key: &[u8], nonce: [u8; NONCE], aad: &[u8], sealed: &[u8]) ->
 
 fn cipher(key: &[u8]) -> Result<LessSafeKey, Unspecified> {
     let algorithm = match key.len() {
+        16 => &AES_128_GCM,
+        24 => &AES_192_GCM,
         32 => &AES_256_GCM,
         _ => return Err(Unspecified),
     };

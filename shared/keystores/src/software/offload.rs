@@ -78,5 +78,29 @@ struct Turn {
 pub(super) const AT_ONCE: usize = 2;
 /// The last in the queue waits 32 / 2 operations of 2 ms: about 30 ms.
 pub(super) const QUEUE: usize = 32;
-/// RSA-4096 primes take about a second.
+/// RSA-4096 primes take one to three seconds (measured on two busy cores), so the last in the queue waits some ten.
 pub(super) const GENERATION_QUEUE: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::task::{Context, Waker};
+
+    #[test]
+    fn work_whose_caller_went_away_keeps_its_turn() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let offload = Offload::new();
+            let (end, ended) = mpsc::channel::<()>();
+            let work = async { offload.run(move || Ok(ended.recv())).await };
+            assert!(pin!(work).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            assert_eq!(offload.all.turns.available_permits(), AT_ONCE - 1);
+            drop(end);
+            while offload.all.turns.available_permits() < AT_ONCE {
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+}

@@ -1,11 +1,14 @@
 //! What each algorithm is made of in `aws-lc-rs`: the one place that knows all of them. Holds no keys.
 
 use aegis_core::algorithm::Algorithm;
-use aws_lc_rs::digest::{self, SHA256};
-use aws_lc_rs::hmac::{self, HMAC_SHA256};
+use aws_lc_rs::digest::{self, SHA256, SHA384, SHA512};
+use aws_lc_rs::hmac::{self, HMAC_SHA256, HMAC_SHA384, HMAC_SHA512};
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ED25519, EcdsaSigningAlgorithm, EcdsaVerificationAlgorithm,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256K1_SHA256_ASN1, ECDSA_P256K1_SHA256_ASN1_SIGNING,
+    ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1, ECDSA_P521_SHA512_ASN1_SIGNING,
+    ED25519, EcdsaSigningAlgorithm, EcdsaVerificationAlgorithm, ML_DSA_44, ML_DSA_44_SIGNING, ML_DSA_65,
+    ML_DSA_65_SIGNING, ML_DSA_87, ML_DSA_87_SIGNING, PqdsaSigningAlgorithm, PqdsaVerificationAlgorithm,
     RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, RsaParameters,
     RsaSignatureEncoding, VerificationAlgorithm,
 };
@@ -17,6 +20,7 @@ pub(super) enum Scheme {
     Ecdsa(&'static EcdsaSigningAlgorithm, &'static EcdsaVerificationAlgorithm, &'static digest::Algorithm),
     Ed25519,
     Hmac(hmac::Algorithm),
+    MlDsa(&'static PqdsaSigningAlgorithm, &'static PqdsaVerificationAlgorithm),
     Oaep(KeySize),
     Rsa(KeySize, Padding),
 }
@@ -28,10 +32,22 @@ impl Scheme {
     pub(super) fn of(algorithm: Algorithm) -> Self {
         use KeySize::{Rsa2048, Rsa3072, Rsa4096};
         match algorithm {
+            Algorithm::Aes128Gcm => Self::Aes(16),
+            Algorithm::Aes192Gcm => Self::Aes(24),
             Algorithm::Aes256Gcm => Self::Aes(32),
             Algorithm::EcdsaP256 => Self::Ecdsa(&ECDSA_P256_SHA256_ASN1_SIGNING, &ECDSA_P256_SHA256_ASN1, &SHA256),
+            Algorithm::EcdsaP384 => Self::Ecdsa(&ECDSA_P384_SHA384_ASN1_SIGNING, &ECDSA_P384_SHA384_ASN1, &SHA384),
+            Algorithm::EcdsaP521 => Self::Ecdsa(&ECDSA_P521_SHA512_ASN1_SIGNING, &ECDSA_P521_SHA512_ASN1, &SHA512),
+            Algorithm::EcdsaSecp256k1 => {
+                Self::Ecdsa(&ECDSA_P256K1_SHA256_ASN1_SIGNING, &ECDSA_P256K1_SHA256_ASN1, &SHA256)
+            }
             Algorithm::Ed25519 => Self::Ed25519,
             Algorithm::HmacSha256 => Self::Hmac(HMAC_SHA256),
+            Algorithm::HmacSha384 => Self::Hmac(HMAC_SHA384),
+            Algorithm::HmacSha512 => Self::Hmac(HMAC_SHA512),
+            Algorithm::MlDsa44 => Self::MlDsa(&ML_DSA_44_SIGNING, &ML_DSA_44),
+            Algorithm::MlDsa65 => Self::MlDsa(&ML_DSA_65_SIGNING, &ML_DSA_65),
+            Algorithm::MlDsa87 => Self::MlDsa(&ML_DSA_87_SIGNING, &ML_DSA_87),
             Algorithm::Rsa2048OaepSha256 => Self::Oaep(Rsa2048),
             Algorithm::Rsa2048Pkcs1Sha256 => Self::Rsa(Rsa2048, PKCS1),
             Algorithm::Rsa2048PssSha256 => Self::Rsa(Rsa2048, PSS),
@@ -52,6 +68,7 @@ impl Scheme {
         match self {
             Self::Ecdsa(_, verifying, hash) => Some((verifying, Some(hash))),
             Self::Ed25519 => Some((&ED25519, None)),
+            Self::MlDsa(_, verifying) => Some((verifying, None)),
             Self::Rsa(_, (_, verifying)) => Some((verifying, Some(&SHA256))),
             Self::Aes(_) | Self::Hmac(_) | Self::Oaep(_) => None,
         }

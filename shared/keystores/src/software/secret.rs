@@ -12,7 +12,9 @@ use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{OaepPrivateDecryptingKey, OaepPublicEncryptingKey, PrivateDecryptingKey};
-use aws_lc_rs::signature::{EcdsaKeyPair, Ed25519KeyPair, KeyPair, ParsedPublicKey, RsaKeyPair, RsaSignatureEncoding};
+use aws_lc_rs::signature::{
+    EcdsaKeyPair, Ed25519KeyPair, KeyPair, ParsedPublicKey, PqdsaKeyPair, RsaKeyPair, RsaSignatureEncoding,
+};
 use zeroize::Zeroizing;
 
 /// No `Debug`, on purpose.
@@ -21,6 +23,7 @@ pub(super) enum SecretKey {
     Ecdsa(EcdsaKeyPair, &'static digest::Algorithm),
     Ed25519(Ed25519KeyPair),
     Hmac(Box<hmac::Key>),
+    MlDsa(PqdsaKeyPair),
     Oaep(OaepKey),
     Rsa(RsaKeyPair, &'static RsaSignatureEncoding),
 }
@@ -43,6 +46,7 @@ pub(super) fn generate(algorithm: Algorithm, entropy: &Entropy) -> Result<Zeroiz
         Scheme::Hmac(algorithm) => return raw(algorithm.tag_len()),
         Scheme::Ecdsa(signing, ..) => EcdsaKeyPair::generate(signing)?.to_pkcs8v1()?,
         Scheme::Ed25519 => Ed25519KeyPair::generate()?.to_pkcs8v1()?,
+        Scheme::MlDsa(signing, _) => PqdsaKeyPair::generate(signing)?.to_pkcs8v1()?,
         Scheme::Oaep(size) | Scheme::Rsa(size, _) => {
             let pkcs8: Pkcs8V1Der<'_> = RsaKeyPair::generate(size)?.as_der()?;
             return Ok(Zeroizing::new(pkcs8.as_ref().to_vec()));
@@ -63,6 +67,7 @@ impl SecretKey {
             Scheme::Hmac(algorithm) => {
                 (bytes.len() == algorithm.tag_len()).then(|| Self::Hmac(Box::new(hmac::Key::new(algorithm, &bytes))))
             }
+            Scheme::MlDsa(signing, _) => PqdsaKeyPair::from_pkcs8(signing, &bytes).ok().map(Self::MlDsa),
             Scheme::Oaep(size) => {
                 let private = PrivateDecryptingKey::from_pkcs8(&bytes).ok()?;
                 (private.key_size_bytes() == size.len()).then(|| OaepKey::new(private).ok().map(Self::Oaep))?
@@ -80,6 +85,7 @@ impl SecretKey {
             Self::Aes(_) | Self::Hmac(_) => return Ok(None),
             Self::Ecdsa(pair, _) => pair.public_key().as_der()?,
             Self::Ed25519(pair) => pair.public_key().as_der()?,
+            Self::MlDsa(pair) => pair.public_key().as_der()?,
             Self::Oaep(key) => return Ok(Some(key.spki.clone())),
             Self::Rsa(pair, _) => pair.public_key().as_der()?,
         };
@@ -95,8 +101,14 @@ impl SecretKey {
             (Self::Ecdsa(pair, _), MessageType::Raw) => {
                 Ok(pair.sign(&random, message).map_err(broken)?.as_ref().to_vec())
             }
-            (Self::Ed25519(_), MessageType::Digest) => Err(NO_DIGESTS),
+            (Self::Ed25519(_) | Self::MlDsa(_), MessageType::Digest) => Err(NO_DIGESTS),
             (Self::Ed25519(pair), MessageType::Raw) => Ok(pair.try_sign(message).map_err(broken)?.as_ref().to_vec()),
+            (Self::MlDsa(pair), MessageType::Raw) => {
+                let mut signature = vec![0; pair.algorithm().signature_len()];
+                let length = pair.sign(message, &mut signature).map_err(broken)?;
+                signature.truncate(length);
+                Ok(signature)
+            }
             (Self::Rsa(pair, encoding), kind) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 let signed = match kind {

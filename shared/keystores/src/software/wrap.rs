@@ -8,7 +8,7 @@
 //! | 5 | 1 | n, the length of the id of the key-encryption key |
 //! | 6 | n | that id |
 //! | 6 + n | 12 | nonce, random |
-//! | 18 + n | m | AES-256-GCM ciphertext of raw key bytes (AES, HMAC) or of PKCS#8 (RFC 5958) |
+//! | 18 + n | m | AES-256-GCM ciphertext of raw key bytes (AES, HMAC) or of PKCS#8 (RFC 5958; of ML-DSA the seed) |
 //! | 18 + n + m | 16 | AES-256-GCM tag |
 //!
 //! Authenticated with it are six fields, each preceded by its length as a big-endian `u64`: the text

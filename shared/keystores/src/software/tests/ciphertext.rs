@@ -12,8 +12,14 @@ const HEADER: usize = 89;
 
 #[test]
 fn ciphertext_opens_only_whole_and_under_its_own_names_and_context() {
+    for algorithm in [Algorithm::Aes128Gcm, Algorithm::Aes192Gcm, Algorithm::Aes256Gcm] {
+        opens_only_whole(algorithm);
+    }
+}
+
+fn opens_only_whole(algorithm: Algorithm) {
     let (store, key, other) = (store(), key(), key());
-    let version = VersionRef { key: &key, version: 258, algorithm: Algorithm::Aes256Gcm };
+    let version = VersionRef { key: &key, version: 258, algorithm };
     let material = now(store.create(version)).unwrap();
     let right = context(&[("tenant", "acme"), ("use", "backup")]);
     let ciphertext = now(store.encrypt(version, &material, &right, b"secret")).unwrap();
@@ -135,7 +141,8 @@ proptest! {
         version in 1_u32..,
     ) {
         let (store, key) = (store(), key());
-        let version = VersionRef { key: &key, version, algorithm: Algorithm::Aes256Gcm };
+        let algorithm = [Algorithm::Aes128Gcm, Algorithm::Aes192Gcm, Algorithm::Aes256Gcm][plaintext.len() % 3];
+        let version = VersionRef { key: &key, version, algorithm };
         let material = now(store.create(version)).unwrap();
         let ciphertext = now(store.encrypt(version, &material, &context, &plaintext)).unwrap();
         let again = now(store.encrypt(version, &material, &context, &plaintext)).unwrap();
@@ -183,6 +190,35 @@ const SEALED: &str = "4145474b01056b656b2d31202122232425262728292a2b6c701abfeeeb
 const CIPHERTEXT: &str = "414547430100112233445566778899aabbccddeeff000001022c2d2e2f303132333435363738393a3b3c3d3e3f\
     404142434445464748494a4b1f35362c5e63f304ee110ca5c37eb5a69941d8fda60e21fcfe4dc350b11414a2a3\
     246c8a2e70902025fae09afdc146bb8fc9b4cb364e";
+
+/// Computed from the documented layout by another implementation (pyca/cryptography).
+#[test]
+fn the_message_key_is_as_long_as_the_key() {
+    let key = KeyId::try_from("key_00112233445566778899aabbccddeeff".to_string()).unwrap();
+    let context = context(&[("tenant", "acme")]);
+    let table = [
+        (
+            Algorithm::Aes128Gcm,
+            16,
+            "414547430100112233445566778899aabbccddeeff0000010204040404040404040404040404040404040404\
+             0404040404040404040404040438febe268949e4612353183bf838520ffa8347df7330a514beb0870a9fe91f\
+             72027d3eedf049133f8f15abf28ab4b4e008e31efb9cab",
+        ),
+        (
+            Algorithm::Aes192Gcm,
+            24,
+            "414547430100112233445566778899aabbccddeeff0000010204040404040404040404040404040404040404\
+             04040404040404040404040404a92373901ad68d907dade89845c15ff1e544f5e43a625edb628814c77e9b53\
+             f3b26b646390f2e9b30ab814c84f50e54bff7667c255dc",
+        ),
+    ];
+    for (algorithm, length, ciphertext) in table {
+        let version = VersionRef { key: &key, version: 258, algorithm };
+        let secret = vec![3; length];
+        let made = message::encrypt(&secret, version, &context, [4; 32], b"secret").unwrap();
+        assert_eq!(hex(&made), ciphertext, "{algorithm}");
+    }
+}
 
 #[test]
 fn replaced_material_is_never_served_stale() {

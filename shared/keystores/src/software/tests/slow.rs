@@ -92,27 +92,6 @@ fn generation_leaves_a_turn_to_others_and_has_its_own_queue() {
     });
 }
 
-#[test]
-fn work_whose_caller_went_away_keeps_its_turn() {
-    run(async {
-        let (offload, gate) = (Arc::new(Offload::new()), Arc::new(Gate::default()));
-        let tasks: Vec<_> = (0..AT_ONCE).map(|_| spawn(&offload, &gate)).collect();
-        gate.wait_until_running(AT_ONCE).await;
-        for task in tasks {
-            task.abort();
-            assert!(task.await.unwrap_err().is_cancelled());
-        }
-        let next = spawn(&offload, &gate);
-        for _ in 0..100 {
-            yield_now().await;
-        }
-        assert!(!next.is_finished());
-        gate.open();
-        next.await.unwrap().unwrap();
-        assert_eq!(gate.most(), AT_ONCE);
-    });
-}
-
 fn spawn(offload: &Arc<Offload>, gate: &Arc<Gate>) -> JoinHandle<Result<(), KeyStoreError>> {
     let (offload, gate) = (Arc::clone(offload), Arc::clone(gate));
     tokio::spawn(async move { offload.run(move || gate.pass()).await })

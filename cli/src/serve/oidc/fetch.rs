@@ -1,0 +1,108 @@
+//! Discovery and the key set (OpenID Connect Discovery 1.0), through a client that is bounded in time and size and follows
+//! no redirect.
+
+use super::{Issuer, is_private, is_this_machine};
+use crate::Failure;
+use aegis_core::error::Cause;
+use jsonwebtoken::jwk::Jwk;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider};
+
+/// Longest wait for one answer, from resolving the name to the last byte.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest answer, in bytes: providers send some 5 KiB.
+const MAX_ANSWER: u64 = 256 * 1024;
+
+pub(super) struct Source {
+    issuer: Issuer,
+    agent: ureq::Agent,
+}
+
+/// The discovery document, as far as it is read.
+#[derive(Deserialize)]
+struct Discovery {
+    issuer: String,
+    jwks_uri: String,
+}
+
+/// Keys one by one: one of a kind that nobody here knows must not hide the others.
+#[derive(Deserialize)]
+struct KeySet {
+    keys: Vec<serde_json::Value>,
+}
+
+impl Source {
+    pub(super) fn new(issuer: Issuer, ca_file: Option<&Path>) -> Result<Self, Failure> {
+        let mut config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_global(Some(TIMEOUT))
+            .user_agent(concat!("aegis/", env!("CARGO_PKG_VERSION")));
+        if issuer.0.parse().is_ok_and(|uri| is_this_machine(&uri)) {
+            config = config.proxy(None);
+        }
+        if issuer.0.starts_with("https:") {
+            let roots = ca_file.map_or_else(system_authorities, authorities_of)?;
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            config = config.tls_config(
+                TlsConfig::builder()
+                    .provider(TlsProvider::Rustls)
+                    .unversioned_rustls_crypto_provider(provider)
+                    .root_certs(RootCerts::new_with_certs(&roots))
+                    .build(),
+            );
+        }
+        Ok(Self { issuer, agent: config.build().into() })
+    }
+
+    /// The provider's keys as it publishes them now.
+    pub(super) fn fetch(&self) -> Result<Vec<Jwk>, Cause> {
+        let issuer = &self.issuer.0;
+        let base = issuer.strip_suffix('/').unwrap_or(issuer);
+        let discovery: Discovery = self.get(&format!("{base}/.well-known/openid-configuration"))?;
+        if discovery.issuer != *issuer {
+            return Err(format!("it calls itself {:?}, not {issuer:?}", discovery.issuer).into());
+        }
+        let uri: http::Uri = discovery.jwks_uri.parse()?;
+        // Keys that came in the clear could be anybody's, and so could an address on this machine that a stranger names.
+        if !is_private(&uri) || (issuer.starts_with("https:") && uri.scheme_str() != Some("https")) {
+            return Err(format!("its keys are at {uri}, which is not private").into());
+        }
+        let set: KeySet = self.get(&discovery.jwks_uri)?;
+        Ok(set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect())
+    }
+
+    fn get<T: DeserializeOwned>(&self, address: &str) -> Result<T, Cause> {
+        let mut response = self.agent.get(address).header("accept", "application/json").call()?;
+        if response.status() != http::StatusCode::OK {
+            return Err(format!("{address} answered {}", response.status()).into());
+        }
+        let body = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec()?;
+        serde_json::from_slice(&body).map_err(|error| format!("{address} is not what it should be: {error}").into())
+    }
+}
+
+fn authorities_of(path: &Path) -> Result<Vec<Certificate<'static>>, Failure> {
+    let what = |why: &str| Failure::Usage(format!("ca_file {}: {why}", path.display()));
+    let pem = std::fs::read(path).map_err(|error| what(&error.to_string()))?;
+    let mut found = Vec::new();
+    for item in ureq::tls::parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| what(&error.to_string()))? {
+            found.push(certificate);
+        }
+    }
+    if found.is_empty() { Err(what("it holds no certificate")) } else { Ok(found) }
+}
+
+fn system_authorities() -> Result<Vec<Certificate<'static>>, Failure> {
+    // Single files that cannot be read are common, and the rest will do.
+    let found = rustls_native_certs::load_native_certs().certs;
+    match found.is_empty() {
+        false => Ok(found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()),
+        true => Err(Failure::Usage("this system has no certificate authorities: set ca_file in [oidc]".to_string())),
+    }
+}

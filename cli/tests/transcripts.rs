@@ -1,0 +1,296 @@
+//! The commands as people type them, against a real server. Each file in `transcripts/` is a shell session: lines with
+//! `$` are run, the rest is what they print, `[3]` an exit code. Ids, times, tokens and ports have placeholders;
+//! `<key-1>` is the same key wherever it stands, in commands too. `AEGIS_UPDATE_TRANSCRIPTS=1` writes the files anew.
+
+#![cfg(unix)]
+
+#[cfg(test)]
+mod transcripts {
+    use std::collections::BTreeMap;
+    use std::io::{BufRead, BufReader, Lines};
+    use std::path::{Path, PathBuf};
+    use std::process::{Child, ChildStdout, Command, Stdio};
+
+    const AEGIS: &str = env!("CARGO_BIN_EXE_aegis");
+    const ROOT: &str = "the passphrase of the root key";
+    const ALICE: &str = "the passphrase of alice";
+
+    #[test]
+    fn session() {
+        check("session");
+    }
+
+    #[test]
+    fn contexts() {
+        check("contexts");
+    }
+
+    #[test]
+    fn keys() {
+        check("keys");
+    }
+
+    #[test]
+    fn signing() {
+        check("signing");
+    }
+
+    #[test]
+    fn encryption() {
+        check("encryption");
+    }
+
+    #[test]
+    fn agents() {
+        check("agents");
+    }
+
+    #[test]
+    fn exec() {
+        check("exec");
+    }
+
+    #[test]
+    fn humans() {
+        check("humans");
+    }
+
+    #[test]
+    fn audit() {
+        check("audit");
+    }
+
+    #[test]
+    fn follow_shows_what_happens_after_it_began_and_not_itself() {
+        let (dir, server) = deployment();
+        let mut seen = Seen::new(&server);
+        run(&dir, &server.url, &seen.real("aegis login --human alice@org --passphrase-file alice --enrol <code>"));
+        let mut following = spawn(&dir, Some(&server.url), &["audit", "--follow"]);
+        let mut lines = lines(&mut following).map(Result::unwrap);
+        // Once it has printed a line, its first question is answered: what follows is news.
+        lines.next().unwrap();
+        let mut news = lines.filter(|line| !line.contains("human.login") && !line.contains("whoami"));
+        for name in ["invoice-2026", "treasury"] {
+            run(&dir, &server.url, &format!("aegis key create {name} --algorithm Ed25519"));
+            let next = news.next().unwrap();
+            let columns: Vec<&str> = next.split_whitespace().skip(1).take(3).collect();
+            assert_eq!(columns, ["ok", "key.create", "alice@org"], "{next}");
+        }
+        following.kill().unwrap();
+        following.wait().unwrap();
+    }
+
+    #[test]
+    fn quickstart_leads_to_a_signature_and_serves_until_it_is_told_to_stop() {
+        let dir = folder();
+        let mut child = spawn(
+            &dir,
+            None,
+            &[
+                "quickstart",
+                "--data",
+                "data",
+                "--listen",
+                "127.0.0.1:0",
+                "--human",
+                "alice@org",
+                "--passphrase-file",
+                "both",
+            ],
+        );
+        let mut printed = Vec::new();
+        let mut seen = Seen::default();
+        for line in lines(&mut child) {
+            let line = line.unwrap();
+            if let Some(url) = line.strip_prefix("listening on ") {
+                seen.known.insert("url".to_string(), url.to_string());
+            }
+            if let Some((_, code)) = line.split_once("--enrol ") {
+                seen.known.insert("code".to_string(), code.to_string());
+            }
+            printed.push(line);
+            if printed.last().unwrap().starts_with("Serving") {
+                break;
+            }
+        }
+        let stopped = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        assert!(stopped.success());
+        assert!(child.wait().unwrap().success());
+        let printed = format!("{}\n", printed.iter().map(|line| seen.masked(line)).collect::<Vec<_>>().join("\n"));
+        compare("quickstart", &printed);
+    }
+
+    /// Plays a transcript's commands, and compares what they print.
+    fn check(name: &str) {
+        let wanted = std::fs::read_to_string(fixture(name)).unwrap();
+        let (dir, server) = deployment();
+        let mut seen = Seen::new(&server);
+        seen.known.insert("dir".to_string(), dir.path().to_str().unwrap().to_string());
+        let mut played = String::new();
+        for line in wanted.lines().filter(|line| line.starts_with(['$', '#'])) {
+            let gap = if line.starts_with('#') && !played.is_empty() { "\n" } else { "" };
+            played.push_str(&format!("{gap}{line}\n"));
+            let Some(command) = line.strip_prefix("$ ") else { continue };
+            let (printed, code) = run(&dir, &server.url, &seen.real(command));
+            played.push_str(&seen.masked(&printed));
+            if code != 0 {
+                played.push_str(&format!("[{code}]\n"));
+            }
+        }
+        compare(name, &played);
+    }
+
+    fn compare(name: &str, played: &str) {
+        let path = fixture(name);
+        if std::env::var_os("AEGIS_UPDATE_TRANSCRIPTS").is_some() {
+            std::fs::write(&path, played).unwrap();
+        }
+        let wanted = std::fs::read_to_string(&path).unwrap();
+        let at = wanted.lines().zip(played.lines()).position(|(wanted, played)| wanted != played);
+        assert!(wanted == played, "{name} differs, first in line {:?}:\n{played}", at.map(|line| line + 1));
+    }
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts").join(format!("{name}.txt"))
+    }
+
+    /// A shell command's output, both streams in order, and its exit code.
+    fn run(dir: &tempfile::TempDir, url: &str, command: &str) -> (String, i32) {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("exec 2>&1; {command}"));
+        let output = prepare(&mut shell, dir, Some(url)).stdin(Stdio::null()).output().unwrap();
+        (String::from_utf8(output.stdout).unwrap(), output.status.code().unwrap())
+    }
+
+    fn spawn(dir: &tempfile::TempDir, url: Option<&str>, arguments: &[&str]) -> Child {
+        let mut command = Command::new(AEGIS);
+        prepare(command.args(arguments), dir, url).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// In a folder of its own, with nothing of the tester's own sessions, and `aegis` in the path.
+    fn prepare<'c>(command: &'c mut Command, dir: &tempfile::TempDir, url: Option<&str>) -> &'c mut Command {
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AEGIS_")) {
+            command.env_remove(name);
+        }
+        let bin = Path::new(AEGIS).parent().unwrap();
+        let path = std::env::join_paths([bin, Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
+        command.current_dir(dir.path()).env("AEGIS_HOME", dir.path().join("home")).env("PATH", path);
+        url.map(|url| command.env("AEGIS_URL", url));
+        command
+    }
+
+    fn lines(child: &mut Child) -> Lines<BufReader<ChildStdout>> {
+        BufReader::new(child.stdout.take().unwrap()).lines()
+    }
+
+    /// A folder with the files that transcripts use.
+    fn folder() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let files = [("root", ROOT.to_string()), ("alice", ALICE.to_string()), ("both", format!("{ROOT}\n{ALICE}\n"))];
+        for (name, text) in files {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        std::fs::write(dir.path().join("invoice.json"), "{\"total\":100}\n").unwrap();
+        dir
+    }
+
+    struct Server {
+        child: Child,
+        url: String,
+        code: String,
+    }
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            self.child.kill().unwrap();
+            self.child.wait().unwrap();
+        }
+    }
+
+    fn deployment() -> (tempfile::TempDir, Server) {
+        let dir = folder();
+        let arguments = ["serve", "--data", "data", "--listen", "127.0.0.1:0", "--passphrase-file", "root"];
+        let mut child = spawn(&dir, None, &arguments);
+        let mut said = lines(&mut child);
+        let mut next = |before: &str| said.next().unwrap().unwrap().strip_prefix(before).unwrap().to_string();
+        let (code, url) = (next("enrolment code: "), next("aegis listening on "));
+        (dir, Server { child, url, code })
+    }
+
+    /// What differs from run to run, and the placeholder each stands behind.
+    #[derive(Default)]
+    struct Seen {
+        known: BTreeMap<String, String>,
+    }
+
+    impl Seen {
+        fn new(server: &Server) -> Self {
+            let known = [("url", &server.url), ("code", &server.code)];
+            Self { known: known.map(|(name, value)| (name.to_string(), value.clone())).into() }
+        }
+
+        /// A command as it can be run.
+        fn real(&mut self, command: &str) -> String {
+            let known = self.known.iter();
+            known.fold(command.to_string(), |text, (name, value)| text.replace(&format!("<{name}>"), value))
+        }
+
+        /// An output as it can be compared.
+        fn masked(&mut self, output: &str) -> String {
+            let mut masked = String::new();
+            let mut rest = output;
+            while let Some(c) = rest.chars().next() {
+                let begins = !masked.ends_with(|c: char| c.is_ascii_alphanumeric());
+                let found = if begins { self.placeholder(rest) } else { None };
+                match found {
+                    Some((placeholder, length)) => {
+                        masked.push_str(&format!("<{placeholder}>"));
+                        rest = rest.split_at(length).1;
+                    }
+                    None => {
+                        masked.push(c);
+                        rest = rest.split_at(c.len_utf8()).1;
+                    }
+                }
+            }
+            masked
+        }
+
+        fn placeholder(&mut self, text: &str) -> Option<(String, usize)> {
+            for (name, value) in &self.known {
+                if text.starts_with(value.as_str()) {
+                    return Some((name.clone(), value.len()));
+                }
+            }
+            let run = |allowed: &dyn Fn(u8) -> bool| text.bytes().take_while(|b| allowed(*b)).count();
+            let kinds =
+                [("key_", "key"), ("agt_", "agent"), ("crd_", "credential"), ("rec_", "record"), ("req_", "request")];
+            for (prefix, kind) in kinds.into_iter().filter(|(prefix, _)| text.starts_with(prefix)) {
+                let hex = |b: u8| b.is_ascii_hexdigit();
+                let id = text.get(..prefix.len() + 32).unwrap_or_default();
+                if !id.is_empty() && id.bytes().skip(prefix.len()).all(hex) {
+                    let next = self.known.keys().filter(|name| name.starts_with(&format!("{kind}-"))).count() + 1;
+                    self.known.insert(format!("{kind}-{next}"), id.to_string());
+                    return Some((format!("{kind}-{next}"), id.len()));
+                }
+            }
+            let time = run(&|b| b.is_ascii_digit() || b"-:.TZ".contains(&b));
+            if time >= 20 && text.as_bytes()[10] == b'T' {
+                return Some(("time".to_string(), time));
+            }
+            let token = run(&|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+            if text.starts_with("eyJ") && token >= 20 {
+                return Some(("token".to_string(), token));
+            }
+            let base64 = run(&|b| b.is_ascii_alphanumeric() || b"+/".contains(&b));
+            if base64 >= 20 {
+                let padding = text.bytes().skip(base64).take_while(|b| *b == b'=').count();
+                return Some(("base64".to_string(), base64 + padding));
+            }
+            let number = run(&|b| b.is_ascii_digit());
+            // Microseconds a request took; or a moment in Unix seconds.
+            let varies = text.split_at(number).1.starts_with(" us") || number == 10;
+            (number > 0 && varies).then(|| ("number".to_string(), number))
+        }
+    }
+}
