@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use crate::failure::chain;
+use crate::serve::tls;
 use http::{HeaderMap, Method};
 use serde::Serialize;
 use serde_json::Value;
@@ -30,16 +31,22 @@ pub(crate) struct Answer {
 }
 
 impl Api {
-    pub(crate) fn new(base: &str) -> Self {
+    /// Over TLS it trusts the authorities of the file that `AEGIS_CA_FILE` names, or the system's.
+    pub(crate) fn new(base: &str) -> Result<Self, Failure> {
         // Statuses are answers: the caller tells a refusal from a failure.
-        let config = ureq::Agent::config_builder()
+        let mut config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(TIMEOUT))
             .max_redirects(0)
-            .proxy(None)
-            .user_agent(concat!("aegis/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Self { agent: config.into(), base: base.trim_end_matches('/').to_string(), token: None }
+            .user_agent(concat!("aegis/", env!("CARGO_PKG_VERSION")));
+        if base.starts_with("https:") {
+            let ca_file = std::env::var_os("AEGIS_CA_FILE").map(std::path::PathBuf::from);
+            config = config.tls_config(tls(ca_file.as_deref())?);
+        } else {
+            // Plain HTTP goes to this machine alone, and never by way of another.
+            config = config.proxy(None);
+        }
+        Ok(Self { agent: config.build().into(), base: base.trim_end_matches('/').to_string(), token: None })
     }
 
     /// The same deployment, as the holder of `token`.

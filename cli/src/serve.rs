@@ -2,8 +2,10 @@
 
 pub(crate) mod config;
 mod http;
+mod listen;
 mod local_issuer;
 mod oidc;
+pub(crate) use oidc::tls;
 
 use crate::Failure;
 use aegis_core::ambient::{Clock, Entropy, Timestamp};
@@ -19,7 +21,9 @@ use aegis_embedded::store::SqliteStore;
 use aegis_functions::{Gate, Host, Metrics};
 use aegis_keystores::software::{KeyEncryptionKey, SoftwareKeyStore};
 use config::Settings;
+use listen::{Bounds, TlsFiles};
 use local_issuer::LocalIssuer;
+use oidc::Oidc;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -37,7 +41,8 @@ Example:
 
 The first start makes the root key, sealed under the passphrase, and prints a one-time enrolment
 code for the first human, who gets every role. With [oidc] in the settings humans log in at that
-identity provider instead. Plain HTTP and the local issuer are for loopback addresses only.")]
+identity provider instead. Plain HTTP and the local issuer are for loopback addresses only: another
+one needs tls_cert, tls_key and [oidc].")]
 pub(crate) struct Arguments {
     /// The data folder; made if there is none
     #[arg(long, env = "AEGIS_DATA", value_name = "DIR")]
@@ -59,6 +64,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let settings = Settings::read(arguments)?;
     if arguments.check {
+        settings.tls.as_ref().map(TlsFiles::acceptor).transpose()?;
+        settings.oidc.as_ref().map(Oidc::provider).transpose()?;
         anstream::println!("the settings are valid");
         return Ok(());
     }
@@ -87,7 +94,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// A running server. The demo runs one, too.
 pub(crate) struct Server {
-    address: SocketAddr,
+    url: String,
     metrics_address: Option<SocketAddr>,
     /// Present while no human is enrolled with the local issuer.
     pub(crate) enrolment_code: Option<Zeroizing<String>>,
@@ -100,6 +107,7 @@ pub(crate) struct Server {
 impl Server {
     /// Opens the data folder, or makes it, and listens. Returns once requests are answered.
     pub(crate) async fn start(settings: &Settings, passphrase: &Passphrase, clock: Clock) -> Result<Self, Failure> {
+        let tls = settings.tls.as_ref().map(TlsFiles::acceptor).transpose()?;
         let listener = TcpListener::bind(settings.listen).await;
         let listener =
             listener.map_err(|error| Failure::because(&format!("cannot listen on {}", settings.listen), &error))?;
@@ -163,15 +171,18 @@ impl Server {
         let mut metrics_address = None;
         if let Some(listener) = metrics {
             metrics_address = listener.local_addr().ok();
-            tokio::spawn(http::serve_metrics(listener, Arc::clone(&host), stopped.clone()));
+            let router = http::metrics(Arc::clone(&host));
+            tokio::spawn(listen::serve(listener, router, None, Bounds::FEW, stopped.clone()));
         }
-        let serving = tokio::spawn(http::serve(listener, Arc::clone(&host), local, stopped.clone()));
+        let router = http::router(Arc::clone(&host), local);
+        let serving = tokio::spawn(listen::serve(listener, router, tls, Bounds::of_this_process(), stopped.clone()));
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&host), store, stopped));
-        Ok(Self { address, metrics_address, enrolment_code, host, stop, serving, housekeeping })
+        let url = format!("{}://{address}", if settings.tls.is_some() { "https" } else { "http" });
+        Ok(Self { url, metrics_address, enrolment_code, host, stop, serving, housekeeping })
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.url.clone()
     }
 
     /// Lets the requests under way finish, writes what is still to be written, and closes the store.
@@ -230,9 +241,9 @@ async fn write_summaries(host: &Host, before: Timestamp) {
     }
     for tally in host.app.rates.take_before(before) {
         let refused = tally.count.saturating_sub(host.app.rates.most());
-        let written = maintenance::record_throttled(&host.app, tally.minute, tally.key.as_ref(), refused).await;
+        let written = maintenance::record_throttled(&host.app, tally.minute, tally.key.as_deref(), refused).await;
         if let Err(error) = written {
-            tracing::error!(error = %error, count = refused, credential = ?tally.key, "summary not recorded");
+            tracing::error!(error = %error, count = refused, actor = ?tally.key, "summary not recorded");
         }
     }
 }

@@ -64,7 +64,11 @@ mod transcripts {
     fn follow_shows_what_happens_after_it_began_and_not_itself() {
         let (dir, server) = deployment();
         let mut seen = Seen::new(&server);
-        run(&dir, &server.url, &seen.real("aegis login --human alice@org --passphrase-file alice --enrol <code>"));
+        run(
+            &dir,
+            &server.url,
+            &seen.real("AEGIS_ENROLMENT_CODE=<code> aegis login --human alice@org --passphrase-file alice --enrol"),
+        );
         let mut following = spawn(&dir, Some(&server.url), &["audit", "--follow"]);
         let mut lines = lines(&mut following).map(Result::unwrap);
         // Once it has printed a line, its first question is answered: what follows is news.
@@ -105,7 +109,8 @@ mod transcripts {
             if let Some(url) = line.strip_prefix("listening on ") {
                 seen.known.insert("url".to_string(), url.to_string());
             }
-            if let Some((_, code)) = line.split_once("--enrol ") {
+            if let Some((_, code)) = line.split_once("AEGIS_ENROLMENT_CODE=") {
+                let code = code.split(' ').next().unwrap_or_default();
                 seen.known.insert("code".to_string(), code.to_string());
             }
             printed.push(line);

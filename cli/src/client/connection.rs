@@ -72,7 +72,7 @@ impl Connection {
     /// With nothing proved: for what is public.
     pub(crate) fn anonymous(&self) -> Result<Client, Failure> {
         let url = self.url(&Home::find()?.contexts()?)?;
-        Ok(Client { api: Api::new(&url), url, json: self.json })
+        Ok(Client { api: Api::new(&url)?, url, json: self.json })
     }
 
     /// As the holder of `AEGIS_TOKEN`, else of the stored session.

@@ -117,19 +117,24 @@ pub(crate) fn data_key(connection: &Connection, arguments: &DataKey) -> Result<(
         "without_plaintext": arguments.without_plaintext,
     });
     let answer = client.api.post(&format!("/v1/keys/{}/generate-data-key", arguments.key), &body)?;
-    let answer = answer.ok("make a data key")?;
-    if client.json {
-        return output::json(&answer);
-    }
+    let mut answer = answer.ok("make a data key")?;
     let mut shown = Vec::new();
     for (name, path, secret) in [
         ("plaintext", arguments.plaintext_file.as_deref(), true),
         ("wrapped_key", arguments.wrapped_file.as_deref(), false),
     ] {
         match path {
-            Some(path) => save(&answer, name, path, secret)?,
+            Some(path) => {
+                save(&answer, name, path, secret)?;
+                // What went into a file is shown nowhere else.
+                answer.as_object_mut().and_then(|fields| fields.remove(name));
+            }
+            None if client.json => {}
             None => shown.push((name, output::field(&answer, &format!("/{name}")))),
         }
+    }
+    if client.json {
+        return output::json(&answer);
     }
     if shown.is_empty() { Ok(()) } else { output::line(&output::details(&shown)) }
 }

@@ -53,7 +53,7 @@ pub(crate) fn run(connection: &Connection, arguments: &Exec) -> Result<ExitCode,
         Ok(child) => runtime.block_on(wait(child, &mut signals)),
         Err(error) => Err(error),
     };
-    revoke(&client, &text(&issued, "id")?, &output::field(&issued, "/expires_at"));
+    revoke(&client, &issued)?;
     match ended {
         Ok(status) => Ok(ExitCode::from(code(status))),
         Err(error) => Err(Failure::because(&format!("cannot run {}", program.to_string_lossy()), &error)),
@@ -61,13 +61,19 @@ pub(crate) fn run(connection: &Connection, arguments: &Exec) -> Result<ExitCode,
 }
 
 /// Ends the token. The child's exit code counts for more than a failure here, which is told all the same.
-fn revoke(client: &Client, credential: &str, expires_at: &str) {
-    let answer = client.api.post(&format!("/v1/credentials/{credential}/revoke"), &json!({}));
-    if let Err(failure) = answer.and_then(|answer| answer.ok("revoke the token")) {
+fn revoke(client: &Client, issued: &serde_json::Value) -> Result<(), Failure> {
+    let (credential, expires_at) = (text(issued, "id")?, output::field(issued, "/expires_at"));
+    let path = format!("/v1/credentials/{credential}/revoke");
+    let by = |api: &crate::api::Api| api.post(&path, &json!({})).and_then(|answer| answer.ok("revoke the token"));
+    // The session may have ended before the child did: then the token ends itself.
+    let ended =
+        by(&client.api).or_else(|failure| by(&client.api.with_token(&text(issued, "token")?)).map_err(|_| failure));
+    if let Err(failure) = ended {
         output::note(&format!(
             "aegis: {failure}\n  next     aegis credential revoke {credential}\n           it expires at {expires_at}"
         ));
     }
+    Ok(())
 }
 
 /// Waits for the child. Signals that would end this process go to the child instead: its end is what this waits for.

@@ -84,7 +84,10 @@ impl Home {
     fn read<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, Failure> {
         let path = self.folder.join(name);
         match std::fs::read_to_string(&path) {
-            Ok(text) => toml::from_str(&text).map_err(|error| Failure::Usage(format!("{}: {error}", path.display()))),
+            Ok(text) => toml::from_str(&text).map_err(|error| {
+                // Without the line it stands on: that may hold a token.
+                Failure::Usage(format!("{}: {}", path.display(), error.message()))
+            }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(T::default()),
             Err(error) => Err(Failure::because(&format!("cannot read {}", path.display()), &error)),
         }

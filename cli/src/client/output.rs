@@ -71,7 +71,14 @@ pub(crate) fn deliver(bytes: &[u8], to: Option<&Path>, secret: bool) -> Result<(
     if secret {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     }
-    let written = options.open(path).and_then(|mut file| file.write_all(bytes));
+    let written = options.open(path).and_then(|mut file| {
+        #[cfg(unix)]
+        if secret {
+            // One that was there keeps its mode, unless told.
+            file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        }
+        file.write_all(bytes)
+    });
     written.map_err(|error| Failure::because(&format!("cannot write {}", path.display()), &error))
 }
 

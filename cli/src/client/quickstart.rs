@@ -83,10 +83,10 @@ fn walk(arguments: &Quickstart, server: &Server, human: &HumanId, passphrase: &s
     }
 
     step("2. Log in; the first time, the code makes your account")?;
-    let anyone = Client { api: Api::new(&url), url: url.clone(), json: false };
+    let anyone = Client { api: Api::new(&url)?, url: url.clone(), json: false };
     match &server.enrolment_code {
         Some(code) => {
-            command(&format!("aegis login --human {human} --enrol {}", code.as_str()))?;
+            command(&format!("AEGIS_ENROLMENT_CODE={} aegis login --human {human} --enrol", code.as_str()))?;
             session::enrol(&anyone.api, human, code, passphrase)?;
         }
         None => command(&format!("aegis login --human {human}"))?,

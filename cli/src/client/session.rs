@@ -20,15 +20,16 @@ login at most five minutes old.
 
 Examples:
   aegis login                                    asks for your name and passphrase
-  aegis login --human alice@org --enrol CODE     the first time; `aegis serve` prints the code
+  aegis login --human alice@org --enrol          the first time; asks for the code that
+                                                 `aegis serve` printed
   aegis login --human alice@org --passphrase-file ./passphrase")]
 pub(crate) struct Login {
     /// Your name [env: AEGIS_HUMAN] [default: as at the last login, else ask]
     #[arg(long, value_name = "NAME")]
     human: Option<HumanId>,
-    /// Make your account with this one-time code first
-    #[arg(long, value_name = "CODE")]
-    enrol: Option<String>,
+    /// Make your account first, with the one-time code [default: AEGIS_ENROLMENT_CODE, else ask]
+    #[arg(long)]
+    enrol: bool,
     /// The file whose first line is your passphrase [default: AEGIS_PASSPHRASE_HUMAN, else ask]
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
@@ -44,11 +45,14 @@ pub(crate) fn login(connection: &Connection, arguments: &Login) -> Result<(), Fa
         file: arguments.passphrase_file.as_deref(),
         variable: "AEGIS_PASSPHRASE_HUMAN",
         prompt: &format!("Passphrase of {human}: "),
-        twice: arguments.enrol.is_some(),
+        twice: arguments.enrol,
     };
     let passphrase = sources.read()?;
-    if let Some(code) = &arguments.enrol {
-        enrol(&client.api, &human, code, &passphrase)?;
+    if arguments.enrol {
+        // Not on the command line, where every process of this machine can read it while it still works.
+        let (variable, prompt) = ("AEGIS_ENROLMENT_CODE", "Enrolment code: ");
+        let code = Sources { file: None, variable, prompt, twice: false }.read()?;
+        enrol(&client.api, &human, &code, &passphrase)?;
     }
     let me = log_in(&client, &human, &passphrase)?;
     if set("AEGIS_TOKEN").is_some() {

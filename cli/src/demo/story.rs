@@ -59,7 +59,7 @@ pub(super) fn play(
     live: &Live,
 ) -> Result<Story, Failure> {
     let mut scribe = Scribe { began: Instant::now(), events: Vec::new(), facts: Vec::new(), live };
-    let anyone = Api::new(url);
+    let anyone = Api::new(url)?;
     let alice = anyone.with_token(&log_in(&anyone, code, passphrase)?);
     scribe.tell(ALICE, "logged in; her session is bound to her login, not to her ID token", Kind::Allowed);
 

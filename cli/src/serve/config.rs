@@ -1,6 +1,7 @@
 //! Settings: one TOML file, the environment and flags, read once. Flags go before the environment, that before the file.
 
 use super::Arguments;
+use super::listen::TlsFiles;
 use super::oidc::Oidc;
 use crate::Failure;
 use aegis_core::human::Role;
@@ -23,11 +24,13 @@ pub(crate) struct Settings {
     pub(crate) log: Log,
     /// Requests without a verified principal that one source may make in a minute.
     pub(crate) unverified_per_minute: u64,
-    /// Requests that one credential may make in a minute.
+    /// Requests that one human may make in a minute, or one agent with all below it.
     pub(crate) requests_per_minute: u64,
     pub(crate) roles: RoleMap,
     /// Where humans log in; absent with the local issuer.
     pub(crate) oidc: Option<Oidc>,
+    /// Absent with plain HTTP.
+    pub(crate) tls: Option<TlsFiles>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -52,6 +55,8 @@ struct File {
     requests_per_minute: Option<u64>,
     roles: Option<HashMap<Role, BTreeSet<String>>>,
     oidc: Option<Oidc>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
 }
 
 /// 1,000 a second: above what one agent needs, below what would fill the journal unseen.
@@ -74,6 +79,7 @@ impl Settings {
             requests_per_minute: REQUESTS_PER_MINUTE,
             roles: Role::ALL.into_iter().map(role).collect(),
             oidc: None,
+            tls: None,
         }
     }
 
@@ -92,6 +98,11 @@ impl Settings {
                 "[oidc] needs [roles]: which claims of the provider make which role".to_string(),
             ));
         }
+        let tls = match (file.tls_cert, file.tls_key) {
+            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (None, None) => None,
+            _ => return Err(Failure::Usage("tls_cert and tls_key go together".to_string())),
+        };
         let base = Self::for_folder(data);
         let settings = Self {
             listen: arguments.listen.or(file.listen).unwrap_or(base.listen),
@@ -103,14 +114,16 @@ impl Settings {
             requests_per_minute: file.requests_per_minute.unwrap_or(base.requests_per_minute),
             roles: file.roles.unwrap_or(base.roles),
             oidc: file.oidc,
+            tls,
             data: base.data,
         };
-        let addresses = [Some(settings.listen), settings.metrics_listen];
-        match addresses.into_iter().flatten().find(|address| !address.ip().is_loopback()) {
+        let fit_for_others = settings.tls.is_some() && settings.oidc.is_some();
+        let private = [Some(settings.listen).filter(|_| !fit_for_others), settings.metrics_listen];
+        match private.into_iter().flatten().find(|address| !address.ip().is_loopback()) {
             None => Ok(settings),
             Some(address) => Err(Failure::Usage(format!(
-                "{} is no loopback address: plain HTTP and the local issuer are for this machine alone",
-                address
+                "{address} is no loopback address: plain HTTP and the local issuer are for this machine alone; for \
+                 `listen`, set tls_cert, tls_key and [oidc]"
             ))),
         }
     }
@@ -158,6 +171,26 @@ mod tests {
         assert!(matches!(Settings::read(&arguments(Some("0.0.0.0:1"))), Err(Failure::Usage(_))));
         std::fs::write(&path, "listen = '127.0.0.1:9000'\n").unwrap();
         assert!(matches!(Settings::read(&arguments(None)), Err(Failure::Usage(_))));
+    }
+
+    #[test]
+    fn other_machines_are_served_with_tls_and_a_provider_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("aegis.toml");
+        let read_for = |listen: &str, text: &str| {
+            std::fs::write(&path, format!("data = 'here'\nlisten = '{listen}'\n{text}")).unwrap();
+            let (listen, passphrase_file, data, config) = (None, None, None, Some(path.clone()));
+            Settings::read(&Arguments { data, listen, passphrase_file, config, check: true })
+        };
+        let read = |text: &str| read_for("0.0.0.0:8400", text);
+        let tls = "tls_cert = 'cert.pem'\ntls_key = 'key.pem'\n";
+        let oidc = "[oidc]\nissuer = 'https://login.example'\nclient_id = 'aegis'\n[roles]\n";
+        assert!(read(&format!("{tls}{oidc}")).is_ok());
+        for bad in ["", tls, oidc, "tls_cert = 'cert.pem'\n", "tls_key = 'key.pem'\n"] {
+            assert!(matches!(read(bad), Err(Failure::Usage(_))), "{bad}");
+        }
+        assert!(read_for("127.0.0.1:8400", tls).is_ok());
+        assert!(matches!(read_for("127.0.0.1:8400", "tls_cert = 'cert.pem'\n"), Err(Failure::Usage(_))));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The HTTP server: takes requests in, bounded in number, size and time, and hands them to the route table.
+//! Requests over HTTP: taken in, bounded in number, size and time, and handed to the route table.
 
 use super::local_issuer::LocalIssuer;
 use aegis_functions::{Host, MAX_BODY, handle};
@@ -13,13 +13,12 @@ use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 /// Most requests under way at once; one more is told to come back.
 const AT_ONCE: usize = 512;
 /// Most bodies being received at once: slow senders wait for each other, not the others for them.
-const BODIES: usize = 4_096;
+const BODIES: usize = 1_024;
 /// How long a request's body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
@@ -31,38 +30,19 @@ struct Shared {
     room: Arc<Semaphore>,
 }
 
-/// Serves until told to stop, then finishes the requests under way.
-pub(super) async fn serve(
-    listener: TcpListener,
-    host: Arc<Host>,
-    local: Option<Arc<LocalIssuer>>,
-    mut stopped: watch::Receiver<bool>,
-) {
+/// Everything that is answered: the route table, and the local issuer where there is one.
+pub(super) fn router(host: Arc<Host>, local: Option<Arc<LocalIssuer>>) -> Router {
     let (bodies, room) = (Arc::new(Semaphore::new(BODIES)), Arc::new(Semaphore::new(AT_ONCE)));
-    let router = Router::new().fallback(answer).with_state(Shared { host, local, bodies, room });
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let stop = async move {
-        // An error means that the server is gone already.
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    };
-    if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stop).await {
-        tracing::error!(error = %error, "server failed");
-    }
+    Router::new().fallback(answer).with_state(Shared { host, local, bodies, room })
 }
 
-/// Serves the metrics, on a listener of their own, until told to stop.
-pub(super) async fn serve_metrics(listener: TcpListener, host: Arc<Host>, mut stopped: watch::Receiver<bool>) {
+/// The metrics, which have a listener of their own.
+pub(super) fn metrics(host: Arc<Host>) -> Router {
     let page = async |State(host): State<Arc<Host>>| {
         let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
         ([(CONTENT_TYPE, kind)], host.metrics.text())
     };
-    let router = Router::new().route("/metrics", get(page)).with_state(host);
-    let stop = async move {
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    };
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
-        tracing::error!(error = %error, "metrics server failed");
-    }
+    Router::new().route("/metrics", get(page)).with_state(host)
 }
 
 async fn answer(

@@ -2,6 +2,7 @@
 //! comes here is an ID token, and all that is asked of the provider is its public keys.
 
 mod fetch;
+pub(crate) use fetch::tls;
 
 use crate::Failure;
 use aegis_core::ambient::Timestamp;

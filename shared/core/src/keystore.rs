@@ -72,6 +72,9 @@ pub trait KeyStore: Send + Sync {
     /// nothing: `decrypt` does.
     fn version_of(&self, present: VersionRef<'_>, ciphertext: &[u8]) -> Result<u32, KeyStoreError>;
 
+    /// Drops what is held of a destroyed key, beside what the caller stores.
+    fn forget(&self, key: &KeyId);
+
     /// Fills `buffer` with random bytes fit for a data key.
     fn random(&self, buffer: &mut [u8]);
 }

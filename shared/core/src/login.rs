@@ -123,9 +123,11 @@ pub async fn exchange(app: &App, id_token: &str, arrival: &Arrival<'_>) -> Resul
         let exchanged = Exchanged { digest: digest.clone(), expires_at }.put(Expect::Absent)?;
         let exchanged_key = exchanged.item.key.clone();
         record.latency_us = journal::elapsed_us(app, record.at);
+        // Before the ID token is spent: one that cannot be signed costs nothing.
+        let signed = app.tokens.sign(&claims)?;
         let puts = vec![human.put(human_expect)?, credential.put(Expect::Absent)?, exchanged, journal::put(&record)?];
         match app.store.transact(puts).await {
-            Ok(()) => return Ok(Session { token: app.tokens.sign(&claims)?, expires_in: SESSION }),
+            Ok(()) => return Ok(Session { token: signed, expires_in: SESSION }),
             Err(StoreError::Conflict { key }) if key == exchanged_key => {
                 return Err(Error::Unauthenticated { reason: Reason::InvalidToken });
             }

@@ -3,7 +3,7 @@
 
 use crate::ambient::Timestamp;
 use crate::error::Error;
-use crate::id::{CredentialId, RecordId, RequestId};
+use crate::id::{AgentId, RecordId, RequestId};
 use crate::journal;
 use crate::key::{Key, KeyRecord, VersionRecord};
 use crate::operation::Operation;
@@ -74,6 +74,7 @@ async fn destroy(app: &App, mut loaded: Loaded<KeyRecord>, now: Timestamp) -> Re
             commit(app, vec![found.replace()?]).await?;
         }
     }
+    app.keystore.forget(&id);
     loaded.value.key.destroy_at = None;
     commit(app, vec![loaded.replace()?]).await
 }
@@ -121,16 +122,11 @@ pub async fn record_unverified(app: &App, minute: Timestamp, source: Option<IpAd
     journal::append(app, &record).await
 }
 
-/// Writes how many requests of one credential were turned away in one minute because it made too many; nothing if none.
+/// Writes how many requests of one actor were turned away in one minute because it made too many; nothing if none.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub async fn record_throttled(
-    app: &App,
-    minute: Timestamp,
-    credential: Option<&CredentialId>,
-    refused: u64,
-) -> Result<(), Error> {
+pub async fn record_throttled(app: &App, minute: Timestamp, actor: Option<&str>, refused: u64) -> Result<(), Error> {
     if refused == 0 {
         return Ok(());
     }
@@ -140,7 +136,8 @@ pub async fn record_throttled(
         outcome: Outcome::Denied,
         decision: Decision::Deny,
         reason: Some(Reason::RateLimited),
-        credential: credential.cloned(),
+        human: actor.and_then(|actor| actor.parse().ok()),
+        agents: actor.and_then(|actor| AgentId::try_from(actor.to_string()).ok()).into_iter().collect(),
         count: Some(refused),
         ..AuditRecord::new(id, minute, Operation::Unidentified, Plane::Rest, request)
     };

@@ -18,7 +18,7 @@ pub use permit::Permit;
 use crate::ambient::{Clock, Entropy, Timestamp};
 use crate::deployment::{Deployment, DigestKey, PolicyDocument};
 use crate::error::Error;
-use crate::id::{CredentialId, RequestId};
+use crate::id::RequestId;
 use crate::keystore::KeyStore;
 use crate::login::Logins;
 use crate::operation::Operation;
@@ -41,8 +41,8 @@ pub struct App {
     pub clock: Clock,
     pub entropy: Entropy,
     pub policies: PolicyCache,
-    /// Requests of each credential, in a minute.
-    pub rates: Rate<CredentialId>,
+    /// Requests of each human, and of each agent with all below it, in a minute.
+    pub rates: Rate<String>,
 }
 
 /// One request, before anything is known of who makes it.

@@ -52,6 +52,14 @@ pub struct Claims {
     pub cnf: Option<serde_json::Value>,
 }
 
+impl Claims {
+    /// Whom requests are counted for: the topmost agent, so that many credentials or sub-agents are one, or the human.
+    pub fn root(&self) -> String {
+        let topmost = self.act.as_ref().and_then(|act| act.chain().pop());
+        topmost.map_or_else(|| self.sub.to_string(), |agent| agent.to_string())
+    }
+}
+
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Act {
     pub sub: AgentId,

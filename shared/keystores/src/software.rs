@@ -55,11 +55,6 @@ impl SoftwareKeyStore {
         Self { safe: Arc::new(Safe { kek, entropy, cache: Cache::new() }), offload: Offload::new() }
     }
 
-    /// Wipes what is in memory of every version of `key`. The key stays usable for whoever presents its material.
-    pub fn forget(&self, key: &KeyId) {
-        self.safe.cache.forget(key);
-    }
-
     async fn load(&self, version: VersionRef<'_>, material: &Material) -> Result<Arc<SecretKey>, KeyStoreError> {
         if let Some(key) = self.safe.cache.get(version, material) {
             return Ok(key);
@@ -192,6 +187,10 @@ impl KeyStore for SoftwareKeyStore {
             _ => Header::parse(ciphertext).and_then(|(header, _)| header.name.version_of(present)),
         };
         version.ok_or(KeyStoreError::Refused)
+    }
+
+    fn forget(&self, key: &KeyId) {
+        self.safe.cache.forget(key);
     }
 
     fn random(&self, buffer: &mut [u8]) {

@@ -48,6 +48,33 @@ async fn a_key_that_does_not_exist_looks_like_one_outside_the_scope() {
 }
 
 #[tokio::test]
+async fn a_sub_agent_that_leaves_its_scope_stops_the_one_that_made_it() {
+    let (deployment, alice) = two_keys().await;
+    let (parent_id, parent) = deployment.agent(&alice, "key:own-key:sign", json!({ "delegate": true })).await;
+    let (id, below) = deployment.agent(&parent, "key:own-key:sign", json!({})).await;
+    let refusal = deployment.post(&below, "/v1/keys/other-key/sign", message(b"x")).await;
+    let record = deployment.get(&alice, &format!("/v1/audit/{}", text(&refusal.body, "record"))).await.ok();
+    let stopped: Vec<_> = record["responses"].as_array().unwrap().iter().map(|r| (&r["action"], &r["agent"])).collect();
+    let want = [(json!("revoke_agent"), json!(id)), (json!("freeze_agent"), json!(parent_id))];
+    assert_eq!(stopped, want.iter().map(|(action, agent)| (action, agent)).collect::<Vec<_>>());
+    let refusal = deployment.post(&parent, "/v1/keys/own-key/sign", message(b"x")).await;
+    assert_eq!(refusal.refused(403), "agent_frozen");
+}
+
+#[tokio::test]
+async fn a_token_passes_on_no_more_time_than_it_has() {
+    let (deployment, alice) = two_keys().await;
+    let (_, parent) = deployment.agent(&alice, "key:own-key:sign", json!({ "delegate": true })).await;
+    let below = json!({ "label": "below", "scope": "key:own-key:sign" });
+    let below = text(&deployment.post(&parent, "/v1/agents", below).await.ok(), "id");
+    deployment.pass(1_800);
+    let issued =
+        deployment.post(&parent, &format!("/v1/agents/{below}/credentials"), json!({ "ttl": 86_400 })).await.ok();
+    let end: jiff::Timestamp = text(&issued, "expires_at").parse().unwrap();
+    assert_eq!(end.as_second() - deployment.now(), 1_800);
+}
+
+#[tokio::test]
 async fn an_agent_uses_what_it_was_granted_and_reads_what_it_uses() {
     let (deployment, alice) = two_keys().await;
     let table = [

@@ -46,15 +46,7 @@ impl Source {
             config = config.proxy(None);
         }
         if issuer.0.starts_with("https:") {
-            let roots = ca_file.map_or_else(system_authorities, authorities_of)?;
-            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-            config = config.tls_config(
-                TlsConfig::builder()
-                    .provider(TlsProvider::Rustls)
-                    .unversioned_rustls_crypto_provider(provider)
-                    .root_certs(RootCerts::new_with_certs(&roots))
-                    .build(),
-            );
+            config = config.tls_config(tls(ca_file)?);
         }
         Ok(Self { issuer, agent: config.build().into() })
     }
@@ -86,6 +78,17 @@ impl Source {
     }
 }
 
+/// TLS by rustls on aws-lc-rs, for a client that trusts the authorities of a file, or the system's.
+pub(crate) fn tls(ca_file: Option<&Path>) -> Result<TlsConfig, Failure> {
+    let roots = ca_file.map_or_else(system_authorities, authorities_of)?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .unversioned_rustls_crypto_provider(provider)
+        .root_certs(RootCerts::new_with_certs(&roots))
+        .build())
+}
+
 fn authorities_of(path: &Path) -> Result<Vec<Certificate<'static>>, Failure> {
     let what = |why: &str| Failure::Usage(format!("ca_file {}: {why}", path.display()));
     let pem = std::fs::read(path).map_err(|error| what(&error.to_string()))?;
@@ -103,6 +106,8 @@ fn system_authorities() -> Result<Vec<Certificate<'static>>, Failure> {
     let found = rustls_native_certs::load_native_certs().certs;
     match found.is_empty() {
         false => Ok(found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()),
-        true => Err(Failure::Usage("this system has no certificate authorities: set ca_file in [oidc]".to_string())),
+        true => {
+            Err(Failure::Usage("no certificate authorities were found on this system: name a file of them".to_string()))
+        }
     }
 }

@@ -1,3 +1,4 @@
+use super::super::listen::{self, Bounds, TlsFiles};
 use super::*;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -153,6 +154,36 @@ fn what_a_provider_must_not_answer_is_refused() {
         let said = source(&site.base).fetch().unwrap_err().to_string();
         assert!(said.contains(why), "{why}: {said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_https_only_the_authority_of_ca_file_vouches() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_string()]).unwrap();
+    let files = TlsFiles { cert: folder.path().join("cert.pem"), key: folder.path().join("key.pem") };
+    std::fs::write(&files.cert, made.cert.pem()).unwrap();
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    let other = folder.path().join("other.pem");
+    std::fs::write(&other, rcgen::generate_simple_self_signed([]).unwrap().cert.pem()).unwrap();
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("https://{}", listener.local_addr().unwrap());
+    let discovery = json!({ "issuer": base, "jwks_uri": format!("{base}/keys") }).to_string();
+    let keys = json!({ "keys": [key("a")] }).to_string();
+    let router = axum::Router::new()
+        .route(DISCOVERY, axum::routing::get(|| async { discovery }))
+        .route("/keys", axum::routing::get(|| async { keys }));
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    tokio::spawn(listen::serve(listener, router, Some(files.acceptor().unwrap()), Bounds::FEW, stopped));
+
+    let fetched = |ca_file: &std::path::Path| {
+        fetch::Source::new(Issuer::try_from(base.clone()).unwrap(), Some(ca_file)).map(|source| source.fetch())
+    };
+    assert_eq!(fetched(&files.cert).unwrap().unwrap().len(), 1);
+    let said = fetched(&other).unwrap().unwrap_err().to_string();
+    assert!(said.contains("certificate"), "{said}");
+    assert!(matches!(fetched(&files.key), Err(Failure::Usage(_))));
+    assert!(matches!(fetched(&folder.path().join("missing.pem")), Err(Failure::Usage(_))));
 }
 
 const DISCOVERY: &str = "/.well-known/openid-configuration";

@@ -28,6 +28,7 @@ pub async fn set_alias(app: &App, _: &Permit, name: &KeyName, input: &SetAlias) 
     let mut target = load_key(app, &id).await?;
     let note = Note { key: Some(id.clone()), key_version: None, object: Some(name.to_string()), ..Note::default() };
     let former = alias.as_ref().and_then(|alias| alias.value.key.clone());
+    let earlier = former.clone().or_else(|| alias.as_ref().and_then(|alias| alias.value.former.clone()));
     if former.as_ref() == Some(&id) {
         return Ok(Done { value: target.value.key, puts: Vec::new(), note });
     }
@@ -36,8 +37,7 @@ pub async fn set_alias(app: &App, _: &Permit, name: &KeyName, input: &SetAlias) 
     }
     target.value.key.aliases.insert(name.clone());
     let expect = alias.map_or(Expect::Absent, |alias| Expect::Current(alias.revision));
-    let mut puts =
-        vec![target.replace()?, Alias { name: name.clone(), key: Some(id), former: former.clone() }.put(expect)?];
+    let mut puts = vec![target.replace()?, Alias { name: name.clone(), key: Some(id), former: earlier }.put(expect)?];
     if let Some(former) = former {
         puts.push(without_name(load_key(app, &former).await?, name)?);
     }

@@ -90,7 +90,10 @@ async fn claims_for(
     }
     let until = chain.iter().map(|agent| agent.grant.not_after).min().unwrap_or(now);
     let from = chain.iter().map(|agent| agent.grant.not_before).max().unwrap_or(now).max(now);
-    let expires_at = after_seconds(now, i64::from(ttl)).min(until);
+    // An agent passes on no more time than its own credential has.
+    let claims = &permit.facts().claims;
+    let own_end = Timestamp::from_second(claims.exp).ok().filter(|_| claims.act.is_some());
+    let expires_at = after_seconds(now, i64::from(ttl)).min(until).min(own_end.unwrap_or(until));
     if expires_at <= from {
         return Err(state_error("outside its window"));
     }

@@ -53,12 +53,12 @@ pub async fn create_key(
     check_labels(&input.labels)?;
     let item = repository::alias_item(&input.name);
     let alias: Option<Loaded<Alias>> = repository::load(app.store.as_ref(), &item).await?;
-    let alias_expect = match alias {
+    let (alias_expect, former) = match alias {
         Some(Loaded { value: Alias { key: Some(_), .. }, .. }) => {
             return Err(Error::NameTaken { name: input.name.to_string() });
         }
-        Some(unused) => Expect::Current(unused.revision),
-        None => Expect::Absent,
+        Some(unused) => (Expect::Current(unused.revision), unused.value.former),
+        None => (Expect::Absent, None),
     };
     let now = app.clock.now();
     let id = KeyId::new(now, &app.entropy);
@@ -84,7 +84,7 @@ pub async fn create_key(
     let puts = vec![
         KeyRecord { key: key.clone(), material: material.clone() }.put(Expect::Absent)?,
         VersionRecord { key: id.clone(), version: 1, material }.put(Expect::Absent)?,
-        Alias { name: input.name.clone(), key: Some(id.clone()), former: None }.put(alias_expect)?,
+        Alias { name: input.name.clone(), key: Some(id.clone()), former }.put(alias_expect)?,
     ];
     let note = Note { key: Some(id), key_version: Some(1), ..Note::default() };
     Ok(Done { value: key, puts, note })

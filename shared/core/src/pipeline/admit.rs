@@ -24,7 +24,7 @@ const FRESH_LOGIN: u32 = 300;
 pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Error> {
     let now = app.clock.now();
     let claims = app.tokens.verify(request.token, now).map_err(|reason| Error::Unauthenticated { reason })?;
-    if let Err(spent) = app.rates.count(&claims.jti, now) {
+    if let Err(spent) = app.rates.count(&claims.root(), now) {
         return Err(Error::LimitReached { reason: Reason::RateLimited, retry_after: Some(spent.retry_after) });
     }
     let (facts, found) = app.gather(claims, &request.target, now).await?;

@@ -85,10 +85,10 @@ where
     F: Fn(Option<String>) -> R,
     R: Future<Output = Result<Done<T>, Error>>,
 {
-    if permit.operation != request.operation || permit.expires_at < app.clock.now() {
-        return Err(Error::State { kind: "permit", state: "expired, or made for another operation" });
-    }
     for _ in 0..ATTEMPTS {
+        if permit.operation != request.operation || permit.expires_at < app.clock.now() {
+            return Err(Error::State { kind: "permit", state: "expired, or made for another operation" });
+        }
         let replay = find_replay(app, request, &permit.facts).await?;
         let earlier = replay.as_ref().and_then(|replay| replay.earlier.clone());
         let repeated = earlier.is_some();

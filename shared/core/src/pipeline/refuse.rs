@@ -63,7 +63,7 @@ pub(super) async fn denied(app: &App, refused: Refused<'_>, facts: &Facts, reaso
     match (violation, facts.chain.first()) {
         (Some((detector, severity)), Some(agent)) => {
             let finding = Finding { detector, severity, operation: refused.request.operation };
-            respond(app, record, agent.clone(), finding).await?;
+            respond(app, record, agent.clone(), facts.chain.get(1).cloned(), finding).await?;
         }
         _ => journal::append(app, &record).await?,
     }
@@ -77,8 +77,15 @@ struct Finding {
     operation: Operation,
 }
 
-/// Writes the record with its recommendation, and stops the agent in the same transaction.
-async fn respond(app: &App, mut record: AuditRecord, mut agent: Loaded<Agent>, finding: Finding) -> Result<(), Error> {
+/// Writes the record with its recommendation, and stops the agent in the same transaction. The agent that made it is frozen
+/// with it: otherwise it could send one sub-agent after the other out of scope.
+async fn respond(
+    app: &App,
+    mut record: AuditRecord,
+    mut agent: Loaded<Agent>,
+    mut parent: Option<Loaded<Agent>>,
+    finding: Finding,
+) -> Result<(), Error> {
     let id = RecommendationId::new(record.at, &app.entropy);
     // One answer for a key that exists and for one that does not: otherwise the response would tell which it was.
     let action = match agent.value.purpose {
@@ -115,8 +122,17 @@ async fn respond(app: &App, mut record: AuditRecord, mut agent: Loaded<Agent>, f
             }
         }
         record.responses = vec![Response { action, agent: agent.value.id.clone(), cause: id.clone() }];
+        let mut puts = vec![agent.replace()?];
+        if let Some(parent) = parent.as_mut().filter(|parent| parent.value.state == AgentState::Active) {
+            parent.value.state = AgentState::Frozen;
+            parent.value.stopped = agent.value.stopped.clone();
+            puts.push(parent.replace()?);
+            let action = ResponseAction::FreezeAgent;
+            record.responses.push(Response { action, agent: parent.value.id.clone(), cause: id.clone() });
+        }
         record.latency_us = journal::elapsed_us(app, record.at);
-        match app.store.transact(vec![agent.replace()?, journal::put(&record)?]).await {
+        puts.push(journal::put(&record)?);
+        match app.store.transact(puts).await {
             Ok(()) => {
                 tracing::warn!(agent = %agent.value.id, action = ?action, record = %record.id, "agent stopped");
                 return Ok(());
@@ -124,6 +140,9 @@ async fn respond(app: &App, mut record: AuditRecord, mut agent: Loaded<Agent>, f
             Err(StoreError::Conflict { .. }) => {
                 let again = repository::load(app.store.as_ref(), &repository::agent_item(&agent.value.id)).await?;
                 agent = again.ok_or(Error::NotFound { kind: "agent" })?;
+                if let Some(old) = parent {
+                    parent = repository::load(app.store.as_ref(), &repository::agent_item(&old.value.id)).await?;
+                }
             }
             Err(error) => return Err(error.into()),
         }

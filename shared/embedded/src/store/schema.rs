@@ -146,6 +146,7 @@ const STEPS: &[&str] = &[];
 /// lets the journal's triggers see rows removed by a `REPLACE`. Checkpoints are left to SQLite: every 1,000 pages.
 const DURABLE: &str = "
     PRAGMA synchronous = FULL;
+    PRAGMA secure_delete = ON;
     PRAGMA fullfsync = ON;
     PRAGMA checkpoint_fullfsync = ON;
     PRAGMA recursive_triggers = ON;
