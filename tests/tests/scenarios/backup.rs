@@ -31,7 +31,7 @@ fn a_backup_made_while_clients_sign_restores_all_they_were_answered_and_no_token
     let first = server.post(&token, "/v1/keys/own-key/sign", message(b"x")).ok()["signature"].clone();
 
     let (signing, signed) = (AtomicBool::new(true), mpsc::channel());
-    let (before, during) = std::thread::scope(|scope| {
+    let (before, made, during) = std::thread::scope(|scope| {
         for _ in 0..CLIENTS {
             let (url, sender) = (&server.url, signed.0.clone());
             let (token, signing) = (&token, &signing);
@@ -46,11 +46,13 @@ fn a_backup_made_while_clients_sign_restores_all_they_were_answered_and_no_token
         }
         let mut before: BTreeSet<String> = signed.1.iter().take(40).collect();
         before.extend(signed.1.try_iter());
-        told(backup(&["create", "--output", path(&file), "--data", path(&data)]));
+        let made = backup(&["create", "--output", path(&file), "--data", path(&data)]);
         let during = signed.1.try_iter().count();
+        // Before anything is asserted: the clients would sign for ever.
         signing.store(false, Ordering::Relaxed);
-        (before, during)
+        (before, made, during)
     });
+    told(made);
     assert!(during > 0, "nobody waited for the backup");
     // The backup stopped nothing.
     server.post(&token, "/v1/keys/own-key/sign", message(b"x")).ok();
