@@ -61,8 +61,6 @@ id!(/// Names an audit record. It is also the id of the permit that led to it.
     RecordId, "rec", "^rec_[0-9a-f]{32}$");
 id!(/// Names an `AgentRecommendation`.
     RecommendationId, "rcm", "^rcm_[0-9a-f]{32}$");
-id!(/// Names an intent: what is about to happen at a back end.
-    IntentId, "int", "^int_[0-9a-f]{32}$");
 id!(/// Names one HTTP request. Made by the server, never taken from the caller.
     RequestId, "req", "^req_[0-9a-f]{32}$");
 
