@@ -1,6 +1,8 @@
 //! Policy: what roles give and what the floor forbids, in Cedar. Grants are facts handed in, not policies, so a decision
 //! costs the same however many agents there are.
 
+mod question;
+
 use crate::deployment::PolicyDocument;
 use crate::error::{Cause, Error};
 use crate::human::Role;
@@ -9,16 +11,18 @@ use crate::key::Key;
 use crate::name::HumanId;
 use crate::operation::Operation;
 use crate::reason::Reason;
-use cedar_policy::{
-    Authorizer, Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicyId, PolicySet, Request,
-    RestrictedExpression, Schema, ValidationMode, Validator,
-};
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::LazyLock;
+use cedar_policy::{Authorizer, Entity, EntityUid, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use lru::LruCache;
+use question::Question;
+use std::collections::{BTreeSet, HashMap};
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
 
 /// The policies a new deployment begins with.
 pub const FIRST_POLICY: &str = include_str!("policy.cedar");
 const SCHEMA: &str = include_str!("policy.cedarschema");
+/// Answers kept. An evaluation costs some 50 us, and an agent asks the same few questions all day.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -49,7 +53,7 @@ pub enum Resource<'a> {
 }
 
 /// Where an agent's credential and grants stand to the request. All true for a human, who has no grant.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub struct Standing {
     pub in_scope: bool,
     pub in_window: bool,
@@ -64,6 +68,8 @@ pub struct Policies {
     reasons: HashMap<PolicyId, Reason>,
     /// The actions, each with the groups it is in.
     actions: HashMap<EntityUid, Entity>,
+    /// What was answered, by the whole question: the same question has the same answer as long as the policies stand.
+    answers: Mutex<LruCache<Vec<u8>, Result<(), Reason>>>,
 }
 
 impl Policies {
@@ -86,7 +92,8 @@ impl Policies {
             .policies()
             .map(|policy| (policy.id().clone(), policy.annotation("id").map_or(Reason::Policy, reason)))
             .collect();
-        Ok(Self { version: document.version, set, reasons, actions })
+        let answers = Mutex::new(LruCache::new(REMEMBERED));
+        Ok(Self { version: document.version, set, reasons, actions, answers })
     }
 
     /// Whether `principal` may do `operation` on `resource`; if not, the gravest reason.
@@ -100,7 +107,21 @@ impl Policies {
         resource: &Resource<'_>,
         standing: Standing,
     ) -> Result<(), Reason> {
-        let (request, entities) = self.request(principal, operation, resource, standing).map_err(|error| {
+        let question = Question::new(principal, operation, resource, standing);
+        let words = question.words();
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = answers.get(&words) {
+            return *answer;
+        }
+        // Evaluated without the lock: two callers may both ask, and neither keeps the others waiting.
+        drop(answers);
+        let answer = self.evaluate(&question);
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).put(words, answer);
+        answer
+    }
+
+    fn evaluate(&self, question: &Question<'_>) -> Result<(), Reason> {
+        let (request, entities) = question.cedar(&self.actions).map_err(|error| {
             tracing::error!(error = %error, "policy request not built");
             Reason::Policy
         })?;
@@ -114,59 +135,6 @@ impl Policies {
                 Err(reasons.min_by_key(|reason| gravity(*reason)).unwrap_or(Reason::Policy))
             }
         }
-    }
-
-    fn request(
-        &self,
-        principal: &Principal<'_>,
-        operation: Operation,
-        resource: &Resource<'_>,
-        standing: Standing,
-    ) -> Result<(Request, Entities), Cause> {
-        let action = uid(&ACTION, operation.as_str());
-        let mut entities = HashMap::new();
-        let mut add = |entity: Entity| {
-            entities.entry(entity.uid()).or_insert(entity);
-        };
-        if let Some(entity) = self.actions.get(&action) {
-            add(entity.clone());
-        }
-        let human = uid(&HUMAN, principal.human.as_str());
-        let roles = principal.roles.iter().map(|role| uid(&ROLE, role.as_str())).collect();
-        add(Entity::new_no_attrs(human.clone(), roles));
-        let asking = match &principal.agent {
-            None => human,
-            Some(agent) => {
-                add(agent_entity(agent)?);
-                uid(&AGENT, agent.id.as_str())
-            }
-        };
-        let target = match resource {
-            Resource::Deployment => uid(&DEPLOYMENT, "deployment"),
-            Resource::Human(id) => uid(&HUMAN, id.as_str()),
-            Resource::Agent(agent) => {
-                add(agent_entity(agent)?);
-                uid(&AGENT, agent.id.as_str())
-            }
-            Resource::Credential { id, human, agent } => {
-                let human = ("human".to_string(), reference(&HUMAN, human.as_str()));
-                let agent = agent.map(|agent| ("agent".to_string(), reference(&AGENT, agent.as_str())));
-                let uid = uid(&CREDENTIAL, id.as_str());
-                add(Entity::new(uid.clone(), [human].into_iter().chain(agent).collect(), HashSet::new())?);
-                uid
-            }
-            Resource::Key(key) => {
-                add(key_entity(key)?);
-                uid(&KEY, key.id.as_str())
-            }
-        };
-        let context = Context::from_pairs([
-            ("in_scope".to_string(), RestrictedExpression::new_bool(standing.in_scope)),
-            ("in_window".to_string(), RestrictedExpression::new_bool(standing.in_window)),
-            ("may_delegate".to_string(), RestrictedExpression::new_bool(standing.may_delegate)),
-        ])?;
-        let request = Request::new(asking, action, target, context, None)?;
-        Ok((request, Entities::from_entities(entities.into_values(), None)?))
     }
 }
 
@@ -187,72 +155,6 @@ fn schema() -> Result<Schema, Error> {
     Ok(schema)
 }
 
-fn agent_entity(agent: &AgentFacts<'_>) -> Result<Entity, Cause> {
-    let purpose = match agent.purpose {
-        crate::agent::Purpose::Appliance => "appliance",
-        crate::agent::Purpose::Interactive => "interactive",
-        crate::agent::Purpose::Service => "service",
-    };
-    let attributes = [
-        ("sponsor".to_string(), reference(&HUMAN, agent.sponsor.as_str())),
-        ("purpose".to_string(), RestrictedExpression::new_string(purpose.to_string())),
-    ];
-    let parent = agent.parent.map(|parent| ("parent".to_string(), reference(&AGENT, parent.as_str())));
-    let attributes = attributes.into_iter().chain(parent).collect();
-    Ok(Entity::new(uid(&AGENT, agent.id.as_str()), attributes, HashSet::new())?)
-}
-
-fn key_entity(key: &Key) -> Result<Entity, Cause> {
-    let text = |text: &str| RestrictedExpression::new_string(text.to_string());
-    let environment = match key.environment {
-        crate::key::Environment::Development => "development",
-        crate::key::Environment::Production => "production",
-        crate::key::Environment::Staging => "staging",
-    };
-    let tier = match key.tier {
-        crate::key::Tier::High => "high",
-        crate::key::Tier::Standard => "standard",
-    };
-    let labels = RestrictedExpression::new_set(key.labels.iter().map(|label| text(label.as_str())));
-    let attributes = [
-        ("algorithm".to_string(), text(key.algorithm.as_str())),
-        ("environment".to_string(), text(environment)),
-        ("labels".to_string(), labels),
-        ("state".to_string(), text(key.state.as_str())),
-        ("tier".to_string(), text(tier)),
-    ];
-    Ok(Entity::new(uid(&KEY, key.id.as_str()), attributes.into_iter().collect(), HashSet::new())?)
-}
-
-fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
-    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
-}
-
-fn reference(kind: &EntityTypeName, id: &str) -> RestrictedExpression {
-    RestrictedExpression::new_entity_uid(uid(kind, id))
-}
-
-macro_rules! entity_types {
-    ($($name:ident $text:literal)*) => {
-        $(static $name: LazyLock<EntityTypeName> = LazyLock::new(|| entity_type($text));)*
-    };
-}
-
-entity_types! {
-    ACTION "Action"
-    AGENT "Agent"
-    CREDENTIAL "Credential"
-    DEPLOYMENT "Deployment"
-    HUMAN "Human"
-    KEY "Key"
-    ROLE "Role"
-}
-
-#[expect(clippy::expect_used, reason = "the names are constants of the schema; every test of this module reads them")]
-fn entity_type(name: &str) -> EntityTypeName {
-    name.parse().expect("a type name")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,6 +162,9 @@ mod tests {
     use crate::ambient::Timestamp;
     use crate::key::KeyState;
     use crate::key::tests::a_key;
+    use crate::key::{Environment, Tier};
+    use proptest::prelude::*;
+    use std::sync::LazyLock;
 
     #[test]
     fn the_first_policy_is_strictly_valid_and_every_operation_is_an_action_of_the_schema() {
@@ -366,6 +271,64 @@ mod tests {
             let got = policies().decide(&human(&roles), operation, &Resource::Agent(agent), FREE).is_ok();
             assert_eq!(got, want, "{} {operation}", role.as_str());
         }
+    }
+
+    proptest! {
+        /// Whatever was asked before, of whomever: an answer from memory is the one Cedar gives.
+        #[test]
+        fn what_is_remembered_is_what_cedar_says(asked in prop::collection::vec(any::<[u8; 12]>(), 1..60)) {
+            static POLICIES: LazyLock<Policies> = LazyLock::new(policies);
+            for choice in asked {
+                let pick = |place: usize, of: usize| usize::from(choice[place]) % of;
+                let (alice, bob): (HumanId, HumanId) = (alice(), "bob@org".parse().unwrap());
+                let humans = [&alice, &bob];
+                let ids = [agent_id(1), agent_id(2)];
+                let purposes = [Purpose::Interactive, Purpose::Service, Purpose::Appliance];
+                let agent = |id: usize, sponsor: usize, parent: usize| AgentFacts {
+                    id: &ids[id],
+                    sponsor: humans[sponsor],
+                    purpose: purposes[pick(11, 3)],
+                    parent: ids.get(parent),
+                };
+                let roles = Role::ALL.into_iter().enumerate().filter(|(bit, _)| choice[0] >> bit & 1 == 1);
+                let roles = roles.map(|(_, role)| role).collect();
+                let asks_as_agent = pick(1, 2) == 1;
+                let asking = asks_as_agent.then(|| agent(pick(2, 2), pick(3, 2), pick(4, 3)));
+                let principal = Principal { human: humans[pick(3, 2)], roles: &roles, agent: asking };
+                let key = Key {
+                    id: crate::id::KeyId::none(),
+                    state: KeyState::ALL[pick(5, 6)],
+                    tier: [Tier::High, Tier::Standard][pick(6, 2)],
+                    environment: [Environment::Development, Environment::Production][pick(6, 2)],
+                    labels: ["team=a", "team=b"].into_iter().take(pick(7, 3)).map(|label| label.parse().unwrap()).collect(),
+                    ..a_key("invoice-2026")
+                };
+                let credential = crate::id::CredentialId::try_from(format!("crd_{:032x}", 7)).unwrap();
+                let resource = match pick(8, 5) {
+                    0 => Resource::Deployment,
+                    1 => Resource::Human(humans[pick(7, 2)]),
+                    2 => Resource::Agent(agent(pick(7, 2), pick(5, 2), pick(6, 3))),
+                    3 => Resource::Credential { id: &credential, human: humans[pick(7, 2)], agent: ids.get(pick(5, 3)) },
+                    _ => Resource::Key(&key),
+                };
+                let operation = Operation::ALL[pick(9, Operation::ALL.len())];
+                let bit = |bit: u8| choice[10] >> bit & 1 == 1;
+                let standing = Standing { in_scope: bit(0), in_window: bit(1), may_delegate: bit(2) };
+                let fresh = POLICIES.evaluate(&Question::new(&principal, operation, &resource, standing));
+                prop_assert_eq!(POLICIES.decide(&principal, operation, &resource, standing), fresh);
+            }
+        }
+    }
+
+    #[test]
+    fn memory_of_answers_is_bounded() {
+        let (policies, alice, roles) = (policies(), alice(), [Role::User].into());
+        for n in 0..=REMEMBERED.get() {
+            let id = AgentId::try_from(format!("agt_{n:032x}")).unwrap();
+            let principal = Principal { human: &alice, roles: &roles, agent: Some(facts(&id, &alice)) };
+            policies.decide(&principal, Operation::Whoami, &Resource::Agent(facts(&id, &alice)), FREE).unwrap();
+        }
+        assert_eq!(policies.answers.lock().unwrap().len(), REMEMBERED.get());
     }
 
     const FREE: Standing = Standing { in_scope: true, in_window: true, may_delegate: true };
