@@ -151,7 +151,7 @@ impl LocalIssuer {
             ..AuditRecord::new(id, now, Operation::HumanEnrol, Plane::Rest, request)
         };
         let account = Account { human: asked.human, roles: Role::ALL.into(), salt, hash };
-        let puts = vec![enrolment.replace()?, account.put(Expect::Absent)?, journal::put(&record)?];
+        let puts = vec![enrolment.replace()?, account.put(Expect::Absent)?, journal::put(app, &mut record)?];
         match self.store.transact(puts).await {
             Err(StoreError::Conflict { .. }) => Err(refused()),
             other => Ok(other.map(|()| json!({ "enrolled": true }))?),

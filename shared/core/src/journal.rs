@@ -8,11 +8,9 @@ use crate::operation::Operation;
 use crate::pipeline::App;
 use crate::record::{AuditRecord, MAX_RECORD, Outcome};
 use crate::repository::decode;
-use crate::store::{Expect, Index, IndexEntry, Item, ItemKey, Order, Put, Query, Store, Table};
+use crate::store::{Expect, Index, IndexEntry, Item, ItemKey, MAX_SPREAD, Order, Put, Query, Store, Table};
 use std::collections::BTreeMap;
 
-/// Into how many partitions a day's records are spread, so that no one of them is hot.
-const SHARDS: u8 = 4;
 /// Most records one page looks at; filters that no index serves may leave it short (DESIGN §4).
 pub const MAX_EXAMINED: usize = 1_000;
 
@@ -22,31 +20,30 @@ pub const RECORDS: &str = "record/";
 /// Most days one page walks: an empty one costs as many queries as a full one.
 const MAX_DAYS: usize = 64;
 
-/// Writes a record. Durable once it returns.
+/// Writes a record, which from then on tells how long the request took. Durable once it returns.
 ///
 /// # Errors
 /// [`Error::Unavailable`]; the record may then be there or not.
-pub async fn append(app: &App, record: &AuditRecord) -> Result<(), Error> {
-    let mut record = record.clone();
-    record.latency_us = elapsed_us(app, record.at);
-    let Put { item, expect } = put(&record)?;
-    app.store.put_if(item, expect).await?;
+pub async fn append(app: &App, record: &mut AuditRecord) -> Result<(), Error> {
+    let put = put(app, record)?;
+    app.store.put_if(put.item, put.expect).await?;
     Ok(())
 }
 
 /// Microseconds since `at`.
-pub fn elapsed_us(app: &App, at: Timestamp) -> u64 {
+fn elapsed_us(app: &App, at: Timestamp) -> u64 {
     let elapsed = app.clock.precise().as_microsecond().saturating_sub(at.as_microsecond());
     u64::try_from(elapsed).unwrap_or(0)
 }
 
-/// The write of a record, for a transaction.
+/// The write of a record, for a transaction, as late as it is now.
 ///
 /// # Errors
 /// [`Error::Damaged`] if the record is larger than any record should be.
-pub fn put(record: &AuditRecord) -> Result<Put, Error> {
+pub fn put(app: &App, record: &mut AuditRecord) -> Result<Put, Error> {
+    record.latency_us = elapsed_us(app, record.at);
     let too_large = |cause: crate::error::Cause| Error::Damaged { what: "audit record", source: cause };
-    let body = serde_json::to_string(record).map_err(|error| too_large(error.into()))?;
+    let body = serde_json::to_string(&record).map_err(|error| too_large(error.into()))?;
     if body.len() > MAX_RECORD {
         return Err(too_large("longer than 16 KiB".into()));
     }
@@ -58,7 +55,7 @@ pub fn put(record: &AuditRecord) -> Result<Put, Error> {
     ];
     let sort = record.id.as_str();
     let entry = |(index, subject): (Index, Option<String>)| {
-        let partition = partition(&subject?, day(record.id.at()), shard(&record.id));
+        let partition = partition(&subject?, day(record.id.at()), shard(&record.id, app.store.spread()));
         Some(IndexEntry { index, partition, sort: sort.to_string() })
     };
     let indexes = indexes.into_iter().filter_map(entry).collect();
@@ -150,7 +147,7 @@ async fn newest_of_day(
     let (index, subject) = search.index();
     let mut merged = BTreeMap::new();
     let mut horizon: Option<RecordId> = None;
-    for shard in 0..SHARDS {
+    for shard in 0..MAX_SPREAD {
         let query = Query {
             table: Table::Journal,
             index: Some(index),
@@ -233,6 +230,6 @@ fn day(at: Timestamp) -> i64 {
 }
 
 /// From the random part of the id.
-fn shard(id: &RecordId) -> u8 {
-    id.as_str().bytes().last().map_or(0, |byte| byte % SHARDS)
+fn shard(id: &RecordId, spread: u8) -> u8 {
+    id.as_str().bytes().last().and_then(|byte| byte.checked_rem(spread)).unwrap_or(0)
 }

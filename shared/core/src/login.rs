@@ -113,7 +113,7 @@ pub async fn exchange(app: &App, id_token: &str, arrival: &Arrival<'_>) -> Resul
             record.outcome = Outcome::Denied;
             record.decision = Decision::Deny;
             record.reason = Some(Reason::HumanRevoked);
-            journal::append(app, &record).await?;
+            journal::append(app, &mut record).await?;
             return Err(Error::Unauthenticated { reason: Reason::HumanRevoked });
         }
         let (claims, credential) = session(app, &human, &login, epoch, now);
@@ -122,10 +122,9 @@ pub async fn exchange(app: &App, id_token: &str, arrival: &Arrival<'_>) -> Resul
         let human_expect = found.map_or(Expect::Absent, |found| Expect::Current(found.revision));
         let exchanged = Exchanged { digest: digest.clone(), expires_at }.put(Expect::Absent)?;
         let exchanged_key = exchanged.item.key.clone();
-        record.latency_us = journal::elapsed_us(app, record.at);
         // Before the ID token is spent: one that cannot be signed costs nothing.
         let signed = app.tokens.sign(&claims)?;
-        let puts = vec![human.put(human_expect)?, credential.put(Expect::Absent)?, exchanged, journal::put(&record)?];
+        let puts = vec![human.put(human_expect)?, credential.put(Expect::Absent)?, exchanged, journal::put(app, &mut record)?];
         match app.store.transact(puts).await {
             Ok(()) => return Ok(Session { token: signed, expires_in: SESSION }),
             Err(StoreError::Conflict { key }) if key == exchanged_key => {

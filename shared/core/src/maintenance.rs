@@ -62,8 +62,8 @@ async fn destroy(app: &App, mut loaded: Loaded<KeyRecord>, now: Timestamp) -> Re
     if !loaded.value.key.state.is_destroyed() {
         loaded.value.key.destroy(now)?;
         loaded.value.material = None;
-        let record = internal_record(app, &loaded.value.key, Operation::KeyDestroy);
-        commit(app, vec![loaded.replace()?, journal::put(&record)?]).await?;
+        let mut record = internal_record(app, &loaded.value.key, Operation::KeyDestroy);
+        commit(app, vec![loaded.replace()?, journal::put(app, &mut record)?]).await?;
         loaded = load_key(app, &id).await?;
     }
     for version in 1..=loaded.value.key.version {
@@ -81,8 +81,8 @@ async fn destroy(app: &App, mut loaded: Loaded<KeyRecord>, now: Timestamp) -> Re
 
 async fn rotate(app: &App, mut loaded: Loaded<KeyRecord>) -> Result<(), Error> {
     let mut puts = rotation(app, &mut loaded).await?;
-    let record = internal_record(app, &loaded.value.key, Operation::KeyRotate);
-    puts.push(journal::put(&record)?);
+    let mut record = internal_record(app, &loaded.value.key, Operation::KeyRotate);
+    puts.push(journal::put(app, &mut record)?);
     commit(app, puts).await
 }
 
@@ -112,14 +112,14 @@ fn internal_record(app: &App, key: &Key, operation: Operation) -> AuditRecord {
 pub async fn record_unverified(app: &App, minute: Timestamp, source: Option<IpAddr>, count: u64) -> Result<(), Error> {
     let now = app.clock.now();
     let (id, request) = (RecordId::new(now, &app.entropy), RequestId::new(now, &app.entropy));
-    let record = AuditRecord {
+    let mut record = AuditRecord {
         outcome: Outcome::Denied,
         decision: Decision::Deny,
         source,
         count: Some(count),
         ..AuditRecord::new(id, minute, Operation::Unidentified, Plane::Rest, request)
     };
-    journal::append(app, &record).await
+    journal::append(app, &mut record).await
 }
 
 /// Writes how many requests of one actor were turned away in one minute because it made too many; nothing if none.
@@ -132,7 +132,7 @@ pub async fn record_throttled(app: &App, minute: Timestamp, actor: Option<&str>,
     }
     let now = app.clock.now();
     let (id, request) = (RecordId::new(now, &app.entropy), RequestId::new(now, &app.entropy));
-    let record = AuditRecord {
+    let mut record = AuditRecord {
         outcome: Outcome::Denied,
         decision: Decision::Deny,
         reason: Some(Reason::RateLimited),
@@ -141,5 +141,5 @@ pub async fn record_throttled(app: &App, minute: Timestamp, actor: Option<&str>,
         count: Some(refused),
         ..AuditRecord::new(id, minute, Operation::Unidentified, Plane::Rest, request)
     };
-    journal::append(app, &record).await
+    journal::append(app, &mut record).await
 }

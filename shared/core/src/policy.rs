@@ -303,7 +303,7 @@ mod tests {
                     labels: ["team=a", "team=b"].into_iter().take(pick(7, 3)).map(|label| label.parse().unwrap()).collect(),
                     ..a_key("invoice-2026")
                 };
-                let credential = crate::id::CredentialId::try_from(format!("crd_{:032x}", 7)).unwrap();
+                let credential = CredentialId::try_from(format!("crd_{:032x}", 7)).unwrap();
                 let resource = match pick(8, 5) {
                     0 => Resource::Deployment,
                     1 => Resource::Human(humans[pick(7, 2)]),

@@ -14,6 +14,7 @@ use crate::store::{
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A document that lies in the state table as one item.
 pub trait Document: DeserializeOwned + Serialize {
@@ -70,6 +71,21 @@ pub fn decode<D: DeserializeOwned>(stored: &Stored) -> Result<Loaded<D>, Error> 
     let value = serde_json::from_str(&stored.item.body)
         .map_err(|error| Error::Damaged { what: "document", source: error.into() })?;
     Ok(Loaded { value, revision: stored.revision })
+}
+
+/// As [`decode`], parsed once where the store keeps the item in memory; `to_owned` makes a copy that can be changed.
+///
+/// # Errors
+/// As [`decode`].
+pub fn share<D: DeserializeOwned + Send + Sync + 'static>(stored: &Stored) -> Result<Loaded<Arc<D>>, Error> {
+    let value = stored.parsed().map_err(|error| Error::Damaged { what: "document", source: error.into() })?;
+    Ok(Loaded { value, revision: stored.revision })
+}
+
+impl<D: Clone> Loaded<Arc<D>> {
+    pub fn to_owned(&self) -> Loaded<D> {
+        Loaded { value: D::clone(&self.value), revision: self.revision }
+    }
 }
 
 /// A page of documents in the order of their ids.

@@ -10,8 +10,9 @@ pub mod memory;
 
 use crate::ambient::Timestamp;
 use async_trait::async_trait;
-use std::collections::HashMap;
-use std::sync::Arc;
+use serde::de::DeserializeOwned;
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
 
 /// Items under (partition, sort) keys, with compare-and-swap, counters and range queries.
 ///
@@ -21,11 +22,11 @@ use std::sync::Arc;
 pub trait Store: Send + Sync {
     /// The item, or `None`. Sees every write that returned before the call.
     async fn get(&self, key: &ItemKey) -> Result<Option<Stored>, StoreError> {
-        Ok(self.batch_get(std::slice::from_ref(key)).await?.remove(key))
+        Ok(self.batch_get(std::slice::from_ref(key)).await?.0.pop().map(Arc::unwrap_or_clone))
     }
 
-    /// The items found, of at most [`MAX_BATCH`]. Each read sees every write that returned before the call.
-    async fn batch_get(&self, keys: &[ItemKey]) -> Result<HashMap<ItemKey, Stored>, StoreError>;
+    /// The items found, of at most [`MAX_BATCH`] named, none of them twice. Each read sees every write that returned before the call.
+    async fn batch_get(&self, keys: &[ItemKey]) -> Result<Items, StoreError>;
 
     /// Writes one item while `expect` holds. After [`StoreError::Unavailable`] the write may have happened.
     async fn put_if(&self, item: Item, expect: Expect) -> Result<Revision, StoreError> {
@@ -43,7 +44,16 @@ pub trait Store: Send + Sync {
 
     /// A page of one partition in the order of the sort key (byte order), on the main key or on an index.
     async fn query(&self, query: &Query) -> Result<Page, StoreError>;
+
+    /// Over how many partitions a writer should spread what many requests add to one index at once: more than one where
+    /// a partition takes a bounded number of writes in a second. 1 to [`MAX_SPREAD`].
+    fn spread(&self) -> u8 {
+        MAX_SPREAD
+    }
 }
+
+/// Most partitions that what belongs together is spread over; who reads merges as many, whichever store wrote them.
+pub const MAX_SPREAD: u8 = 4;
 
 /// Most items in a batch read or a transaction (DynamoDB's limit).
 pub const MAX_BATCH: usize = 100;
@@ -109,10 +119,67 @@ pub struct IndexEntry {
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Revision(pub u64);
 
+/// An item as it was read.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Stored {
     pub item: Item,
     pub revision: Revision,
+    parsed: Parsed,
+}
+
+impl Stored {
+    pub fn new(item: Item, revision: Revision) -> Self {
+        Self { item, revision, parsed: Parsed::default() }
+    }
+
+    /// The body parsed as a `D`: once, however often this very value is asked, as where a store keeps it in memory.
+    ///
+    /// # Errors
+    /// A body that is no `D`.
+    pub fn parsed<D: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<D>, serde_json::Error> {
+        let known = self.parsed.0.get().and_then(|parsed| Arc::clone(parsed).downcast::<D>().ok());
+        if let Some(parsed) = known {
+            return Ok(parsed);
+        }
+        let fresh: Arc<D> = Arc::new(serde_json::from_str(&self.item.body)?);
+        // Lost where another caller was first, or took it for something else.
+        let _ = self.parsed.0.set(fresh.clone());
+        Ok(fresh)
+    }
+}
+
+/// What a body was parsed as. Follows from the body, so it is part of no comparison, and a copy begins without it.
+#[derive(Default)]
+struct Parsed(OnceLock<Arc<dyn Any + Send + Sync>>);
+
+impl Clone for Parsed {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl std::fmt::Debug for Parsed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Parsed")
+    }
+}
+
+impl Eq for Parsed {}
+
+impl PartialEq for Parsed {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// The items a batch read found, in no order.
+#[derive(Clone, Debug, Default)]
+pub struct Items(pub Vec<Arc<Stored>>);
+
+impl Items {
+    pub fn find(&self, key: &ItemKey) -> Option<&Arc<Stored>> {
+        self.0.iter().find(|stored| stored.item.key == *key)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -206,7 +273,7 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         self.as_ref().get(key).await
     }
 
-    async fn batch_get(&self, keys: &[ItemKey]) -> Result<HashMap<ItemKey, Stored>, StoreError> {
+    async fn batch_get(&self, keys: &[ItemKey]) -> Result<Items, StoreError> {
         self.as_ref().batch_get(keys).await
     }
 
@@ -225,6 +292,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     async fn query(&self, query: &Query) -> Result<Page, StoreError> {
         self.as_ref().query(query).await
     }
+
+    fn spread(&self) -> u8 {
+        self.as_ref().spread()
+    }
 }
 
 /// An expiry as every adapter keeps it.
@@ -234,9 +305,13 @@ pub fn to_millisecond(at: Timestamp) -> Timestamp {
 
 /// Refuses a read that breaks a limit of the port.
 pub fn check_keys(keys: &[ItemKey]) -> Result<(), StoreError> {
-    match keys.len() <= MAX_BATCH {
-        true => Ok(()),
-        false => Err(StoreError::Limit { what: "a batch read names at most 100 items" }),
+    let named_before = |(place, key): (usize, &ItemKey)| keys.iter().take(place).any(|before| before == key);
+    match () {
+        () if keys.len() > MAX_BATCH => Err(StoreError::Limit { what: "a batch read names at most 100 items" }),
+        () if keys.iter().enumerate().any(named_before) => {
+            Err(StoreError::Limit { what: "a batch read names an item once" })
+        }
+        () => Ok(()),
     }
 }
 

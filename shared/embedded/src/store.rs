@@ -4,6 +4,7 @@
 //! the caller's thread, each in a snapshot begun by the read, and so see every commit that was answered before.
 //! It does not expire items by itself: somebody calls [`SqliteStore::sweep_expired`].
 
+mod cache;
 mod rows;
 mod schema;
 pub(crate) mod snapshot;
@@ -12,13 +13,13 @@ mod writer;
 pub use schema::OpenError;
 
 use crate::folder;
+use cache::Cache;
 use aegis_core::ambient::Timestamp;
 use aegis_core::store::{
-    Add, ItemKey, Page, Put, Query, Store, StoreError, Stored, check_additions, check_keys, check_limits, check_query,
+    Add, ItemKey, Items, Page, Put, Query, Store, StoreError, check_additions, check_keys, check_limits, check_query,
 };
 use async_trait::async_trait;
 use rusqlite::Connection;
-use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,6 +37,7 @@ pub struct SqliteStore {
     /// `None` only while it is being dropped.
     writer: Option<(mpsc::Sender<Job>, JoinHandle<()>)>,
     commits: Arc<AtomicU64>,
+    cache: Arc<Cache>,
     _lock: File,
 }
 
@@ -62,8 +64,9 @@ impl SqliteStore {
         let connection = schema::open(&path)?;
         folder::sync(dir).map_err(folder_error)?;
         let commits = Arc::new(AtomicU64::new(0));
-        let writer = writer::start(connection, Arc::clone(&commits)).map_err(folder_error)?;
-        Ok(Self { path, readers: Mutex::default(), writer: Some(writer), commits, _lock: lock })
+        let cache = Arc::new(Cache::new());
+        let writer = writer::start(connection, Arc::clone(&commits), Arc::clone(&cache)).map_err(folder_error)?;
+        Ok(Self { path, readers: Mutex::default(), writer: Some(writer), commits, cache, _lock: lock })
     }
 
     /// Removes the items and counters that expired, but nothing from the journal; returns how many there were. Other
@@ -116,13 +119,15 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn get(&self, key: &ItemKey) -> Result<Option<Stored>, StoreError> {
-        self.read(|connection| rows::get(connection, key))
-    }
-
-    async fn batch_get(&self, keys: &[ItemKey]) -> Result<HashMap<ItemKey, Stored>, StoreError> {
+    async fn batch_get(&self, keys: &[ItemKey]) -> Result<Items, StoreError> {
         check_keys(keys)?;
-        self.read(|connection| rows::batch_get(connection, keys))
+        let ticket = match self.cache.find(keys) {
+            Ok(found) => return Ok(found),
+            Err(ticket) => ticket,
+        };
+        let found = self.read(|connection| rows::batch_get(connection, keys))?;
+        self.cache.keep(ticket, &found);
+        Ok(found)
     }
 
     async fn add(&self, additions: &[Add]) -> Result<Vec<i64>, StoreError> {
@@ -141,6 +146,11 @@ impl Store for SqliteStore {
     async fn query(&self, query: &Query) -> Result<Page, StoreError> {
         check_query(query)?;
         self.read(|connection| rows::query(connection, query))
+    }
+
+    /// One file takes what it takes, wherever in it: more partitions would only mean more pages to write.
+    fn spread(&self) -> u8 {
+        1
     }
 }
 

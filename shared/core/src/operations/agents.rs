@@ -325,7 +325,7 @@ async fn take_place(app: &App, parent: &Agent, child: (AgentId, Timestamp), now:
         let items: Vec<_> = live.iter().map(|(id, _)| repository::agent_item(id)).collect();
         let read = store.batch_get(&items).await?;
         let mut revoked = HashSet::new();
-        for stored in read.values() {
+        for stored in &read.0 {
             let agent: Agent = repository::decode(stored)?.value;
             if agent.state == AgentState::Revoked {
                 revoked.insert(agent.id);

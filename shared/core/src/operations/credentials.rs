@@ -156,7 +156,7 @@ async fn keys_of(app: &App, scope: &Scope<KeyId>) -> Result<HashMap<KeyId, Key>,
     let items: Vec<ItemKey> = ids.into_iter().map(repository::key_item).collect();
     let mut keys = HashMap::new();
     for items in items.chunks(MAX_BATCH) {
-        for stored in app.store.batch_get(items).await?.values() {
+        for stored in &app.store.batch_get(items).await?.0 {
             let record: KeyRecord = repository::decode(stored)?.value;
             keys.insert(record.key.id.clone(), record.key);
         }

@@ -12,10 +12,10 @@ use crate::name::{HumanId, KeyRef};
 use crate::operation::Operation;
 use crate::policy::{AgentFacts, Policies, Principal, Resource, Standing};
 use crate::reason::Reason;
-use crate::repository::{self, Alias, Loaded, decode};
-use crate::store::{ItemKey, Stored};
+use crate::repository::{self, Alias, Loaded, share};
+use crate::store::{ItemKey, Items, Stored};
 use crate::token::Claims;
-use std::collections::HashMap;
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 /// What a request asks to act upon, as the caller named it.
@@ -41,21 +41,21 @@ pub enum Target {
 pub enum Found {
     Agent {
         id: AgentId,
-        agent: Option<Box<Loaded<Agent>>>,
+        agent: Option<Loaded<Arc<Agent>>>,
     },
     Credential {
         id: CredentialId,
-        credential: Option<Box<Loaded<Credential>>>,
+        credential: Option<Loaded<Arc<Credential>>>,
     },
     Deployment,
     Human {
         id: HumanId,
-        human: Option<Box<Loaded<Human>>>,
+        human: Option<Loaded<Arc<Human>>>,
     },
     /// `former` is the key that the name led to before, where a name was used.
     Key {
         requested: KeyRef,
-        record: Option<Box<Loaded<KeyRecord>>>,
+        record: Option<Loaded<Arc<KeyRecord>>>,
         former: Option<KeyId>,
     },
     Own,
@@ -70,10 +70,10 @@ pub enum Found {
 #[derive(Clone, Debug)]
 pub struct Facts {
     pub claims: Arc<Claims>,
-    pub human: Human,
+    pub human: Arc<Human>,
     /// The agent that asks, then those above it; empty for a human.
-    pub chain: Vec<Loaded<Agent>>,
-    pub deployment: Deployment,
+    pub chain: Vec<Loaded<Arc<Agent>>>,
+    pub deployment: Arc<Deployment>,
     pub policies: Arc<Policies>,
 }
 
@@ -101,7 +101,7 @@ impl App {
         items.sort();
         items.dedup();
         let read = self.store.batch_get(&items).await?;
-        let found = found(target, target_item.and_then(|item| read.get(&item)), former)?;
+        let found = found(target, target_item.and_then(|item| read.find(&item)), former)?;
         let facts = self.facts(claims, &chain, &read, now).await?;
         Ok((facts, found))
     }
@@ -134,18 +134,18 @@ impl App {
         &self,
         claims: Arc<Claims>,
         chain: &[AgentId],
-        read: &HashMap<ItemKey, Stored>,
+        read: &Items,
         now: Timestamp,
     ) -> Result<Result<Facts, (Reason, Arc<Claims>)>, Error> {
-        let deployment: Option<Deployment> = value(read, &repository::deployment_item())?;
+        let deployment: Option<Arc<Deployment>> = value(read, &repository::deployment_item())?;
         let deployment = deployment
             .ok_or_else(|| Error::Damaged { what: "store", source: "the deployment's own item is missing".into() })?;
         let policies = self.policies.of_version(self.store.as_ref(), deployment.policy_version).await?;
-        let credential: Option<Credential> = value(read, &repository::credential_item(&claims.jti))?;
-        let human: Option<Human> = value(read, &repository::human_item(&claims.sub))?;
-        let agents: Vec<Option<Loaded<Agent>>> = chain
+        let credential: Option<Arc<Credential>> = value(read, &repository::credential_item(&claims.jti))?;
+        let human: Option<Arc<Human>> = value(read, &repository::human_item(&claims.sub))?;
+        let agents: Vec<Option<Loaded<Arc<Agent>>>> = chain
             .iter()
-            .map(|id| read.get(&repository::agent_item(id)).map(decode).transpose())
+            .map(|id| read.find(&repository::agent_item(id)).map(|stored| share(stored)).transpose())
             .collect::<Result<_, Error>>()?;
         // What a genuine token names is written before the token is; missing items mean an older store was restored.
         let present = (credential, human, agents.into_iter().collect::<Option<Vec<_>>>());
@@ -154,7 +154,7 @@ impl App {
         };
         // Revoking a credential reaches those that were issued with it.
         for id in &claims.via {
-            let above: Option<Credential> = value(read, &repository::credential_item(id))?;
+            let above: Option<Arc<Credential>> = value(read, &repository::credential_item(id))?;
             if above.is_none_or(|above| above.revoked) {
                 return Ok(Err((Reason::CredentialRevoked, claims)));
             }
@@ -258,7 +258,7 @@ pub(super) fn agent_facts(agent: &Agent) -> AgentFacts<'_> {
     AgentFacts { id: &agent.id, sponsor: &agent.sponsor, purpose: agent.purpose, parent: agent.ancestors.first() }
 }
 
-fn found(target: &Target, stored: Option<&Stored>, former: Option<KeyId>) -> Result<Found, Error> {
+fn found(target: &Target, stored: Option<&Arc<Stored>>, former: Option<KeyId>) -> Result<Found, Error> {
     Ok(match target {
         Target::Agent(id) => Found::Agent { id: id.clone(), agent: loaded(stored)? },
         Target::Credential(id) => Found::Credential { id: id.clone(), credential: loaded(stored)? },
@@ -271,10 +271,10 @@ fn found(target: &Target, stored: Option<&Stored>, former: Option<KeyId>) -> Res
     })
 }
 
-fn loaded<D: serde::de::DeserializeOwned>(stored: Option<&Stored>) -> Result<Option<Box<Loaded<D>>>, Error> {
-    stored.map(|stored| Ok(Box::new(decode(stored)?))).transpose()
+fn loaded<D: DeserializeOwned + Send + Sync + 'static>(stored: Option<&Arc<Stored>>) -> Result<Option<Loaded<Arc<D>>>, Error> {
+    stored.map(|stored| share(stored)).transpose()
 }
 
-fn value<D: serde::de::DeserializeOwned>(read: &HashMap<ItemKey, Stored>, key: &ItemKey) -> Result<Option<D>, Error> {
-    read.get(key).map(|stored| Ok(decode(stored)?.value)).transpose()
+fn value<D: DeserializeOwned + Send + Sync + 'static>(read: &Items, key: &ItemKey) -> Result<Option<Arc<D>>, Error> {
+    read.find(key).map(|stored| Ok(share(stored)?.value)).transpose()
 }

@@ -68,7 +68,7 @@ where
                 record.reason = Some(*reason);
             }
             record.error = Some(error.to_string());
-            journal::append(app, &record).await?;
+            journal::append(app, &mut record).await?;
             Err(error)
         }
     }
@@ -107,8 +107,7 @@ where
             let resource = done.note.object.clone().or_else(|| record.key.as_ref().map(ToString::to_string));
             done.puts.push(replay.remember(resource.unwrap_or_default())?);
         }
-        record.latency_us = journal::elapsed_us(app, record.at);
-        done.puts.push(journal::put(record)?);
+        done.puts.push(journal::put(app, record)?);
         match app.store.transact(done.puts).await {
             Ok(()) => return Ok(done.value),
             Err(StoreError::Conflict { .. }) => {}

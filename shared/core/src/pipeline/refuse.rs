@@ -29,8 +29,8 @@ pub(super) struct Refused<'a> {
 
 /// Records that what the credential stands on is gone, and makes the answer.
 pub(super) async fn unidentified(app: &App, refused: Refused<'_>, reason: Reason) -> Result<Error, Error> {
-    let record = AuditRecord { reason: Some(reason), ..refused.record(app, Outcome::Denied) };
-    journal::append(app, &record).await?;
+    let mut record = AuditRecord { reason: Some(reason), ..refused.record(app, Outcome::Denied) };
+    journal::append(app, &mut record).await?;
     tracing::info!(decision = "deny", reason = reason.as_str(), record = %record.id, "request refused");
     Ok(match reason {
         Reason::AgentFrozen => Error::Denied { reason, record: record.id },
@@ -45,8 +45,8 @@ pub(super) async fn failed(app: &App, refused: Refused<'_>, error: Error) -> Res
         Error::FreshLoginNeeded { .. } => (Outcome::Denied, Some(Reason::StaleLogin)),
         _ => (Outcome::Error, None),
     };
-    let record = AuditRecord { reason, error: Some(error.to_string()), ..refused.record(app, outcome) };
-    journal::append(app, &record).await?;
+    let mut record = AuditRecord { reason, error: Some(error.to_string()), ..refused.record(app, outcome) };
+    journal::append(app, &mut record).await?;
     tracing::info!(decision = "deny", error = %error, record = %record.id, "request refused");
     Ok(error)
 }
@@ -54,7 +54,7 @@ pub(super) async fn failed(app: &App, refused: Refused<'_>, error: Error) -> Res
 /// Records a denial. Where an agent left its scope it is stopped in the same transaction, so that its next request is
 /// refused without waiting for any stream.
 pub(super) async fn denied(app: &App, refused: Refused<'_>, facts: &Facts, reason: Reason) -> Result<Error, Error> {
-    let record = AuditRecord { reason: Some(reason), ..refused.record(app, Outcome::Denied) };
+    let mut record = AuditRecord { reason: Some(reason), ..refused.record(app, Outcome::Denied) };
     let violation = match reason {
         Reason::ScopeViolation => Some((Detector::ScopeViolation, Severity::High)),
         Reason::ScopeProbe => Some((Detector::ScopeProbe, Severity::Medium)),
@@ -63,9 +63,9 @@ pub(super) async fn denied(app: &App, refused: Refused<'_>, facts: &Facts, reaso
     match (violation, facts.chain.first()) {
         (Some((detector, severity)), Some(agent)) => {
             let finding = Finding { detector, severity, operation: refused.request.operation };
-            respond(app, record, agent.clone(), facts.chain.get(1).cloned(), finding).await?;
+            respond(app, record, agent.to_owned(), facts.chain.get(1).map(Loaded::to_owned), finding).await?;
         }
-        _ => journal::append(app, &record).await?,
+        _ => journal::append(app, &mut record).await?,
     }
     tracing::info!(decision = "deny", reason = reason.as_str(), record = %refused.id, "request refused");
     Ok(Error::Denied { reason: reason.told(), record: refused.id.clone() })
@@ -111,7 +111,7 @@ async fn respond(
         if agent.value.state != AgentState::Active {
             // Another request was stopped at the same moment; this one is on record, too.
             record.responses.clear();
-            return journal::append(app, &record).await;
+            return journal::append(app, &mut record).await;
         }
         let stopped = Stopped { at: record.at, by: "aegis".to_string(), record: record.id.clone() };
         match action {
@@ -130,8 +130,7 @@ async fn respond(
             let action = ResponseAction::FreezeAgent;
             record.responses.push(Response { action, agent: parent.value.id.clone(), cause: id.clone() });
         }
-        record.latency_us = journal::elapsed_us(app, record.at);
-        puts.push(journal::put(&record)?);
+        puts.push(journal::put(app, &mut record)?);
         match app.store.transact(puts).await {
             Ok(()) => {
                 tracing::warn!(agent = %agent.value.id, action = ?action, record = %record.id, "agent stopped");

@@ -12,6 +12,7 @@ mod writes;
 
 pub use concurrency::{
     concurrent_additions_each_count, one_of_many_writers_wins, overlapping_transactions_never_half_apply,
+    reads_never_go_back,
 };
 pub use counters::{a_counter_is_no_item, additions_answer_in_order, additions_have_limits};
 pub use faults::a_failed_write_happened_wholly_or_not_at_all;
@@ -64,6 +65,7 @@ macro_rules! store_contract {
             queries_have_limits,
             random_calls_agree_with_memory,
             reads_give_back_what_was_put,
+            reads_never_go_back,
             sort_keys_are_in_byte_order,
             the_journal_is_append_only,
             the_largest_writes_are_taken,
@@ -179,7 +181,7 @@ fn query(index: Option<Index>, partition: &str) -> Query {
 
 async fn put(store: &dyn Store, item: Item, expect: Expect) -> Stored {
     let revision = store.put_if(item.clone(), expect).await.unwrap();
-    Stored { item, revision }
+    Stored::new(item, revision)
 }
 
 fn absent(item: Item) -> Put {

@@ -1,8 +1,7 @@
 //! Wraps a store to make chosen calls fail, before or after they took effect, and to count calls. For tests.
 
-use super::{Add, Expect, Item, ItemKey, Page, Put, Query, Revision, Store, StoreError, Stored};
+use super::{Add, Expect, Item, ItemKey, Items, Page, Put, Query, Revision, Store, StoreError, Stored};
 use async_trait::async_trait;
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A store some calls to which fail with [`StoreError::Unavailable`].
@@ -114,7 +113,7 @@ impl<S: Store> Store for Faulty<S> {
         self.through(Operation::Read, self.inner.get(key)).await
     }
 
-    async fn batch_get(&self, keys: &[ItemKey]) -> Result<HashMap<ItemKey, Stored>, StoreError> {
+    async fn batch_get(&self, keys: &[ItemKey]) -> Result<Items, StoreError> {
         self.through(Operation::Read, self.inner.batch_get(keys)).await
     }
 
@@ -132,6 +131,10 @@ impl<S: Store> Store for Faulty<S> {
 
     async fn query(&self, query: &Query) -> Result<Page, StoreError> {
         self.through(Operation::Query, self.inner.query(query)).await
+    }
+
+    fn spread(&self) -> u8 {
+        self.inner.spread()
     }
 }
 

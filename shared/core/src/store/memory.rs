@@ -1,12 +1,12 @@
 //! The storage port in memory, for tests. Nothing survives it, and a query on an index reads every item.
 
 use super::{
-    Add, Expect, Item, ItemKey, Order, Page, Position, Put, Query, Store, StoreError, Stored, check_additions,
+    Add, Expect, Item, ItemKey, Items, Order, Page, Position, Put, Query, Store, StoreError, Stored, check_additions,
     check_keys, check_limits, check_query,
 };
 use async_trait::async_trait;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug, Default)]
 pub struct MemoryStore {
@@ -35,10 +35,10 @@ impl MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn batch_get(&self, keys: &[ItemKey]) -> Result<HashMap<ItemKey, Stored>, StoreError> {
+    async fn batch_get(&self, keys: &[ItemKey]) -> Result<Items, StoreError> {
         check_keys(keys)?;
         let tables = self.lock();
-        Ok(keys.iter().filter_map(|key| Some((key.clone(), tables.items.get(key)?.clone()))).collect())
+        Ok(Items(keys.iter().filter_map(|key| tables.items.get(key).cloned().map(Arc::new)).collect()))
     }
 
     async fn add(&self, additions: &[Add]) -> Result<Vec<i64>, StoreError> {
@@ -60,7 +60,7 @@ impl Store for MemoryStore {
             return Err(StoreError::Conflict { key: put.item.key.clone() });
         }
         for Put { item, expect } in puts {
-            tables.items.insert(item.key.clone(), Stored { item: normal(item), revision: expect.next() });
+            tables.items.insert(item.key.clone(), Stored::new(normal(item), expect.next()));
         }
         Ok(())
     }

@@ -3,11 +3,11 @@
 use super::unavailable;
 use aegis_core::ambient::Timestamp;
 use aegis_core::store::{
-    Add, Expect, Index, IndexEntry, Item, ItemKey, Order, Page, Position, Put, Query, Revision, StoreError, Stored,
+    Add, Expect, Index, IndexEntry, Item, ItemKey, Items, Order, Page, Position, Put, Query, Revision, StoreError, Stored,
     Table,
 };
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ToSql, params};
-use std::collections::HashMap;
+use std::sync::Arc;
 
 /// What [`stored`] reads, in its order.
 macro_rules! columns {
@@ -32,16 +32,16 @@ pub(super) fn get(connection: &Connection, key: &ItemKey) -> rusqlite::Result<Op
 }
 
 /// All in one snapshot.
-pub(super) fn batch_get(connection: &Connection, keys: &[ItemKey]) -> rusqlite::Result<HashMap<ItemKey, Stored>> {
-    let mut found = HashMap::with_capacity(keys.len());
+pub(super) fn batch_get(connection: &Connection, keys: &[ItemKey]) -> rusqlite::Result<Items> {
+    let mut found = Vec::with_capacity(keys.len());
     connection.prepare_cached("BEGIN")?.execute([])?;
     for key in keys {
         if let Some(stored) = get(connection, key)? {
-            found.insert(key.clone(), stored);
+            found.push(Arc::new(stored));
         }
     }
     connection.prepare_cached("COMMIT")?.execute([])?;
-    Ok(found)
+    Ok(Items(found))
 }
 
 /// Whether the expectation held; if not, nothing was written.
@@ -198,7 +198,7 @@ fn stored(table: Table, row: &Row<'_>) -> rusqlite::Result<Stored> {
         expires_at: expires_at.and_then(|at| Timestamp::from_millisecond(at).ok()),
     };
     let revision: i64 = row.get(2)?;
-    Ok(Stored { item, revision: Revision(revision.unsigned_abs()) })
+    Ok(Stored::new(item, Revision(revision.unsigned_abs())))
 }
 
 const INDEXES: [Index; 4] = [Index::First, Index::Second, Index::Third, Index::Fourth];

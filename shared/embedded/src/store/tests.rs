@@ -45,10 +45,10 @@ fn work(sort: &str) -> Work {
 
 /// Keeps the writer busy; returns what lets it go on.
 async fn hold(store: &SqliteStore) -> std::sync::mpsc::Sender<()> {
-    let (taken, is_taken) = oneshot::channel();
+    let (taken, mut is_taken) = mpsc::unbounded_channel();
     let (go_on, wait) = std::sync::mpsc::channel();
     drop(store.submit(Work::Hold(taken, wait)).unwrap());
-    is_taken.await.unwrap();
+    is_taken.recv().await.unwrap();
     go_on
 }
 
@@ -101,7 +101,7 @@ async fn a_commit_that_fails_is_told_to_all_and_leaves_nothing() {
         assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{answer:?}");
     }
     let found = store.batch_get(&["good", "bad", "also-good"].map(|sort| ItemKey::state("p", sort))).await.unwrap();
-    assert!(found.is_empty(), "{found:?}");
+    assert!(found.0.is_empty(), "{found:?}");
     store.put_if(item("good", "{}"), Expect::Absent).await.unwrap();
 }
 

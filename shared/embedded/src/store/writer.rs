@@ -1,9 +1,10 @@
-//! The one thread that writes. It takes all the work that waits, does each piece in a savepoint of one transaction,
-//! commits once, and only then answers. A piece that is refused or fails undoes itself and nothing else.
+//! The one thread that writes. It takes all the work that waits, does each piece in one transaction, commits once, and
+//! only then answers. A piece that is refused or fails undoes itself and nothing else.
 
+use super::cache::Cache;
 use super::{rows, unavailable};
 use aegis_core::ambient::Timestamp;
-use aegis_core::store::{Add, Put, StoreError};
+use aegis_core::store::{Add, Put, StoreError, Table};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::error::Error;
 use std::io;
@@ -29,7 +30,16 @@ pub(super) enum Work {
     Transact(Vec<Put>),
     /// Says that it was taken up, then keeps the writer until told to go on.
     #[cfg(test)]
-    Hold(oneshot::Sender<()>, std::sync::mpsc::Receiver<()>),
+    Hold(mpsc::UnboundedSender<()>, std::sync::mpsc::Receiver<()>),
+}
+
+impl Work {
+    fn puts(&self) -> &[Put] {
+        match self {
+            Self::Transact(puts) => puts,
+            _ => &[],
+        }
+    }
 }
 
 /// The thread ends when every sender is gone and the queue is empty. Closing the last connection folds the log into the
@@ -37,14 +47,15 @@ pub(super) enum Work {
 pub(super) fn start(
     connection: Connection,
     commits: Arc<AtomicU64>,
+    cache: Arc<Cache>,
 ) -> io::Result<(mpsc::Sender<Job>, JoinHandle<()>)> {
     let (sender, queue) = mpsc::channel(QUEUE);
     let thread =
-        std::thread::Builder::new().name("aegis-store".into()).spawn(move || run(connection, queue, &commits))?;
+        std::thread::Builder::new().name("aegis-store".into()).spawn(move || run(connection, queue, &commits, &cache))?;
     Ok((sender, thread))
 }
 
-fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, commits: &AtomicU64) {
+fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, commits: &AtomicU64, cache: &Cache) {
     while let Some(first) = queue.blocking_recv() {
         let mut group = vec![first];
         while group.len() < GROUP
@@ -53,7 +64,12 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, commits: &Ato
             group.push(job);
         }
         let (work, replies): (Vec<Work>, Vec<_>) = group.into_iter().map(|job| (job.work, job.reply)).unzip();
-        match commit(&mut connection, work) {
+        let touches = begin(cache, &work);
+        let committed = commit(&mut connection, &work);
+        if touches {
+            cache.end(written(work, committed.as_deref().unwrap_or_default()));
+        }
+        match committed {
             Ok(results) => {
                 commits.fetch_add(1, Ordering::Relaxed);
                 // Who stopped waiting needs no answer.
@@ -68,43 +84,69 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, commits: &Ato
     }
 }
 
-/// `Err` only if nothing of the group was written, or nobody knows.
-fn commit(connection: &mut Connection, work: Vec<Work>) -> Result<Vec<Outcome>, Cause> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut results = Vec::with_capacity(work.len());
-    for work in work {
-        results.push(attempt(&transaction, work)?);
+/// Whether the group may change items that are kept in memory; if so, they have left it.
+fn begin(cache: &Cache, group: &[Work]) -> bool {
+    let keys = || group.iter().flat_map(Work::puts).map(|put| &put.item.key).filter(|key| key.table == Table::State);
+    match () {
+        () if group.iter().any(|work| matches!(work, Work::Sweep(_))) => cache.begin_unknown(),
+        () if keys().next().is_some() => cache.begin(keys()),
+        () => return false,
     }
+    true
+}
+
+/// What of the group is in the file now: nothing, where the commit failed or nobody knows.
+fn written(group: Vec<Work>, results: &[Outcome]) -> impl Iterator<Item = Put> {
+    let sweeps = group.iter().any(|work| matches!(work, Work::Sweep(_)));
+    let done = group.into_iter().zip(results).filter(move |(_, result)| result.is_ok() && !sweeps);
+    done.flat_map(|(work, _)| match work {
+        Work::Transact(puts) => puts,
+        _ => Vec::new(),
+    })
+}
+
+/// `Err` only if nothing of the group was written, or nobody knows.
+fn commit(connection: &mut Connection, group: &[Work]) -> Result<Vec<Outcome>, Cause> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let results = group.iter().map(|work| attempt(&transaction, work)).collect::<Result<_, Cause>>()?;
     transaction.commit()?;
     Ok(results)
 }
 
 /// `Err` where the whole transaction is gone, as after a failed write to a full disk.
-fn attempt(transaction: &Transaction<'_>, work: Work) -> Result<Outcome, Cause> {
-    let run = |sql| transaction.prepare_cached(sql)?.execute([]).map(drop);
-    run("SAVEPOINT piece")?;
-    let outcome = perform(transaction, work);
-    if outcome.is_err()
-        && let Err(gone) = run("ROLLBACK TO piece")
-    {
-        // There is no savepoint any more; why not, the piece knows.
-        return Err(match outcome {
-            Err(StoreError::Unavailable { source }) => source,
-            _ => gone.into(),
-        });
+fn attempt(transaction: &Transaction<'_>, work: &Work) -> Result<Outcome, Cause> {
+    let outcome = match work {
+        // One statement undoes itself, and a savepoint costs as much as it does.
+        Work::Transact(puts) if puts.len() == 1 => perform(transaction, work),
+        _ => {
+            let run = |sql| transaction.prepare_cached(sql)?.execute([]).map(drop);
+            run("SAVEPOINT piece")?;
+            let outcome = perform(transaction, work);
+            // Where the transaction is gone there is no savepoint any more.
+            if outcome.is_err() && !transaction.is_autocommit() {
+                run("ROLLBACK TO piece")?;
+            }
+            if !transaction.is_autocommit() {
+                run("RELEASE piece")?;
+            }
+            outcome
+        }
+    };
+    match (transaction.is_autocommit(), outcome) {
+        (true, Err(StoreError::Unavailable { source })) => Err(source),
+        (true, _) => Err("the transaction ended by itself".into()),
+        (false, outcome) => Ok(outcome),
     }
-    run("RELEASE piece")?;
-    Ok(outcome)
 }
 
-fn perform(connection: &Connection, work: Work) -> Outcome {
+fn perform(connection: &Connection, work: &Work) -> Outcome {
     match work {
         Work::Add(additions) => additions.iter().map(|add| rows::add(connection, add)).collect(),
-        Work::Sweep(now) => rows::sweep(connection, now, SWEEP).map_err(unavailable).map(|removed| vec![removed]),
+        Work::Sweep(now) => rows::sweep(connection, *now, SWEEP).map_err(unavailable).map(|removed| vec![removed]),
         Work::Transact(puts) => {
             for put in puts {
-                if !rows::put(connection, &put).map_err(unavailable)? {
-                    return Err(StoreError::Conflict { key: put.item.key });
+                if !rows::put(connection, put).map_err(unavailable)? {
+                    return Err(StoreError::Conflict { key: put.item.key.clone() });
                 }
             }
             Ok(Vec::new())

@@ -4,6 +4,8 @@ use super::counters::add;
 use super::{Suite, absent, item, put};
 use crate::store::{Expect, ItemKey, Put, Revision, Store, StoreError};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 
 const TASKS: usize = 16;
 
@@ -35,6 +37,48 @@ pub async fn one_of_many_writers_wins(suite: &Suite) {
     }
 }
 
+/// What one reader saw, no later reader sees undone; and what a writer was told is written, every later reader sees.
+pub async fn reads_never_go_back(suite: &Suite) {
+    const WRITES: u64 = 100;
+    let store = suite.store();
+    let keys = ["a", "still"].map(|sort| ItemKey::state("p", sort));
+    for sort in ["a", "still"] {
+        put(&*store, item(sort, "1"), Expect::Absent).await;
+    }
+    let known = Arc::new(AtomicU64::new(1));
+    let task = |n: usize| {
+        let (store, known, keys): (Arc<dyn Store>, _, _) = (store.clone(), Arc::clone(&known), keys.clone());
+        async move {
+            let mut revision = 1;
+            while revision < WRITES {
+                let before = known.load(Ordering::SeqCst);
+                revision = match n {
+                    0 => store.put_if(item("a", "{}"), Expect::Current(Revision(before))).await.unwrap().0,
+                    _ => store.batch_get(&keys).await.unwrap().find(&keys[0]).unwrap().revision.0,
+                };
+                assert!(revision >= before, "{revision} was read after {before}");
+                known.fetch_max(revision, Ordering::SeqCst);
+                give_way().await;
+            }
+        }
+    };
+    suite.together((0..TASKS).map(task)).await;
+}
+
+/// Lets other tasks of the same thread run.
+async fn give_way() {
+    let mut waited = false;
+    std::future::poll_fn(|context| {
+        if waited {
+            return Poll::Ready(());
+        }
+        waited = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// Every task moves one from an account to the next until it has done so five times. Half a transaction would change
 /// the total; one that is told to have failed and happened, or the reverse, would change the number of writes.
 pub async fn overlapping_transactions_never_half_apply(suite: &Suite) {
@@ -52,8 +96,8 @@ pub async fn overlapping_transactions_never_half_apply(suite: &Suite) {
     };
     suite.together((0..TASKS).map(task)).await;
     let found = store.batch_get(&accounts.map(|account| ItemKey::state("p", account))).await.unwrap();
-    let total: i64 = found.values().map(|stored| stored.item.body.parse::<i64>().unwrap()).sum();
-    let writes: u64 = found.values().map(|stored| stored.revision.0 - 1).sum();
+    let total: i64 = found.0.iter().map(|stored| stored.item.body.parse::<i64>().unwrap()).sum();
+    let writes: u64 = found.0.iter().map(|stored| stored.revision.0 - 1).sum();
     assert_eq!((total, writes), (400, 2 * 5 * 16));
     put(&*store, item("after", ""), Expect::Absent).await;
 }
@@ -61,7 +105,7 @@ pub async fn overlapping_transactions_never_half_apply(suite: &Suite) {
 async fn moved(store: &dyn Store, from: &str, to: &str) -> bool {
     let found = store.batch_get(&[ItemKey::state("p", from), ItemKey::state("p", to)]).await.unwrap();
     let changed = |account: &str, by: i64| {
-        let stored = &found[&ItemKey::state("p", account)];
+        let stored = found.find(&ItemKey::state("p", account)).unwrap();
         let balance = stored.item.body.parse::<i64>().unwrap() + by;
         Put { item: item(account, &balance.to_string()), expect: Expect::Current(stored.revision) }
     };
