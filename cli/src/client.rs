@@ -7,6 +7,7 @@ mod audit;
 pub(crate) mod connection;
 mod context;
 mod credential;
+mod device;
 mod encryption;
 mod exec;
 mod home;

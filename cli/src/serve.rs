@@ -5,7 +5,7 @@ mod http;
 mod listen;
 mod local_issuer;
 mod oidc;
-pub(crate) use oidc::tls;
+pub(crate) use oidc::{Issuer, Source, tls};
 
 use crate::Failure;
 use aegis_core::ambient::{Clock, Entropy, Timestamp};
@@ -142,6 +142,7 @@ impl Server {
                     client_id: AUDIENCE.to_string(),
                     human_claim: HumanClaim::Sub,
                     keys: Arc::new(local.jwks()),
+                    device_scopes: None,
                 };
                 (Some(Arc::new(local)), provider)
             }

@@ -1,7 +1,8 @@
 // An OpenID provider on a free loopback port: `node provider.mjs <folder with node_modules>`.
 //
 // It prints one line of JSON once it listens. Each line it then reads is a command, answered with one line:
-// {"rotate": "RS256" | "ES256", "alg": true | false} gives it other signing keys and withdraws the present ones.
+// {"rotate": "RS256" | "ES256", "alg": true | false} gives it other signing keys and withdraws the present ones;
+// with "codes": <seconds> device codes live that long from then on.
 
 import { createHash, generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -25,7 +26,7 @@ function signingKey(algorithm, names) {
   return { ...jwk, kid, use: 'sig', ...(names ? { alg: algorithm } : {}) };
 }
 
-function provider(issuer, algorithm, names) {
+function provider(issuer, algorithm, names, codes = 120) {
   const client = (client_id) => ({
     client_id,
     token_endpoint_auth_method: 'none',
@@ -43,7 +44,7 @@ function provider(issuer, algorithm, names) {
     scopes: ['openid', 'groups', 'email'],
     // The ID token itself tells the groups: Aegis asks for no user information.
     conformIdTokenClaims: false,
-    ttl: { IdToken: 120, DeviceCode: 120, AccessToken: 120, Grant: 600, Session: 600, Interaction: 120 },
+    ttl: { IdToken: 120, DeviceCode: codes, AccessToken: 120, Grant: 600, Session: 600, Interaction: 120 },
     findAccount: (_, id) => ({
       accountId: id,
       claims: () => ({ sub: id, groups: GROUPS[id] ?? [], email: `${id}@org.example`, email_verified: id !== 'carol' }),
@@ -62,7 +63,7 @@ server.listen(0, '127.0.0.1', () => {
   createInterface({ input: process.stdin })
     .on('line', (line) => {
       const command = JSON.parse(line);
-      answer = provider(issuer, command.rotate, command.alg);
+      answer = provider(issuer, command.rotate, command.alg, command.codes);
       say({ rotated: command.rotate });
     })
     .on('close', () => process.exit(0));

@@ -98,6 +98,9 @@ impl Settings {
                 "[oidc] needs [roles]: which claims of the provider make which role".to_string(),
             ));
         }
+        if file.oidc.as_ref().is_some_and(|oidc| !oidc.asks_for_id_tokens()) {
+            return Err(Failure::Usage("[oidc]: scopes are words, one of them \"openid\"".to_string()));
+        }
         let tls = match (file.tls_cert, file.tls_key) {
             (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
             (None, None) => None,
@@ -208,7 +211,9 @@ mod tests {
         for bad in ["", "[roles]\nadmin = ['security']\n", "[roles]\nadmin = ['group:']\n"] {
             assert!(matches!(read(bad), Err(Failure::Usage(_))), "{bad}");
         }
-        for bad in ["human_claim = 'name'\n[roles]\n", "client_secret = 'x'\n[roles]\n"] {
+        for bad in
+            ["human_claim = 'name'\n[roles]\n", "client_secret = 'x'\n[roles]\n", "scopes = ['groups']\n[roles]\n"]
+        {
             assert!(matches!(read(bad), Err(Failure::Usage(_))), "{bad}");
         }
     }

@@ -17,6 +17,7 @@ use crate::repository::{self, Document, Loaded};
 use crate::store::{Expect, ItemKey, StoreError};
 use crate::token::{Claims, Epochs, LEEWAY};
 use provider::{ID_TOKEN_AGE, Login};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -35,6 +36,14 @@ pub struct Logins {
 
 /// For each role the claims that give it, written `claim:value` (`group:security` also reads `groups`).
 pub type RoleMap = HashMap<Role, BTreeSet<String>>;
+
+/// How a command line logs in: by the device flow (RFC 8628), at this provider, as this public client. Told to everyone.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct DeviceLogin<'a> {
+    pub issuer: &'a str,
+    pub client_id: &'a str,
+    pub scopes: &'a [String],
+}
 
 /// What is known of the request that brings an ID token.
 #[derive(Clone, Debug)]
@@ -77,6 +86,12 @@ impl Document for Exchanged {
 impl Logins {
     pub fn new(provider: Provider, roles: RoleMap) -> Self {
         Self { provider, roles }
+    }
+
+    /// `None` with the local issuer, which has a way of its own.
+    pub fn device(&self) -> Option<DeviceLogin<'_>> {
+        let Provider { issuer, client_id, device_scopes, .. } = &self.provider;
+        device_scopes.as_ref().map(|scopes| DeviceLogin { issuer, client_id, scopes })
     }
 
     fn roles_of(&self, login: &Login) -> BTreeSet<Role> {

@@ -23,6 +23,8 @@ pub struct Provider {
     pub client_id: String,
     pub human_claim: HumanClaim,
     pub keys: Arc<dyn ProviderKeys>,
+    /// What a command line asks for at the provider, by the device flow (RFC 8628); `None` where it has no such endpoint.
+    pub device_scopes: Option<Vec<String>>,
 }
 
 /// The public keys that a provider signs with.

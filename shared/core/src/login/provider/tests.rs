@@ -240,7 +240,7 @@ fn counted(keys: Vec<Jwk>) -> (Provider, Arc<AtomicU32>) {
     let asked = Arc::new(AtomicU32::new(0));
     let keys = Arc::new(Counted(JwkSet { keys }, Arc::clone(&asked)));
     let (issuer, client_id) = ("https://provider.example".into(), "aegis".into());
-    (Provider { issuer, client_id, human_claim: HumanClaim::Sub, keys }, asked)
+    (Provider { issuer, client_id, human_claim: HumanClaim::Sub, keys, device_scopes: None }, asked)
 }
 
 struct Signer {
