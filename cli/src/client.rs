@@ -13,6 +13,7 @@ mod exec;
 mod home;
 mod human;
 mod key;
+mod keychain;
 pub(crate) mod output;
 mod passphrase;
 mod payload;

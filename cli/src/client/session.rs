@@ -16,9 +16,10 @@ use zeroize::Zeroizing;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-The session lasts eight hours. It is kept in sessions.toml, readable to you alone, in $AEGIS_HOME,
-else $XDG_CONFIG_HOME/aegis, else ~/.config/aegis. Issuing agents and destroying keys needs a
-login at most five minutes old.
+The session lasts eight hours. Its token is kept in the system's keychain; where there is none, in
+sessions.toml, readable to you alone, in $AEGIS_HOME, else $XDG_CONFIG_HOME/aegis, else
+~/.config/aegis. AEGIS_SESSIONS=file or AEGIS_SESSIONS=keychain decides it; aegis whoami says where
+it is. Issuing agents and destroying keys needs a login at most five minutes old.
 
 Examples:
   aegis login                                    shows where to log in and waits; without an
@@ -136,7 +137,17 @@ pub(crate) fn logout(connection: &Connection) -> Result<(), Failure> {
 
 pub(crate) fn whoami(connection: &Connection) -> Result<(), Failure> {
     let client = connection.client()?;
-    let me = client.api.get("/v1/whoami")?.ok("ask who you are")?;
+    let mut me = client.api.get("/v1/whoami")?.ok("ask who you are")?;
+    let (home, of_environment) = (Home::find()?, set("AEGIS_TOKEN").is_some());
+    let place = if of_environment { None } else { home.kept(&client.url)?.map(|kept| kept.place()) };
+    if let Some(me) = me.as_object_mut() {
+        me.insert("token_from".to_string(), Value::from(place.unwrap_or("environment")));
+    }
+    let shown = match place {
+        Some("file") => home.sessions_file().display().to_string(),
+        Some(_) => "the system's keychain".to_string(),
+        None => "AEGIS_TOKEN".to_string(),
+    };
     client.show(&me, |me| {
         output::details(&[
             ("human", output::field(me, "/human")),
@@ -144,6 +155,7 @@ pub(crate) fn whoami(connection: &Connection) -> Result<(), Failure> {
             ("agents", output::field(me, "/agents")),
             ("credential", output::field(me, "/credential")),
             ("expires", moment(me)),
+            ("token from", shown),
             ("deployment", client.url.clone()),
         ])
     })
@@ -162,7 +174,7 @@ fn moment(me: &Value) -> String {
 
 /// As the environment, the last login or a person says.
 fn known_human(url: &str) -> Result<HumanId, Failure> {
-    let last = Home::find()?.session(url)?.map(|session| session.human);
+    let last = Home::find()?.kept(url)?.map(|kept| kept.human);
     let name = match set("AEGIS_HUMAN").or(last) {
         Some(name) => name,
         None if std::io::stdin().is_terminal() => ask_name()?,

@@ -29,12 +29,6 @@ struct Discovery {
     jwks_uri: String,
 }
 
-/// Read first: whose document it is.
-#[derive(Deserialize)]
-struct Named {
-    issuer: String,
-}
-
 /// Keys one by one: one of a kind that nobody here knows must not hide the others.
 #[derive(Deserialize)]
 struct KeySet {
@@ -69,11 +63,11 @@ impl Source {
         let issuer = &self.issuer.0;
         let base = issuer.strip_suffix('/').unwrap_or(issuer);
         let document: serde_json::Value = self.get(&format!("{base}/.well-known/openid-configuration"))?;
-        let named = Named::deserialize(&document)?.issuer;
-        if named != *issuer {
-            return Err(format!("it calls itself {named:?}, not {issuer:?}").into());
+        match document.get("issuer").and_then(serde_json::Value::as_str) {
+            Some(named) if named == issuer => Ok(T::deserialize(document)?),
+            Some(named) => Err(format!("it calls itself {named:?}, not {issuer:?}").into()),
+            None => Err("its discovery document is not what it should be: it names no issuer".into()),
         }
-        Ok(T::deserialize(document)?)
     }
 
     /// What comes in the clear could be anybody's, and so could an address on this machine that a stranger names.
