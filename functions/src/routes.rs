@@ -65,7 +65,8 @@ fn deployment_routes() -> Vec<Route> {
             .summary("Exchanges an ID token for a human's session (RFC 8693)")
             .form::<oauth::TokenRequest>()
             .reply::<oauth::TokenReply>()
-            .unverified(),
+            .unverified()
+            .oauth_errors(),
         post("/v1/oauth/revoke", Operation::CredentialRevoke, TargetKind::Own, |call, permit, _| {
             Box::pin(oauth::revoke(call, permit))
         })

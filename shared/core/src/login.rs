@@ -103,7 +103,7 @@ impl Logins {
 /// Exchanges an ID token for a session. Each ID token is exchanged at most once.
 ///
 /// # Errors
-/// [`Error::Unauthenticated`] for a token that is not the provider's, not for us, too old or used before, and for a human
+/// [`Error::SubjectToken`] for a token that is not the provider's, not for us, too old or used before, and for a human
 /// who is revoked; [`Error::Unavailable`], also if the provider must be asked for its keys and does not answer.
 pub async fn exchange(app: &App, id_token: &str, arrival: &Arrival<'_>) -> Result<Session, Error> {
     let now = app.clock.now();
@@ -129,7 +129,7 @@ pub async fn exchange(app: &App, id_token: &str, arrival: &Arrival<'_>) -> Resul
             record.decision = Decision::Deny;
             record.reason = Some(Reason::HumanRevoked);
             journal::append(app, &record).await?;
-            return Err(Error::Unauthenticated { reason: Reason::HumanRevoked });
+            return Err(Error::SubjectToken { reason: Reason::HumanRevoked });
         }
         let (claims, credential) = session(app, &human, &login, epoch, now);
         record.credential = Some(credential.id.clone());
@@ -144,7 +144,7 @@ pub async fn exchange(app: &App, id_token: &str, arrival: &Arrival<'_>) -> Resul
         match app.store.transact(puts).await {
             Ok(()) => return Ok(Session { token: signed, expires_in: SESSION }),
             Err(StoreError::Conflict { key }) if key == exchanged_key => {
-                return Err(Error::Unauthenticated { reason: Reason::InvalidToken });
+                return Err(Error::SubjectToken { reason: Reason::InvalidSubjectToken });
             }
             Err(StoreError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
