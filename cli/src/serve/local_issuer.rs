@@ -4,7 +4,7 @@
 use aegis_core::ambient::{Clock, Entropy};
 use aegis_core::encoding::hex;
 use aegis_core::error::Error;
-use aegis_core::human::Role;
+use aegis_core::human::{Human, Role};
 use aegis_core::id::{RecordId, RequestId};
 use aegis_core::journal;
 use aegis_core::name::HumanId;
@@ -73,6 +73,9 @@ impl Document for Account {
 struct Enrolment {
     digest: String,
     used: bool,
+    /// Whether it was asked for after the first human had enrolled. It works for one start of the server.
+    #[serde(default)]
+    again: bool,
 }
 
 impl Document for Enrolment {
@@ -111,22 +114,29 @@ impl LocalIssuer {
         self.jwks.clone()
     }
 
-    /// A fresh code for the first human, until one has enrolled; earlier codes no longer work.
-    pub(super) async fn first_enrolment(&self) -> Result<Option<Zeroizing<String>>, Error> {
+    /// A fresh code for the first human, until one has enrolled, or for another one if asked for `again`. Earlier codes no
+    /// longer work.
+    pub(super) async fn enrolment(&self, again: bool) -> Result<Option<Zeroizing<String>>, Error> {
         let found: Option<Loaded<Enrolment>> = repository::load(self.store.as_ref(), &enrolment_item()).await?;
-        if found.as_ref().is_some_and(|found| found.value.used) {
+        let enrolled = found.as_ref().is_some_and(|found| found.value.used || found.value.again);
+        if enrolled && !again {
+            if let Some(mut unused) = found.filter(|found| !found.value.used) {
+                unused.value.used = true;
+                self.store.transact(vec![unused.replace()?]).await?;
+            }
             return Ok(None);
         }
         let mut bytes = Zeroizing::new([0_u8; 16]);
         self.entropy.fill(bytes.as_mut_slice());
         let code = Zeroizing::new(hex(bytes.as_slice()));
         let expect = found.map_or(Expect::Absent, |found| Expect::Current(found.revision));
-        let enrolment = Enrolment { digest: digest(&code), used: false };
+        let enrolment = Enrolment { digest: digest(&code), used: false, again: enrolled };
         self.store.transact(vec![enrolment.put(expect)?]).await?;
         Ok(Some(code))
     }
 
-    /// Makes the first human's account, with every role, on record.
+    /// Makes a human's account, with every role, on record; or gives it this passphrase. If she is revoked she is back:
+    /// the code is from whoever has the root key's passphrase.
     async fn enroll(&self, asked: EnrollRequest, source: IpAddr) -> Result<Value, Error> {
         self.bound_attempts(source, "enrolment")?;
         let refused = || Error::Unauthenticated { reason: Reason::LoginRefused };
@@ -150,8 +160,17 @@ impl LocalIssuer {
             source: Some(source),
             ..AuditRecord::new(id, now, Operation::HumanEnrol, Plane::Rest, request)
         };
+        let store = self.store.as_ref();
+        let former: Option<Loaded<Account>> = repository::load(store, &account_item(&asked.human)).await?;
+        let human: Option<Loaded<Human>> = repository::load(store, &repository::human_item(&asked.human)).await?;
+        let expect = former.map_or(Expect::Absent, |former| Expect::Current(former.revision));
         let account = Account { human: asked.human, roles: Role::ALL.into(), salt, hash };
-        let puts = vec![enrolment.replace()?, account.put(Expect::Absent)?, journal::put(&record)?];
+        let mut puts = vec![enrolment.replace()?, account.put(expect)?, journal::put(&record)?];
+        if let Some(mut human) = human.filter(|human| human.value.revoked) {
+            // Her epoch stays: nothing issued before lives again.
+            human.value.revoked = false;
+            puts.push(human.replace()?);
+        }
         match self.store.transact(puts).await {
             Err(StoreError::Conflict { .. }) => Err(refused()),
             other => Ok(other.map(|()| json!({ "enrolled": true }))?),

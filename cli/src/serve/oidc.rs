@@ -35,6 +35,14 @@ fn openid() -> Vec<String> {
 }
 
 impl Oidc {
+    /// What a human's name is unique among.
+    pub(super) fn humans_from(&self) -> String {
+        match self.human_claim {
+            HumanClaim::Email => format!("{} by email", self.issuer),
+            HumanClaim::Sub => self.issuer.to_string(),
+        }
+    }
+
     /// Without the scope `openid` there is no ID token.
     pub(super) fn asks_for_id_tokens(&self) -> bool {
         let word = |scope: &String| !scope.is_empty() && scope.bytes().all(|b| b.is_ascii_graphic());

@@ -1,4 +1,5 @@
-use super::super::listen::{self, Bounds, TlsFiles};
+use super::super::certificate::TlsFiles;
+use super::super::listen::{self, Bounds};
 use super::*;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -174,10 +175,16 @@ async fn over_https_only_the_authority_of_ca_file_vouches() {
         .route(DISCOVERY, axum::routing::get(|| async { discovery }))
         .route("/keys", axum::routing::get(|| async { keys }));
     let (_stop, stopped) = tokio::sync::watch::channel(false);
-    tokio::spawn(listen::serve(listener, router, Some(files.acceptor().unwrap()), Bounds::FEW, stopped));
+    tokio::spawn(listen::serve(
+        listener,
+        router,
+        Some(tokio::sync::watch::channel(files.acceptor().unwrap()).1),
+        Bounds::FEW,
+        stopped,
+    ));
 
     let fetched = |ca_file: &std::path::Path| {
-        fetch::Source::new(Issuer::try_from(base.clone()).unwrap(), Some(ca_file)).map(|source| source.fetch())
+        Source::new(Issuer::try_from(base.clone()).unwrap(), Some(ca_file)).map(|source| source.fetch())
     };
     assert_eq!(fetched(&files.cert).unwrap().unwrap().len(), 1);
     let said = fetched(&other).unwrap().unwrap_err().to_string();
@@ -188,8 +195,8 @@ async fn over_https_only_the_authority_of_ca_file_vouches() {
 
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
-fn source(base: &str) -> fetch::Source {
-    fetch::Source::new(Issuer::try_from(base.to_string()).unwrap(), None).unwrap()
+fn source(base: &str) -> Source {
+    Source::new(Issuer::try_from(base.to_string()).unwrap(), None).unwrap()
 }
 
 fn page(body: &Value) -> String {
