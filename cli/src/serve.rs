@@ -149,7 +149,14 @@ impl Server {
             Some(oidc) => (None, oidc.provider()?),
             None => {
                 let (issuer, store) = (format!("{issuer_url}/local"), Arc::clone(&port));
-                let local = LocalIssuer::new(issuer, root.expose_issuer_key(), store, clock.clone(), entropy.clone());
+                let local = LocalIssuer::new(
+                    issuer,
+                    root.expose_issuer_key(),
+                    store,
+                    clock.clone(),
+                    entropy.clone(),
+                    address.port(),
+                );
                 let local = local.map_err(failed)?;
                 let provider = Provider {
                     issuer: local.issuer().to_string(),

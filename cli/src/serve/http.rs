@@ -69,7 +69,7 @@ async fn answer(
         let _room = room;
         match &shared.local {
             Some(local) if request.uri().path().starts_with("/local/") => {
-                local.answer(&shared.host, request, source).await
+                local.answer(&shared.host, request, source, peer).await
             }
             _ => handle(&shared.host, request, source).await,
         }
