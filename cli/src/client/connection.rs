@@ -46,7 +46,7 @@ impl std::str::FromStr for Url {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     let address = host.trim_matches(['[', ']']).parse().ok();
     host == "localhost" || address.is_some_and(|address: IpAddr| address.is_loopback())
 }
@@ -111,12 +111,6 @@ impl Connection {
 }
 
 impl Client {
-    /// Whether the deployment is a program of this machine.
-    pub(crate) fn is_this_machine(&self) -> bool {
-        let uri: Option<http::Uri> = self.url.parse().ok();
-        uri.as_ref().and_then(http::Uri::host).is_some_and(is_loopback)
-    }
-
     /// Shows an answer: as it came, or as `render` has it.
     pub(crate) fn show(&self, value: &Value, render: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
         match self.json {

@@ -1,7 +1,7 @@
 //! A login at the deployment's identity provider, by the device flow (RFC 8628): the human opens a page wherever she has a
 //! browser, and this program waits. What comes of it is an ID token, which is worth nothing until it is exchanged.
 
-use super::connection::Client;
+use super::connection::{Client, is_loopback};
 use super::output;
 use crate::Failure;
 use crate::serve::{Issuer, Source, stop_signal};
@@ -28,12 +28,18 @@ pub(crate) fn provider(client: &Client) -> Result<Option<Provider>, Failure> {
     let metadata = client.api.get("/.well-known/oauth-protected-resource")?.ok("ask how to log in")?;
     let Some(told) = metadata.get("aegis_device_login").filter(|told| !told.is_null()) else { return Ok(None) };
     let provider = Provider::deserialize(told);
-    let provider = provider.map_err(|error| Failure::because("the deployment's identity provider is unusable", &error));
-    // A stranger's deployment must not make this program ask around on this machine.
-    provider.and_then(|provider| match provider.issuer.is_this_machine() && !client.is_this_machine() {
+    let provider =
+        provider.map_err(|error| Failure::because("the deployment's identity provider is unusable", &error))?;
+    match is_sent_back(&client.url, &provider.issuer) {
         true => Err(Failure::Failed(format!("{} sends logins to this machine, {}", client.url, provider.issuer))),
         false => Ok(Some(provider)),
-    })
+    }
+}
+
+/// A deployment elsewhere must not make this program ask around on this machine.
+fn is_sent_back(deployment: &str, issuer: &Issuer) -> bool {
+    let elsewhere = deployment.parse().is_ok_and(|uri: http::Uri| !uri.host().is_some_and(is_loopback));
+    elsewhere && issuer.is_this_machine()
 }
 
 /// Shows the human where to go, waits until she has been there, and returns the provider's ID token.
@@ -254,6 +260,21 @@ mod tests {
         assert!(matches!(token, Ok(Polled::Token(token)) if *token == "x.y.z"));
         let longest = judge(error("slow_down"), Duration::from_secs(LONGEST_WAIT));
         assert!(matches!(longest, Ok(Polled::Again(wait)) if wait.as_secs() == LONGEST_WAIT));
+    }
+
+    #[test]
+    fn only_a_deployment_of_this_machine_has_its_provider_here() {
+        let table = [
+            ("https://aegis.example.org", "https://127.0.0.1:3000", true),
+            ("https://aegis.example.org", "http://localhost:3000", true),
+            ("https://aegis.example.org", "https://login.example.org", false),
+            ("http://127.0.0.1:8400", "http://localhost:3000", false),
+            ("http://[::1]:8400", "https://login.example.org", false),
+        ];
+        for (deployment, issuer, want) in table {
+            let issuer = Issuer::try_from(issuer.to_string()).unwrap();
+            assert_eq!(is_sent_back(deployment, &issuer), want, "{deployment} {issuer}");
+        }
     }
 
     #[test]

@@ -56,24 +56,21 @@ fn the_only_admin_who_revoked_herself_comes_back_by_the_operators_hand() {
     let unused = again(folder.path());
     let stale = unused.code.clone().unwrap();
     assert!(unused.terminate());
+    let enrol = |server: &Process, code: &str| {
+        let asked = json!({ "code": code, "human": "alice@org", "passphrase": "another passphrase" });
+        server.post("", "/local/enroll", asked)
+    };
     let server = Process::start(folder.path());
     assert_eq!(server.code, None);
+    for old in [&code, &stale] {
+        assert_eq!(enrol(&server, old).refused(401), "login_refused");
+    }
     assert!(server.terminate());
 
     let server = again(folder.path());
-    let enrol = |code: &str| {
-        server.post(
-            "",
-            "/local/enroll",
-            json!({ "code": code, "human": "alice@org", "passphrase": "another passphrase" }),
-        )
-    };
-    for old in [&code, &stale] {
-        assert_eq!(enrol(old).refused(401), "login_refused");
-    }
     let fresh = server.code.clone().unwrap();
-    enrol(&fresh).ok();
-    assert_eq!(enrol(&fresh).refused(401), "login_refused");
+    enrol(&server, &fresh).ok();
+    assert_eq!(enrol(&server, &fresh).refused(401), "login_refused");
     assert_eq!(server.get(&alice, "/v1/whoami").refused(401), "human_revoked", "what was issued before stays dead");
     let login =
         |passphrase: &str| server.post("", "/local/token", json!({ "human": "alice@org", "passphrase": passphrase }));

@@ -157,6 +157,14 @@ fn what_a_provider_must_not_answer_is_refused() {
     }
 }
 
+#[test]
+fn nothing_is_sent_where_anyone_could_read_it() {
+    for (issuer, address) in [("http://127.0.0.1:1", "http://login.example/"), ("https://[::1]:1", "http://[::1]:1/")] {
+        let said = source(issuer).post_form(address, &[]).unwrap_err().to_string();
+        assert!(said.contains("not private"), "{said}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn over_https_only_the_authority_of_ca_file_vouches() {
     let folder = tempfile::tempdir().unwrap();
