@@ -46,10 +46,11 @@ class IdentityProvider:
         self.child.stdout.close()
         self.child = None
 
-    def rotate(self, algorithm, named, codes=120):
+    def rotate(self, algorithm, named, codes=120, untold=False):
         """Other keys from now on; the present ones are withdrawn. `named`: whether the keys tell their algorithm.
-        `codes`: how many seconds a device code lives."""
-        self.child.stdin.write(json.dumps({"rotate": algorithm, "alg": named, "codes": codes}) + "\n")
+        `codes`: how many seconds a device code lives. `untold`: whether it tells the time of a login only to who asks for
+        its age."""
+        self.child.stdin.write(json.dumps({"rotate": algorithm, "alg": named, "codes": codes, "untold": untold}) + "\n")
         self.child.stdin.flush()
         return self._answer()
 

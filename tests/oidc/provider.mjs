@@ -2,7 +2,8 @@
 //
 // It prints one line of JSON once it listens. Each line it then reads is a command, answered with one line:
 // {"rotate": "RS256" | "ES256", "alg": true | false} gives it other signing keys and withdraws the present ones;
-// with "codes": <seconds> device codes live that long from then on.
+// with "codes": <seconds> device codes live that long from then on; with "untold" it tells the time of a login only to who
+// asks for its age.
 
 import { createHash, generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -26,7 +27,7 @@ function signingKey(algorithm, names) {
   return { ...jwk, kid, use: 'sig', ...(names ? { alg: algorithm } : {}) };
 }
 
-function provider(issuer, algorithm, names, codes = 120) {
+function provider(issuer, algorithm, names, codes = 120, untold = false) {
   const client = (client_id) => ({
     client_id,
     token_endpoint_auth_method: 'none',
@@ -40,7 +41,7 @@ function provider(issuer, algorithm, names, codes = 120) {
     jwks: { keys: [signingKey(algorithm, names)] },
     cookies: { keys: ['only for tests'] },
     features: { deviceFlow: { enabled: true }, devInteractions: { enabled: true } },
-    claims: { openid: ['sub', 'auth_time'], groups: ['groups'], email: ['email', 'email_verified'] },
+    claims: { openid: untold ? ['sub'] : ['sub', 'auth_time'], groups: ['groups'], email: ['email', 'email_verified'] },
     scopes: ['openid', 'groups', 'email'],
     // The ID token itself tells the groups: Aegis asks for no user information.
     conformIdTokenClaims: false,
@@ -63,7 +64,7 @@ server.listen(0, '127.0.0.1', () => {
   createInterface({ input: process.stdin })
     .on('line', (line) => {
       const command = JSON.parse(line);
-      answer = provider(issuer, command.rotate, command.alg, command.codes);
+      answer = provider(issuer, command.rotate, command.alg, command.codes, command.untold);
       say({ rotated: command.rotate });
     })
     .on('close', () => process.exit(0));

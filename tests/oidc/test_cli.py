@@ -28,6 +28,8 @@ class Login(unittest.TestCase):
         cls.provider = IdentityProvider()
         cls.addClassCleanup(cls.provider.stop)
         cls.provider.start()
+        # As many do: what needs a fresh login works only if the command asks for one.
+        cls.provider.rotate("RS256", named=False, untold=True)
         settings = SETTINGS.format(issuer=cls.provider.issuer).replace("\n\n[roles]", "\n" + SCOPES + "\n[roles]")
         cls.server = Aegis(settings)
         cls.addClassCleanup(cls.server.stop)
@@ -84,6 +86,7 @@ class Login(unittest.TestCase):
         self.addCleanup(child.kill)
         shown = [child.stderr.readline().strip() for _ in range(2)]
         self.assertRegex(shown[0], r"^to log in, open  http://127\.0\.0\.1:\d+/device\?user_code=")
+        self.assertRegex(shown[1], r"^and compare      [A-Z-]+$")
         address, code = shown[0].split()[-1], shown[1].split()[-1]
         self.assertTrue(address.endswith(code))
         Browser().approve(address, {"login": "alice", "password": "any"})

@@ -63,20 +63,22 @@ pub(crate) fn id_token(client: &Client, provider: &Provider) -> Result<Zeroizing
     }
     let asked =
         Asked::deserialize(&body).map_err(|error| Failure::because("the identity provider's answer", &error))?;
-    asked.show(client.json)?;
     let until = begun.checked_add(Duration::from_secs(asked.expires_in.min(MOST_SECONDS))).unwrap_or(begun);
     let poll = Poll { source, address: endpoints.token_endpoint, client_id: provider.client_id.clone(), asked, until };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::because("no runtime", &error))?;
-    let spinner = spinner();
     let outcome = runtime.block_on(async {
+        // Before anything is shown: whoever sees it may end it.
         let stop = stop_signal()?;
-        tokio::select! {
+        poll.asked.show(client.json)?;
+        let spinner = spinner();
+        let ended = tokio::select! {
             token = poll.wait() => token,
             () = stop => Err(Failure::Failed("the login was cancelled; nothing was changed".to_string())),
-        }
+        };
+        spinner.finish_and_clear();
+        ended
     });
-    spinner.finish_and_clear();
     // A question that is still under way is not waited for.
     runtime.shutdown_background();
     outcome
