@@ -111,13 +111,13 @@ fn the_humans_of_a_data_folder_come_from_one_provider_until_the_operator_says_ot
 }
 
 fn again(data: &Path) -> Process {
-    Process::try_start_with(data, &["--enrol-admin"]).unwrap_or_else(|output| panic!("{output:?}"))
+    Process::try_start_with(data, &["--enrol-admin"]).unwrap()
 }
 
 /// The one sentence it said.
 #[track_caller]
 fn refused(started: Result<Process, Output>, code: i32) -> String {
-    let output = started.err().expect("it started");
+    let output = started.err().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{said}");
     assert_eq!(said.trim().lines().count(), 1, "{said}");
