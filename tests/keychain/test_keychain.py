@@ -21,8 +21,8 @@ COMMAND_TIME = 60
 SECRETS = "org.freedesktop.secrets"
 
 
-class Sessions(unittest.TestCase):
-    """One server and one keychain for all tests; each has a home of its own."""
+class WithKeychain(unittest.TestCase):
+    """One server and one keychain for all tests of a class; each test has a home of its own."""
 
     @classmethod
     def setUpClass(cls):
@@ -83,6 +83,8 @@ class Sessions(unittest.TestCase):
         done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=COMMAND_TIME)
         return done.stdout.count("/org/freedesktop/secrets/collection/")
 
+
+class Sessions(WithKeychain):
     def test_the_token_is_in_the_keychain_and_in_no_file_until_logout(self):
         before = self.entries()
         self.assertEqual(self.log_in()[0], 0)
@@ -142,6 +144,26 @@ class Sessions(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertIn("the system's keychain cannot be used", error)
         self.assertEqual(self.aegis("whoami")[0], 0)
+
+
+class Locked(WithKeychain):
+    """As over SSH: a keychain that only a person at its own screen could unlock."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        command = ["gdbus", "call", "--session", "--dest", SECRETS, "--object-path", "/org/freedesktop/secrets"]
+        command += ["--method", "org.freedesktop.Secret.Service.Lock", "['/org/freedesktop/secrets/collection/login']"]
+        subprocess.run(command, check=True, capture_output=True, timeout=COMMAND_TIME)
+
+    def test_a_locked_keychain_is_as_good_as_none(self):
+        code, _, error = self.log_in()
+        self.assertEqual((code, error), (0, ""))
+        self.assertTrue(self.file()[1]["token"].startswith("eyJ"))
+        self.assertEqual(self.aegis("whoami")[0], 0)
+        code, _, error = self.log_in(sessions="keychain")
+        self.assertEqual(code, 1)
+        self.assertRegex(error, r"^aegis: the system's keychain cannot be used: .*; unlock it, or log in again with")
 
 
 if __name__ == "__main__":

@@ -54,5 +54,8 @@ fn entry(url: &str, credential: &str) -> Result<Entry, Error> {
 }
 
 fn unusable(error: Error) -> Failure {
-    Failure::because("the system's keychain cannot be used", &error)
+    // Its text has the causes in it already.
+    Failure::Failed(format!(
+        "the system's keychain cannot be used: {error}; unlock it, or log in again with AEGIS_SESSIONS=file"
+    ))
 }
