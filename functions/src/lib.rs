@@ -52,18 +52,22 @@ pub async fn handle(host: &Host, request: http::Request<Bytes>, source: IpAddr) 
         Ok((Route { path, .. }, _)) => path,
         Err(_) => "none",
     };
+    let answers_as_oauth = found.as_ref().is_ok_and(|(route, _)| route.answers_as_oauth);
     let span = tracing::info_span!("request", request_id = %id, operation);
     let result = match found {
         Ok((route, parameters)) => respond(host, route, parameters, &request, &id, source).instrument(span).await,
         Err(missing) => Ok(missing.response(&id)),
     };
     let response = result.unwrap_or_else(|error| {
-        if let Error::Unauthenticated { reason } | Error::Denied { reason, .. } | Error::LimitReached { reason, .. } =
-            &error
+        if let Error::Unauthenticated { reason }
+        | Error::Denied { reason, .. }
+        | Error::LimitReached { reason, .. }
+        | Error::SubjectToken { reason } = &error
         {
             host.metrics.refused(*reason);
         }
-        problem(&error, &id)
+        let shape = if answers_as_oauth { problem::token_problem } else { problem };
+        shape(&error, &id)
     });
     let elapsed = app.clock.precise().duration_since(began).as_secs_f64();
     host.metrics.answered(operation, response.status().as_u16(), elapsed);

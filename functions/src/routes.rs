@@ -58,13 +58,15 @@ fn deployment_routes() -> Vec<Route> {
         public(Method::GET, "/.well-known/jwks.json", |call| Box::pin(deployment::jwks(call)))
             .summary("The public keys that access tokens are signed with"),
         public(Method::GET, "/.well-known/oauth-protected-resource", |call| Box::pin(deployment::resource(call)))
-            .summary("Protected-resource metadata (RFC 9728)"),
+            .summary("Protected-resource metadata (RFC 9728)")
+            .reply::<deployment::ResourceMetadata<'_>>(),
         public(Method::GET, "/v1/openapi.json", |call| Box::pin(deployment::openapi(call))).summary("This document"),
         public(Method::POST, "/v1/oauth/token", |call| Box::pin(oauth::token(call)))
             .summary("Exchanges an ID token for a human's session (RFC 8693)")
             .form::<oauth::TokenRequest>()
             .reply::<oauth::TokenReply>()
-            .unverified(),
+            .unverified()
+            .oauth_errors(),
         post("/v1/oauth/revoke", Operation::CredentialRevoke, TargetKind::Own, |call, permit, _| {
             Box::pin(oauth::revoke(call, permit))
         })

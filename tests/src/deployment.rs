@@ -62,6 +62,7 @@ impl Deployment {
             client_id: "aegis".into(),
             human_claim: HumanClaim::Sub,
             keys: Arc::new(keys),
+            device_scopes: None,
         };
         let kek = KeyEncryptionKey::new("kek-1".into(), Zeroizing::new([7; 32]));
         let port: Arc<dyn Store> = store.clone();

@@ -36,9 +36,15 @@ impl Process {
 
     /// With a settings file.
     pub fn start_with(data: &Path, config: &Path) -> Self {
+        Self::try_start_with(data, &["--config", config.to_str().unwrap()])
+            .unwrap_or_else(|output| panic!("{output:?}"))
+    }
+
+    /// With further arguments. What the server said, if it did not start.
+    pub fn try_start_with(data: &Path, arguments: &[&str]) -> Result<Self, Output> {
         let mut command = Self::command(data, PASSPHRASE);
-        command.arg("--config").arg(config);
-        Self::spawn(command).unwrap_or_else(|output| panic!("{output:?}"))
+        command.args(arguments);
+        Self::spawn(command)
     }
 
     /// What the server said, if it did not start.
@@ -78,10 +84,25 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// Sends it a signal, by its name.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    /// Reads what it logs until a line has this in it.
+    pub fn wait_for_log(&mut self, words: &str) {
+        let mut said = BufReader::new(self.child.stderr.as_mut().unwrap());
+        let mut line = String::new();
+        while !line.contains(words) {
+            line.clear();
+            assert!(said.read_line(&mut line).unwrap() > 0, "it ended without saying {words:?}");
+        }
+    }
+
     /// Asks it to stop, and waits. True if it said that all went well.
     pub fn terminate(mut self) -> bool {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.signal("TERM");
         self.child.wait().unwrap().success()
     }
 
@@ -93,10 +114,14 @@ impl Process {
 
     /// A fresh session of alice's.
     pub fn log_in(&self) -> String {
-        let login = self.post("", "/local/token", json!({ "human": "alice@org", "passphrase": PASSPHRASE })).ok();
+        self.exchange(&self.post("", "/local/token", json!({ "human": "alice@org", "passphrase": PASSPHRASE })).ok())
+    }
+
+    /// The session that a login at the local issuer is good for.
+    pub fn exchange(&self, login: &Value) -> String {
         let form = [
             ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-            ("subject_token", &text(&login, "id_token")),
+            ("subject_token", &text(login, "id_token")),
             ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
         ];
         let sent = plain().post(format!("{}/v1/oauth/token", self.url)).send_form(form);

@@ -116,6 +116,13 @@ const TABLE: &[Advice] = &[
     of("idempotency-mismatch", "repeat the command", "it takes a fresh idempotency key each time"),
     of("internal", "aegis audit --limit 5", "and give the request's id to whoever runs the deployment"),
     of("invalid-request", "add --help to the command", "it shows what each value may be, with examples"),
+    of("invalid-subject-token", "aegis login", "each login is good once, for ten minutes"),
+    because(
+        "invalid-subject-token",
+        "human_revoked",
+        "aegis human reinstate HUMAN",
+        "as an admin; if there is none: aegis serve --enrol-admin",
+    ),
     of("key-state", "aegis key get KEY", "shows its state; activate, resume or cancel-destroy may help"),
     of("limit-reached", "repeat the command in SECONDS", "the deployment bounds how often one caller may ask"),
     because("limit-reached", "uses_per_day", "aegis agent scope", "shows what is left; repeat in SECONDS"),

@@ -13,6 +13,10 @@ pub struct Deployment {
     pub epoch: u32,
     pub created_at: Timestamp,
     pub policy_version: u32,
+    /// Where the humans come from: a name is one human only among the names of one provider. Absent until the first start
+    /// that knew of this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub humans_from: Option<String>,
 }
 
 /// One version of the policies, as text. Never changed, only followed by another.

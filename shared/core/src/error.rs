@@ -14,6 +14,9 @@ pub enum Error {
     /// No principal: the credential is missing, not ours, expired or revoked.
     #[error("{}", reason.sentence())]
     Unauthenticated { reason: Reason },
+    /// An ID token that is not exchanged (RFC 8693 §2.2.2).
+    #[error("{}", reason.sentence())]
+    SubjectToken { reason: Reason },
     /// The principal is known and may not do this.
     #[error("{}", reason.sentence())]
     Denied { reason: Reason, record: RecordId },

@@ -114,9 +114,28 @@ pub async fn initialize(store: &dyn Store, deployment_id: &str, epoch: u32, now:
         created_at: now,
         created_by: "aegis".to_string(),
     };
-    let deployment = Deployment { id: deployment_id.to_string(), epoch, created_at: now, policy_version: 1 };
+    let deployment =
+        Deployment { id: deployment_id.to_string(), epoch, created_at: now, policy_version: 1, humans_from: None };
     store.transact(vec![policy.put(Expect::Absent)?, deployment.put(Expect::Absent)?]).await?;
     Ok(())
+}
+
+/// Ties a deployment to where its humans come from, the first time or if told to `anew`; safe to repeat. Returns what it is
+/// tied to, if that is something else, and then changes nothing.
+///
+/// # Errors
+/// [`Error::Damaged`] before [`initialize`]; [`Error::Unavailable`].
+pub async fn tie_humans(store: &dyn Store, source: &str, anew: bool) -> Result<Option<String>, Error> {
+    let found: Option<Loaded<Deployment>> = repository::load(store, &repository::deployment_item()).await?;
+    let missing = || Error::Damaged { what: "store", source: "the deployment's own item is missing".into() };
+    let mut found = found.ok_or_else(missing)?;
+    match found.value.humans_from.as_deref() {
+        Some(tied) if tied == source => return Ok(None),
+        Some(tied) if !anew => return Ok(Some(tied.to_string())),
+        _ => found.value.humans_from = Some(source.to_string()),
+    }
+    store.transact(vec![found.replace()?]).await?;
+    Ok(None)
 }
 
 /// What the deployment is now.

@@ -14,6 +14,7 @@ pub enum Reason {
     GrantNarrowed,
     GrantWidening,
     HumanRevoked,
+    InvalidSubjectToken,
     InvalidToken,
     LoginRefused,
     MissingToken,
@@ -28,13 +29,14 @@ pub enum Reason {
     SponsorNotPermitted,
     StaleLogin,
     StaleName,
+    SubjectTokenExpired,
     UsesExhausted,
     UsesPerDay,
     UsesPerMinute,
 }
 
 impl Reason {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::AgentFrozen,
         Self::AgentRevoked,
         Self::CredentialExpired,
@@ -43,6 +45,7 @@ impl Reason {
         Self::GrantNarrowed,
         Self::GrantWidening,
         Self::HumanRevoked,
+        Self::InvalidSubjectToken,
         Self::InvalidToken,
         Self::LoginRefused,
         Self::MissingToken,
@@ -55,6 +58,7 @@ impl Reason {
         Self::SponsorNotPermitted,
         Self::StaleLogin,
         Self::StaleName,
+        Self::SubjectTokenExpired,
         Self::UsesExhausted,
         Self::UsesPerDay,
         Self::UsesPerMinute,
@@ -70,6 +74,7 @@ impl Reason {
             Self::GrantNarrowed => "grant_narrowed",
             Self::GrantWidening => "grant_widening",
             Self::HumanRevoked => "human_revoked",
+            Self::InvalidSubjectToken => "invalid_subject_token",
             Self::InvalidToken => "invalid_token",
             Self::LoginRefused => "login_refused",
             Self::MissingToken => "missing_token",
@@ -82,6 +87,7 @@ impl Reason {
             Self::SponsorNotPermitted => "sponsor_not_permitted",
             Self::StaleLogin => "stale_login",
             Self::StaleName => "stale_name",
+            Self::SubjectTokenExpired => "subject_token_expired",
             Self::UsesExhausted => "uses_exhausted",
             Self::UsesPerDay => "uses_per_day",
             Self::UsesPerMinute => "uses_per_minute",
@@ -107,6 +113,9 @@ impl Reason {
             Self::GrantNarrowed => "the grant was narrowed since this credential was issued; get another",
             Self::GrantWidening => "a sub-agent's grant must lie within its parent's",
             Self::HumanRevoked => "the human behind this credential is revoked",
+            Self::InvalidSubjectToken => {
+                "the subject token is no ID token of this deployment's provider for this client, or was exchanged before"
+            }
             Self::InvalidToken => "the bearer token is not a valid Aegis access token",
             Self::LoginRefused => "the name, the passphrase or the code is wrong",
             Self::MissingToken => "a bearer token is required",
@@ -118,6 +127,7 @@ impl Reason {
             Self::SponsorNotPermitted => "the human behind this agent may no longer do this",
             Self::StaleLogin => "this needs a login at most 300 seconds old",
             Self::StaleName => "this name no longer leads to the key it was granted for; use the key's id",
+            Self::SubjectTokenExpired => "the subject token has expired, or was issued more than ten minutes ago",
             Self::UsesExhausted => "the grant's uses are spent",
             Self::UsesPerDay => "the grant's uses for this day are spent",
             Self::UsesPerMinute => "the grant's uses for this minute are spent",
