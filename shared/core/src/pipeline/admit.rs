@@ -85,18 +85,17 @@ fn authorize(facts: &Facts, found: &Found, operation: Operation, now: Timestamp)
         Err(_) => Verdict::Denied(Reason::Policy),
     };
     match found {
-        Found::Key { record: Some(record), former, .. } => {
-            let key = &record.value.key;
-            facts.decide(operation, &Resource::Key(key), now).map_err(|reason| match reason {
+        Found::Key { record: Some(record), formers, .. } => {
+            facts.decide(operation, &Resource::Key(&record.value.key), now).map_err(|reason| match reason {
                 Reason::ScopeViolation => {
-                    Verdict::Denied(facts.excuse(operation, Some(key), former.as_ref()).unwrap_or(reason))
+                    Verdict::Denied(facts.excuse(operation, Some(&record.value), formers).unwrap_or(reason))
                 }
                 other => Verdict::Denied(other),
             })
         }
         Found::Key { record: None, .. } if facts.chain.is_empty() => Err(missing(Operation::KeyList, "key")),
-        Found::Key { record: None, former, .. } => {
-            let excuse = facts.excuse(operation, None, former.as_ref());
+        Found::Key { record: None, formers, .. } => {
+            let excuse = facts.excuse(operation, None, formers);
             Err(Verdict::Denied(excuse.unwrap_or(Reason::ScopeProbe)))
         }
         Found::Agent { agent: Some(agent), .. } => decide(Resource::Agent(agent_facts(&agent.value))),
