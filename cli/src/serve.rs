@@ -129,7 +129,7 @@ impl Server {
         let entropy = Entropy::system();
         let failed = |error: aegis_core::error::Error| Failure::because("cannot start", &error);
         let epoch = u32::try_from(root.epoch()).map_err(|error| Failure::because("the root's epoch", &error))?;
-        pipeline::initialize(store.as_ref(), root.deployment(), epoch, clock.now()).await.map_err(failed)?;
+        pipeline::initialize(store.as_ref(), root.deployment(), epoch, &entropy, clock.now()).await.map_err(failed)?;
         let issuer_url = settings.public_url.clone().unwrap_or_else(|| format!("urn:aegis:{}", root.deployment()));
         let (local, provider) = match &settings.oidc {
             Some(oidc) => (None, oidc.provider()?),

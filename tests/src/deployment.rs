@@ -51,7 +51,7 @@ impl Deployment {
         let ticking = Arc::clone(&now);
         let clock = Clock::new(move || Timestamp::from_second(ticking.load(Ordering::SeqCst)).unwrap());
         let store = Arc::new(Faulty::new(SqliteStore::open(folder.path()).unwrap()));
-        pipeline::initialize(store.as_ref(), "dep_test", 1, clock.now()).await.unwrap();
+        pipeline::initialize(store.as_ref(), "dep_test", 1, &Entropy::system(), clock.now()).await.unwrap();
         let provider = EncodingKey::from_ec_der(&p256());
         let jwk = public_jwk(&provider).unwrap();
         let kid = jwk.common.key_id.clone().unwrap();
