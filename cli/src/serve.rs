@@ -12,7 +12,7 @@ use aegis_core::ambient::{Clock, Entropy, Timestamp};
 use aegis_core::deployment::DigestKey;
 use aegis_core::login::{HumanClaim, Logins, Provider};
 use aegis_core::maintenance;
-use aegis_core::pipeline::{self, App, PolicyCache};
+use aegis_core::pipeline::{self, App, PolicyCache, Recorded};
 use aegis_core::rate::Rate;
 use aegis_core::store::Store;
 use aegis_core::token::TokenKeys;
@@ -161,6 +161,7 @@ impl Server {
             entropy,
             policies: PolicyCache::default(),
             rates: Rate::new(settings.requests_per_minute),
+            reads: Recorded::default(),
         };
         let host = Arc::new(Host {
             app: Arc::new(app),

@@ -7,6 +7,7 @@ mod admit;
 mod begin;
 mod facts;
 mod limits;
+mod once;
 mod perform;
 mod permit;
 mod refuse;
@@ -14,6 +15,7 @@ mod refuse;
 pub use admit::admit;
 pub use begin::initialize;
 pub use facts::{Found, Target};
+pub use once::Recorded;
 pub use perform::{Done, Note, perform};
 pub use permit::Permit;
 
@@ -45,6 +47,7 @@ pub struct App {
     pub policies: PolicyCache,
     /// Requests of each human, and of each agent with all below it, in a minute.
     pub rates: Rate<String>,
+    pub reads: Recorded,
 }
 
 /// One request, before anything is known of who makes it.

@@ -3,11 +3,12 @@
 use aegis_core::ambient::Entropy;
 use aegis_core::id::{RecordId, RequestId};
 use aegis_core::journal;
-use aegis_core::operation::Operation;
+use aegis_core::operation;
 use aegis_core::record::{AuditRecord, Plane};
 use aegis_core::store::Store;
+use aegis_core::store::fault::{Fault, Operation};
 use aegis_tests::deployment::Deployment;
-use aegis_tests::{base64, message, text};
+use aegis_tests::{Answer, base64, message, text};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -143,7 +144,7 @@ async fn what_a_human_without_a_role_finds_of_others_is_nothing_not_even_a_curso
             ..AuditRecord::new(
                 RecordId::new(now, &entropy),
                 now,
-                Operation::KeySign,
+                operation::Operation::KeySign,
                 Plane::Rest,
                 RequestId::new(now, &entropy),
             )
@@ -179,6 +180,33 @@ async fn every_denial_has_its_reason_on_record() {
     assert_eq!(reasons, ["grant_widening", "policy", "stale_login"]);
 }
 
+/// Refused or failed, before the permit or after it.
+#[tokio::test]
+async fn an_answer_that_is_no_success_names_its_record() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    let limits = json!({ "limits": { "max_uses": 1 } });
+    let (agent, token) = deployment.agent(&alice, "key:own-key:sign", limits).await;
+    deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await.ok();
+    let named = async |answer: Answer, status: u16, outcome: &str| {
+        assert_eq!(answer.status, status, "{}", answer.body);
+        let record = deployment.get(&alice, &format!("/v1/audit/{}", text(&answer.body, "record"))).await.ok();
+        assert_eq!((&record["request_id"], &record["outcome"]), (&answer.body["request_id"], &json!(outcome)));
+    };
+    let sign = "/v1/keys/own-key/sign";
+    named(deployment.post(&token, sign, message(b"x")).await, 403, "denied").await;
+    named(deployment.post(&token, "/v1/agents", json!({})).await, 403, "denied").await;
+    named(deployment.post(&alice, sign, json!({})).await, 400, "error").await;
+    named(deployment.post(&alice, "/v1/keys/no-such-key/sign", message(b"x")).await, 404, "error").await;
+    named(deployment.post(&alice, "/v1/keys/own-key/activate", json!({})).await, 409, "error").await;
+    deployment.post(&alice, &format!("/v1/agents/{agent}/revoke"), json!({})).await.ok();
+    named(deployment.post(&token, sign, message(b"x")).await, 401, "denied").await;
+    deployment.pass(301);
+    named(deployment.post(&alice, "/v1/keys/own-key/destroy", json!({})).await, 401, "denied").await;
+    assert!(deployment.get("nonsense", "/v1/whoami").await.body["record"].is_null(), "of nobody there is none");
+}
+
 #[tokio::test]
 async fn records_hold_no_payload_token_or_key() {
     let deployment = Deployment::new().await;
@@ -204,10 +232,30 @@ async fn records_hold_no_payload_token_or_key() {
 async fn reading_the_trail_is_on_record_once() {
     let deployment = Deployment::new().await;
     let alice = deployment.alice().await;
+    let next = text(&deployment.get(&alice, "/v1/audit?limit=1").await.ok()["items"][0], "id");
+    // Its pages, and whoever follows the trail, ask again and again.
+    deployment.get(&alice, &format!("/v1/audit?cursor={next}")).await.ok();
+    deployment.get(&alice, "/v1/audit?since=2020-01-01T00:00:00Z").await.ok();
+    let reads = async || {
+        let found = deployment.get(&alice, "/v1/audit?op=audit.query&until=2030-01-01T00:00:00Z").await.ok();
+        found["items"].as_array().unwrap().len()
+    };
+    deployment.pass(1);
+    assert_eq!(reads().await, 1);
+    // Another query, another reader, another minute.
+    deployment.get(&alice, "/v1/audit?op=key.sign").await.ok();
+    deployment.get(&deployment.alice().await, "/v1/audit").await.ok();
+    deployment.pass(60);
     deployment.get(&alice, "/v1/audit").await.ok();
     deployment.pass(1);
-    let found = deployment.get(&alice, "/v1/audit?op=audit.query").await.ok();
-    assert_eq!(found["items"].as_array().unwrap().len(), 1);
+    assert_eq!(reads().await, 5, "and the one that counted");
+    // What could not be recorded was not read.
+    deployment.store.fail_next(Operation::Write, Fault::BeforeWrite);
+    let again = || deployment.get(&alice, "/v1/audit?op=key.create");
+    again().await.failed(503);
+    again().await.ok();
+    deployment.pass(1);
+    assert_eq!(reads().await, 7, "and the one that counted, in its new minute");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use super::permit::{LIFETIME, Permit};
 use super::refuse::{self, Refused};
 use super::{App, Request};
 use crate::ambient::{Timestamp, after_seconds};
-use crate::error::Error;
+use crate::error::{Error, Failed};
 use crate::id::RecordId;
 use crate::operation::Operation;
 use crate::policy::Resource;
@@ -21,11 +21,12 @@ const FRESH_LOGIN: u32 = 300;
 /// # Errors
 /// [`Error::Unauthenticated`], [`Error::Denied`], [`Error::NotFound`] for those who may see all names,
 /// [`Error::FreshLoginNeeded`], [`Error::LimitReached`], [`Error::Unavailable`].
-pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Error> {
+pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
     let now = app.clock.now();
     let claims = app.tokens.verify(request.token, now).map_err(|reason| Error::Unauthenticated { reason })?;
     if let Err(spent) = app.rates.count(&claims.root(), now) {
-        return Err(Error::LimitReached { reason: Reason::RateLimited, retry_after: Some(spent.retry_after) });
+        let (reason, retry_after) = (Reason::RateLimited, Some(spent.retry_after));
+        return Err(Error::LimitReached { reason, retry_after }.into());
     }
     let (facts, found) = app.gather(claims, &request.target, now).await?;
     let id = RecordId::new(now, &app.entropy);
