@@ -12,7 +12,7 @@ use aegis_core::ambient::{Clock, Entropy, Timestamp};
 use aegis_core::deployment::DigestKey;
 use aegis_core::login::{HumanClaim, Logins, Provider};
 use aegis_core::maintenance;
-use aegis_core::pipeline::{self, App, PolicyCache, Recorded};
+use aegis_core::pipeline::{self, App, PolicyCache, Recorded, Shares};
 use aegis_core::rate::Rate;
 use aegis_core::store::Store;
 use aegis_core::token::TokenKeys;
@@ -162,6 +162,7 @@ impl Server {
             policies: PolicyCache::default(),
             rates: Rate::new(settings.requests_per_minute),
             reads: Recorded::default(),
+            shares: Shares::default(),
         };
         let host = Arc::new(Host {
             app: Arc::new(app),

@@ -6,7 +6,7 @@ use aegis_core::ambient::{Clock, Entropy, Timestamp};
 use aegis_core::deployment::DigestKey;
 use aegis_core::human::Role;
 use aegis_core::login::{HumanClaim, Logins, Provider};
-use aegis_core::pipeline::{self, App, PolicyCache, Recorded};
+use aegis_core::pipeline::{self, App, PolicyCache, Recorded, Shares};
 use aegis_core::rate::Rate;
 use aegis_core::store::Store;
 use aegis_core::store::fault::Faulty;
@@ -76,6 +76,7 @@ impl Deployment {
             policies: PolicyCache::default(),
             rates: Rate::new(requests),
             reads: Recorded::default(),
+            shares: Shares::default(),
         };
         let host = Arc::new(Host { app: Arc::new(app), gate: Gate::new(unverified), metrics: Metrics::new() });
         Self { host, store, provider, kid, now, logins: AtomicU64::new(0), _folder: folder }

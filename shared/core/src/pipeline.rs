@@ -11,6 +11,7 @@ mod once;
 mod perform;
 mod permit;
 mod refuse;
+mod share;
 
 pub use admit::admit;
 pub use begin::initialize;
@@ -18,6 +19,7 @@ pub use facts::{Found, Target};
 pub use once::Recorded;
 pub use perform::{Done, Note, perform};
 pub use permit::Permit;
+pub use share::Shares;
 
 use crate::ambient::{Clock, Entropy, Timestamp};
 use crate::deployment::{Deployment, DigestKey, PolicyDocument};
@@ -48,6 +50,7 @@ pub struct App {
     /// Requests of each human, and of each agent with all below it, in a minute.
     pub rates: Rate<String>,
     pub reads: Recorded,
+    pub shares: Shares,
 }
 
 /// One request, before anything is known of who makes it.

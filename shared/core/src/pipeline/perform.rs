@@ -87,6 +87,10 @@ where
     F: Fn(Option<String>) -> R,
     R: Future<Output = Result<Done<T>, Error>>,
 {
+    let _turn = match permit.key() {
+        Ok(record) => app.shares.enter(&permit.facts.claims.root(), permit.operation, record.key.algorithm)?,
+        Err(_) => None,
+    };
     for _ in 0..ATTEMPTS {
         if permit.operation != request.operation || permit.expires_at < app.clock.now() {
             return Err(Error::State { kind: "permit", state: "expired, or made for another operation" });
