@@ -8,6 +8,7 @@ mod metrics;
 mod openapi;
 mod problem;
 mod route;
+mod router;
 pub mod routes;
 
 pub use gate::Gate;
@@ -46,7 +47,7 @@ pub struct Host {
 pub async fn handle(host: &Host, request: http::Request<Bytes>, source: IpAddr) -> Response<Bytes> {
     let app = &host.app;
     let (id, began) = (RequestId::new(app.clock.now(), &app.entropy), app.clock.precise());
-    let found = routes::find(request.method(), request.uri().path());
+    let found = router::find(request.method(), request.uri().path());
     let operation = match &found {
         Ok((Route { access: Access::Bearer(operation), .. }, _)) => operation.as_str(),
         Ok((Route { path, .. }, _)) => path,
