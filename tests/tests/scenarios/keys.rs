@@ -352,6 +352,28 @@ async fn names_move_and_end_and_are_never_shared() {
 }
 
 #[tokio::test]
+async fn what_is_taken_and_given_at_once_is_bounded() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "AES-256-GCM").await;
+    let most = json!({ "plaintext": base64(&vec![7; 65_536]) });
+    deployment.post(&alice, "/v1/keys/own-key/encrypt", most).await.ok();
+    let more = json!({ "plaintext": base64(&vec![7; 65_537]) });
+    assert_eq!(deployment.post(&alice, "/v1/keys/own-key/encrypt", more).await.failed(400), "invalid-request");
+    for path in ["/v1/keys", "/v1/agents", "/v1/audit"] {
+        deployment.get(&alice, &format!("{path}?limit=200")).await.ok();
+        for limit in [0, 201] {
+            let answer = deployment.get(&alice, &format!("{path}?limit={limit}")).await;
+            assert_eq!(answer.failed(400), "invalid-request", "{path} {limit}");
+        }
+    }
+    let labels = |count: usize| json!({ "labels": (0..count).map(|i| format!("label-{i}=x")).collect::<Vec<_>>() });
+    let relabel = |count| deployment.call(Method::PATCH, &alice, "/v1/keys/own-key", Some(labels(count)));
+    relabel(32).await.ok();
+    assert_eq!(relabel(33).await.failed(400), "invalid-request");
+}
+
+#[tokio::test]
 async fn malformed_requests_are_told_what_is_wrong() {
     let deployment = Deployment::new().await;
     let alice = deployment.alice().await;
