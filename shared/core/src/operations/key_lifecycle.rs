@@ -64,7 +64,7 @@ pub async fn create_key(
     let now = app.clock.now();
     let id = KeyId::new(now, &app.entropy);
     let version = VersionRef { key: &id, version: 1, algorithm: input.algorithm };
-    let _turn = app.shares.enter(&permit.facts().claims.root(), permit.operation(), input.algorithm)?;
+    let _turn = app.shares.enter(|| permit.facts().claims.root(), permit.operation(), input.algorithm)?;
     let material = Some(app.keystore.create(version).await?);
     let key = Key {
         id: id.clone(),

@@ -88,7 +88,7 @@ where
     R: Future<Output = Result<Done<T>, Error>>,
 {
     let _turn = match permit.key() {
-        Ok(record) => app.shares.enter(&permit.facts.claims.root(), permit.operation, record.key.algorithm)?,
+        Ok(record) => app.shares.enter(|| permit.facts.claims.root(), permit.operation, record.key.algorithm)?,
         Err(_) => None,
     };
     for _ in 0..ATTEMPTS {

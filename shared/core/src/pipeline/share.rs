@@ -32,9 +32,14 @@ impl Shares {
     ///
     /// # Errors
     /// [`Error::LimitReached`] while `who` has a whole share under way.
-    pub(crate) fn enter(&self, who: &str, operation: Operation, with: Algorithm) -> Result<Option<Turn>, Error> {
+    pub(crate) fn enter(
+        &self,
+        who: impl FnOnce() -> String,
+        operation: Operation,
+        with: Algorithm,
+    ) -> Result<Option<Turn>, Error> {
         let Some(slow) = slow(operation, with) else { return Ok(None) };
-        let place = (who.to_string(), slow);
+        let place = (who(), slow);
         let mut under_way = self.lock();
         let count = under_way.get(&place).copied().unwrap_or(0);
         if count >= slow.share() {
@@ -90,7 +95,7 @@ mod tests {
     #[test]
     fn each_has_a_share_of_what_is_slow_and_no_more() {
         let shares = Shares::default();
-        let enter = |who, operation| shares.enter(who, operation, Rsa4096PssSha256);
+        let enter = |who: &str, operation| shares.enter(|| who.to_string(), operation, Rsa4096PssSha256);
         for (operation, share) in [(Operation::KeySign, 8), (Operation::KeyCreate, 2)] {
             let mut turns: Vec<_> = (0..share).map(|_| enter("one", operation).unwrap()).collect();
             let refused = enter("one", operation).unwrap_err();
