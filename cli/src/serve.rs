@@ -14,7 +14,7 @@ use aegis_core::ambient::{Clock, Entropy, Timestamp};
 use aegis_core::deployment::DigestKey;
 use aegis_core::login::{HumanClaim, Logins, Provider};
 use aegis_core::maintenance;
-use aegis_core::pipeline::{self, App, PolicyCache};
+use aegis_core::pipeline::{self, App, PolicyCache, Recorded, Shares};
 use aegis_core::rate::Rate;
 use aegis_core::store::Store;
 use aegis_core::token::TokenKeys;
@@ -142,7 +142,7 @@ impl Server {
         let entropy = Entropy::system();
         let failed = |error: aegis_core::error::Error| Failure::because("cannot start", &error);
         let epoch = u32::try_from(root.epoch()).map_err(|error| Failure::because("the root's epoch", &error))?;
-        pipeline::initialize(store.as_ref(), root.deployment(), epoch, clock.now()).await.map_err(failed)?;
+        pipeline::initialize(store.as_ref(), root.deployment(), epoch, &entropy, clock.now()).await.map_err(failed)?;
         tie_humans(settings, store.as_ref()).await?;
         let issuer_url = settings.public_url.clone().unwrap_or_else(|| format!("urn:aegis:{}", root.deployment()));
         let (local, provider) = match &settings.oidc {
@@ -183,6 +183,8 @@ impl Server {
             entropy,
             policies: PolicyCache::default(),
             rates: Rate::new(settings.requests_per_minute),
+            reads: Recorded::default(),
+            shares: Shares::default(),
         };
         let host = Arc::new(Host {
             app: Arc::new(app),

@@ -1,6 +1,6 @@
 //! Errors as `application/problem+json` (RFC 9457). The one place that gives each its status and its code.
 
-use aegis_core::error::Error;
+use aegis_core::error::{Error, Failed};
 use aegis_core::id::RequestId;
 use aegis_core::reason::Reason;
 use bytes::Bytes;
@@ -25,7 +25,7 @@ pub(crate) struct Problem {
     /// Why a request was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<Reason>,
-    /// The audit record of the refusal.
+    /// The audit record that tells of it, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) record: Option<String>,
     /// The id of what an earlier request with the same idempotency key made.
@@ -125,19 +125,20 @@ fn answer(status: StatusCode, problem: &Problem) -> Response<Bytes> {
 }
 
 /// Turns an error into its response, and logs it where a person should look.
-pub fn problem(error: &Error, request_id: &RequestId) -> Response<Bytes> {
-    respond(error, describe(error, request_id))
+pub fn problem(failed: &Failed, request_id: &RequestId) -> Response<Bytes> {
+    respond(&failed.error, describe(failed, request_id))
 }
 
 /// The same at the token endpoint, where a client looks for `error` and `error_description` in plain JSON.
-pub(crate) fn token_problem(error: &Error, request_id: &RequestId) -> Response<Bytes> {
+pub(crate) fn token_problem(failed: &Failed, request_id: &RequestId) -> Response<Bytes> {
+    let error = &failed.error;
     let told = match error {
         Error::Invalid { field: "grant_type", .. } => Some("unsupported_grant_type"),
         // RFC 8693 §2.2.2 has no code of its own for a subject token.
         Error::Invalid { .. } | Error::SubjectToken { .. } => Some("invalid_request"),
         _ => None,
     };
-    let (status, problem) = describe(error, request_id);
+    let (status, problem) = describe(failed, request_id);
     let described = problem.detail.as_ref().map(|detail| format!("{}: {detail}", problem.title));
     let described = told.map(|_| described.unwrap_or_else(|| problem.title.clone()));
     let mut response = respond(error, (status, Problem { error: told, error_description: described, ..problem }));
@@ -145,18 +146,19 @@ pub(crate) fn token_problem(error: &Error, request_id: &RequestId) -> Response<B
     response
 }
 
-fn describe(error: &Error, request_id: &RequestId) -> (StatusCode, Problem) {
+fn describe(Failed { error, record }: &Failed, request_id: &RequestId) -> (StatusCode, Problem) {
     let (status, code) = kind(error);
     if status.is_server_error() {
         tracing::error!(error = %Chain(error), request_id = %request_id, "request failed");
     }
-    let (reason, record) = match error {
-        Error::Unauthenticated { reason } | Error::LimitReached { reason, .. } | Error::SubjectToken { reason } => {
-            (Some(reason.told()), None)
-        }
-        Error::Denied { reason, record } => (Some(reason.told()), Some(record.to_string())),
-        _ => (None, None),
+    let reason = match error {
+        Error::Unauthenticated { reason }
+        | Error::LimitReached { reason, .. }
+        | Error::Denied { reason }
+        | Error::SubjectToken { reason } => Some(reason.told()),
+        _ => None,
     };
+    let record = record.as_ref().map(ToString::to_string);
     let detail = match error {
         Error::Invalid { source, .. } => Some(source.to_string()),
         _ => None,

@@ -47,6 +47,13 @@ impl Process {
         Self::spawn(command)
     }
 
+    /// Everything it has to say goes to a file.
+    pub fn start_telling(data: &Path, log: std::fs::File) -> Self {
+        let mut command = Self::command(data, PASSPHRASE);
+        command.env("AEGIS_LOG", "trace").stderr(log);
+        Self::spawn(command).unwrap_or_else(|output| panic!("{output:?}"))
+    }
+
     /// What the server said, if it did not start.
     pub fn try_start(data: &Path, passphrase: &str) -> Result<Self, Output> {
         Self::spawn(Self::command(data, passphrase))
@@ -55,11 +62,12 @@ impl Process {
     fn command(data: &Path, passphrase: &str) -> Command {
         let mut command = Command::new(aegis());
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).env("AEGIS_PASSPHRASE", passphrase);
+        command.stderr(Stdio::piped());
         command
     }
 
     fn spawn(mut command: Command) -> Result<Self, Output> {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let (mut code, mut metrics) = (None, None);
         // The address comes last.

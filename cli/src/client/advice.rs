@@ -110,6 +110,12 @@ const TABLE: &[Advice] = &[
     ),
     because("denied", "sponsor_not_permitted", "aegis whoami", "the agent's human needs the role for this herself"),
     because("denied", "stale_login", "aegis login", "then repeat the command"),
+    because(
+        "denied",
+        "stale_label",
+        "aegis agent amend",
+        "an operator took the label off the key; name the key itself",
+    ),
     because("denied", "stale_name", "aegis agent scope", "shows the ids the agent may use; the name was moved"),
     because("denied", "uses_exhausted", "aegis agent amend AGENT --max-uses N", "as the agent's human"),
     of("fresh-login-needed", "aegis login", "then repeat the command within five minutes"),

@@ -286,7 +286,7 @@ impl LocalIssuer {
             }
             Err(error) => {
                 let error = host.gate.count(source, self.clock.now()).err().unwrap_or(error);
-                aegis_functions::problem(&error, &RequestId::new(self.clock.now(), &self.entropy))
+                aegis_functions::problem(&error.into(), &RequestId::new(self.clock.now(), &self.entropy))
             }
         }
     }

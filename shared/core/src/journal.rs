@@ -236,3 +236,34 @@ fn day(at: Timestamp) -> i64 {
 fn shard(id: &RecordId) -> u8 {
     id.as_str().bytes().last().map_or(0, |byte| byte % SHARDS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ambient::Entropy;
+    use crate::id::RequestId;
+    use crate::record::Plane;
+    use crate::store::memory::MemoryStore;
+
+    /// The newest of a day lie in one shard, more than are read of it at once; the older ones in another.
+    #[tokio::test]
+    async fn a_rare_record_is_found_however_a_day_lies_in_its_shards() {
+        let store = MemoryStore::default();
+        let at = |age: i64| Timestamp::from_second(1_790_000_000 - age).unwrap();
+        let mut puts = Vec::new();
+        for age in 0..800 {
+            let entropy = Entropy::new(move |bytes| bytes.fill(if age < 400 { 0 } else { 1 }));
+            let (id, request) = (RecordId::new(at(age), &entropy), RequestId::new(at(age), &entropy));
+            let outcome = if age == 300 { Outcome::Error } else { Outcome::Ok };
+            let record = AuditRecord::new(id, at(age), Operation::KeySign, Plane::Rest, request);
+            puts.push(put(&AuditRecord { outcome, ..record }).unwrap());
+        }
+        for some in puts.chunks(100) {
+            store.transact(some.to_vec()).await.unwrap();
+        }
+        let rare = Search { outcome: Some(Outcome::Error), ..Search::default() };
+        let found = search(&store, &rare, at(10_000), at(0), 10).await.unwrap();
+        assert_eq!(found.records.iter().map(|record| record.at).collect::<Vec<_>>(), [at(300)]);
+        assert_eq!(found.next, None);
+    }
+}

@@ -27,6 +27,7 @@ pub enum Reason {
     /// A key that does not exist, asked for by an agent. Recorded, never told.
     ScopeProbe,
     SponsorNotPermitted,
+    StaleLabel,
     StaleLogin,
     StaleName,
     SubjectTokenExpired,
@@ -36,7 +37,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::AgentFrozen,
         Self::AgentRevoked,
         Self::CredentialExpired,
@@ -56,6 +57,7 @@ impl Reason {
         Self::ScopeViolation,
         Self::ScopeProbe,
         Self::SponsorNotPermitted,
+        Self::StaleLabel,
         Self::StaleLogin,
         Self::StaleName,
         Self::SubjectTokenExpired,
@@ -85,6 +87,7 @@ impl Reason {
             Self::ScopeViolation => "scope_violation",
             Self::ScopeProbe => "scope_probe",
             Self::SponsorNotPermitted => "sponsor_not_permitted",
+            Self::StaleLabel => "stale_label",
             Self::StaleLogin => "stale_login",
             Self::StaleName => "stale_name",
             Self::SubjectTokenExpired => "subject_token_expired",
@@ -125,6 +128,7 @@ impl Reason {
             Self::RateLimited => "too many requests from this caller",
             Self::ScopeViolation | Self::ScopeProbe => "outside the scope of this agent",
             Self::SponsorNotPermitted => "the human behind this agent may no longer do this",
+            Self::StaleLabel => "the key no longer bears the label that this agent was granted it by",
             Self::StaleLogin => "this needs a login at most 300 seconds old",
             Self::StaleName => "this name no longer leads to the key it was granted for; use the key's id",
             Self::SubjectTokenExpired => "the subject token has expired, or was issued more than ten minutes ago",

@@ -204,3 +204,24 @@ async fn a_revoked_human_is_out_with_all_her_agents_until_she_is_back_and_they_a
     let fresh = deployment.token(&back, &agent).await;
     deployment.post(&fresh, "/v1/keys/own-key/sign", message(b"x")).await.ok();
 }
+
+#[tokio::test]
+async fn what_is_so_already_is_answered_and_not_changed() {
+    let deployment = Deployment::new().await;
+    let (alice, admin) = (deployment.alice().await, deployment.log_in("root@org", &["admin"]).await);
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    let (agent, _) = deployment.agent(&alice, "key:own-key:sign", json!({})).await;
+    deployment.log_in("bob@org", &["user"]).await;
+    let agent = |way: &str| format!("/v1/agents/{agent}/{way}");
+    let bob = |way: &str| format!("/v1/humans/bob@org/{way}");
+    let untouched = deployment.post(&admin, &bob("reinstate"), json!({})).await.ok();
+    assert_eq!((&untouched["revoked"], &untouched["epoch"]), (&json!(false), &json!(1)));
+    let ways =
+        [agent("unfreeze"), agent("freeze"), agent("unfreeze"), agent("revoke"), bob("revoke"), bob("reinstate")];
+    for path in ways {
+        let by = if path.contains("humans") { &admin } else { &alice };
+        let first = deployment.post(by, &path, json!({})).await.ok();
+        deployment.pass(1);
+        assert_eq!(deployment.post(by, &path, json!({})).await.ok(), first, "{path}");
+    }
+}
