@@ -62,6 +62,7 @@ fn code_of(refusal: &Refusal) -> u8 {
     match (refusal.status, refusal.code()) {
         // A path that this deployment does not have says nothing of the thing asked for.
         (_, "no-such-route" | "method-not-allowed") | (500.., _) => 6,
+        (_, "invalid-subject-token") => 3,
         (400, _) => 2,
         (401 | 403 | 429, _) => 3,
         (404, _) => 4,
@@ -91,7 +92,7 @@ mod tests {
         let want = |code: &str| match code {
             "not-authentic" | "too-large" | "too-slow" => 1,
             "invalid-request" => 2,
-            "denied" | "fresh-login-needed" | "limit-reached" | "unauthenticated" => 3,
+            "denied" | "fresh-login-needed" | "invalid-subject-token" | "limit-reached" | "unauthenticated" => 3,
             "not-found" => 4,
             "already-done" | "contended" | "idempotency-mismatch" | "key-state" | "name-taken" | "state" => 5,
             "internal" | "method-not-allowed" | "no-such-route" | "overloaded" | "unavailable" => 6,

@@ -1,27 +1,30 @@
 //! `aegis serve`: the embedded host. One process, one data folder, one port.
 
+mod certificate;
 pub(crate) mod config;
 mod http;
 mod listen;
 mod local_issuer;
 mod oidc;
-pub(crate) use oidc::tls;
+mod proxies;
+pub(crate) use oidc::{Issuer, Source, tls};
 
 use crate::Failure;
 use aegis_core::ambient::{Clock, Entropy, Timestamp};
 use aegis_core::deployment::DigestKey;
 use aegis_core::login::{HumanClaim, Logins, Provider};
 use aegis_core::maintenance;
-use aegis_core::pipeline::{self, App, PolicyCache};
+use aegis_core::pipeline::{self, App, PolicyCache, Recorded, Shares};
 use aegis_core::rate::Rate;
 use aegis_core::store::Store;
 use aegis_core::token::TokenKeys;
-use aegis_embedded::root::{KdfParams, Passphrase, Root, RootError};
-use aegis_embedded::store::SqliteStore;
+use aegis_embedded::root::{KdfParams, Passphrase, Root};
+use aegis_embedded::store::{OpenError, SqliteStore};
 use aegis_functions::{Gate, Host, Metrics};
 use aegis_keystores::software::{KeyEncryptionKey, SoftwareKeyStore};
+use certificate::TlsFiles;
 use config::Settings;
-use listen::{Bounds, TlsFiles};
+use listen::Bounds;
 use local_issuer::LocalIssuer;
 use oidc::Oidc;
 use std::io::{IsTerminal, Write};
@@ -34,7 +37,7 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
 
-#[derive(clap::Args)]
+#[derive(Default, clap::Args)]
 #[command(after_help = "\
 Example:
   aegis serve --data ./aegis-data --passphrase-file ./passphrase
@@ -59,6 +62,13 @@ pub(crate) struct Arguments {
     /// Read and check the settings, then stop
     #[arg(long)]
     check: bool,
+    /// Print a code that makes one more admin of the local issuer, or lets one in who is revoked or has forgotten her
+    /// passphrase; it works once, until the server stops
+    #[arg(long)]
+    enrol_admin: bool,
+    /// Take the humans of another identity provider from now on: each name stands for who has it there
+    #[arg(long)]
+    rebind_issuer: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -107,7 +117,8 @@ pub(crate) struct Server {
 impl Server {
     /// Opens the data folder, or makes it, and listens. Returns once requests are answered.
     pub(crate) async fn start(settings: &Settings, passphrase: &Passphrase, clock: Clock) -> Result<Self, Failure> {
-        let tls = settings.tls.as_ref().map(TlsFiles::acceptor).transpose()?;
+        let (stop, stopped) = watch::channel(false);
+        let tls = settings.tls.clone().map(|files| certificate::follow(files, stopped.clone())).transpose()?;
         let listener = TcpListener::bind(settings.listen).await;
         let listener =
             listener.map_err(|error| Failure::because(&format!("cannot listen on {}", settings.listen), &error))?;
@@ -120,34 +131,45 @@ impl Server {
                     .map_err(|error| Failure::because(&format!("cannot listen on {address} for metrics"), &error))?,
             ),
         };
-        // The store first: its lock keeps a second process from making a second root.
-        let store =
-            SqliteStore::open(&settings.data).map_err(|error| Failure::because("cannot open the store", &error))?;
-        let root = open_root(settings, passphrase)?;
+        let no_store = |error: OpenError| Failure::because("cannot open the store", &error);
+        SqliteStore::refuse_unfinished(&settings.data).map_err(no_store)?;
+        // The root first: a store without its root is left as it is.
+        let root = Root::open_or_create(&settings.data, passphrase, KdfParams::default());
+        let root = root.map_err(|error| Failure::because("cannot open the root key", &error))?;
+        let store = SqliteStore::open(&settings.data).map_err(no_store)?;
         let store = Arc::new(store);
         let port: Arc<dyn Store> = store.clone();
         let entropy = Entropy::system();
         let failed = |error: aegis_core::error::Error| Failure::because("cannot start", &error);
         let epoch = u32::try_from(root.epoch()).map_err(|error| Failure::because("the root's epoch", &error))?;
-        pipeline::initialize(store.as_ref(), root.deployment(), epoch, clock.now()).await.map_err(failed)?;
+        pipeline::initialize(store.as_ref(), root.deployment(), epoch, &entropy, clock.now()).await.map_err(failed)?;
+        tie_humans(settings, store.as_ref()).await?;
         let issuer_url = settings.public_url.clone().unwrap_or_else(|| format!("urn:aegis:{}", root.deployment()));
         let (local, provider) = match &settings.oidc {
             Some(oidc) => (None, oidc.provider()?),
             None => {
                 let (issuer, store) = (format!("{issuer_url}/local"), Arc::clone(&port));
-                let local = LocalIssuer::new(issuer, root.expose_issuer_key(), store, clock.clone(), entropy.clone());
+                let local = LocalIssuer::new(
+                    issuer,
+                    root.expose_issuer_key(),
+                    store,
+                    clock.clone(),
+                    entropy.clone(),
+                    address.port(),
+                );
                 let local = local.map_err(failed)?;
                 let provider = Provider {
                     issuer: local.issuer().to_string(),
                     client_id: AUDIENCE.to_string(),
                     human_claim: HumanClaim::Sub,
                     keys: Arc::new(local.jwks()),
+                    device_scopes: None,
                 };
                 (Some(Arc::new(local)), provider)
             }
         };
         let enrolment_code = match &local {
-            Some(local) => local.first_enrolment().await.map_err(failed)?,
+            Some(local) => local.enrolment(settings.enrol_admin).await.map_err(failed)?,
             None => None,
         };
         let kek = KeyEncryptionKey::new(root.kek_id().to_string(), Zeroizing::new(*root.expose_kek()));
@@ -161,20 +183,21 @@ impl Server {
             entropy,
             policies: PolicyCache::default(),
             rates: Rate::new(settings.requests_per_minute),
+            reads: Recorded::default(),
+            shares: Shares::default(),
         };
         let host = Arc::new(Host {
             app: Arc::new(app),
             gate: Gate::new(settings.unverified_per_minute),
             metrics: Metrics::new(),
         });
-        let (stop, stopped) = watch::channel(false);
         let mut metrics_address = None;
         if let Some(listener) = metrics {
             metrics_address = listener.local_addr().ok();
             let router = http::metrics(Arc::clone(&host));
             tokio::spawn(listen::serve(listener, router, None, Bounds::FEW, stopped.clone()));
         }
-        let router = http::router(Arc::clone(&host), local);
+        let router = http::router(Arc::clone(&host), local, settings.proxies.clone());
         let serving = tokio::spawn(listen::serve(listener, router, tls, Bounds::of_this_process(), stopped.clone()));
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&host), store, stopped));
         let url = format!("{}://{address}", if settings.tls.is_some() { "https" } else { "http" });
@@ -206,12 +229,17 @@ const HOUSEKEEPING: Duration = Duration::from_secs(5);
 /// Who tokens are for.
 const AUDIENCE: &str = "aegis";
 
-fn open_root(settings: &Settings, passphrase: &Passphrase) -> Result<Root, Failure> {
-    let root = match Root::open(&settings.data, passphrase) {
-        Err(RootError::Missing) => Root::create(&settings.data, passphrase, KdfParams::default()),
-        opened => opened,
-    };
-    root.map_err(|error| Failure::because("cannot open the root key", &error))
+/// A name that two providers know is two humans: only the operator can say that it is one.
+async fn tie_humans(settings: &Settings, store: &SqliteStore) -> Result<(), Failure> {
+    let source = settings.oidc.as_ref().map_or_else(|| "the local issuer".to_string(), Oidc::humans_from);
+    let tied = pipeline::tie_humans(store, &source, settings.rebind_issuer).await;
+    match tied.map_err(|error| Failure::because("cannot start", &error))? {
+        None => Ok(()),
+        Some(former) => Err(Failure::Usage(format!(
+            "the humans of this data folder come from {former}, and the settings take them from {source}, where a name \
+             may be somebody else's: if it is not, start once with --rebind-issuer"
+        ))),
+    }
 }
 
 async fn keep_house(host: Arc<Host>, store: Arc<SqliteStore>, mut stopped: watch::Receiver<bool>) {

@@ -180,6 +180,8 @@ mod transcripts {
         let bin = Path::new(AEGIS).parent().unwrap();
         let path = std::env::join_paths([bin, Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
         command.current_dir(dir.path()).env("AEGIS_HOME", dir.path().join("home")).env("PATH", path);
+        // No test writes to the keychain of whoever runs it.
+        command.env("AEGIS_SESSIONS", "file");
         url.map(|url| command.env("AEGIS_URL", url));
         command
     }

@@ -8,6 +8,7 @@ mod metrics;
 mod openapi;
 mod problem;
 mod route;
+mod router;
 pub mod routes;
 
 pub use gate::Gate;
@@ -17,7 +18,7 @@ pub use route::{Access, Route, TargetKind};
 
 use crate::call::Call;
 use crate::route::{Handler, Parameters};
-use aegis_core::error::Error;
+use aegis_core::error::{Error, Failed};
 use aegis_core::id::RequestId;
 use aegis_core::pipeline::{self, App, Request};
 use aegis_core::reason::Reason;
@@ -46,24 +47,28 @@ pub struct Host {
 pub async fn handle(host: &Host, request: http::Request<Bytes>, source: IpAddr) -> Response<Bytes> {
     let app = &host.app;
     let (id, began) = (RequestId::new(app.clock.now(), &app.entropy), app.clock.precise());
-    let found = routes::find(request.method(), request.uri().path());
+    let found = router::find(request.method(), request.uri().path());
     let operation = match &found {
         Ok((Route { access: Access::Bearer(operation), .. }, _)) => operation.as_str(),
         Ok((Route { path, .. }, _)) => path,
         Err(_) => "none",
     };
+    let answers_as_oauth = found.as_ref().is_ok_and(|(route, _)| route.answers_as_oauth);
     let span = tracing::info_span!("request", request_id = %id, operation);
     let result = match found {
         Ok((route, parameters)) => respond(host, route, parameters, &request, &id, source).instrument(span).await,
         Err(missing) => Ok(missing.response(&id)),
     };
-    let response = result.unwrap_or_else(|error| {
-        if let Error::Unauthenticated { reason } | Error::Denied { reason, .. } | Error::LimitReached { reason, .. } =
-            &error
+    let response = result.unwrap_or_else(|failed| {
+        if let Error::Unauthenticated { reason }
+        | Error::Denied { reason }
+        | Error::LimitReached { reason, .. }
+        | Error::SubjectToken { reason } = &failed.error
         {
             host.metrics.refused(*reason);
         }
-        problem(&error, &id)
+        let shape = if answers_as_oauth { problem::token_problem } else { problem };
+        shape(&failed, &id)
     });
     let elapsed = app.clock.precise().duration_since(began).as_secs_f64();
     host.metrics.answered(operation, response.status().as_u16(), elapsed);
@@ -93,7 +98,7 @@ async fn respond(
     request: &http::Request<Bytes>,
     id: &RequestId,
     source: IpAddr,
-) -> Result<Response<Bytes>, Error> {
+) -> Result<Response<Bytes>, Failed> {
     let app = host.app.as_ref();
     let arrived_at = app.clock.precise();
     let header = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
@@ -133,20 +138,20 @@ async fn respond(
             if route.counts_as_unverified && reply.is_err() {
                 host.gate.count(source, app.clock.now())?;
             }
-            reply.map(|reply| reply.response(route.status))
+            Ok(reply?.response(route.status))
         }
         (Handler::Permitted(handler), Some(asked)) => {
             if asked.token.is_empty() {
                 host.gate.count(source, app.clock.now())?;
-                return Err(Error::Unauthenticated { reason: Reason::MissingToken });
+                return Err(Error::Unauthenticated { reason: Reason::MissingToken }.into());
             }
             if !app.tokens.is_known(asked.token) {
                 host.gate.check(source, app.clock.now())?;
             }
             let permit = match pipeline::admit(app, &asked).await {
-                Err(error @ Error::Unauthenticated { reason: Reason::InvalidToken | Reason::CredentialExpired }) => {
+                Err(failed) if is_of_nobody(&failed.error) => {
                     host.gate.count(source, app.clock.now())?;
-                    return Err(error);
+                    return Err(failed);
                 }
                 other => other?,
             };
@@ -154,8 +159,13 @@ async fn respond(
             Ok(reply.response(route.status))
         }
         // The table's constructors make no such route.
-        (Handler::Permitted(_), None) => Err(Error::Unauthenticated { reason: Reason::MissingToken }),
+        (Handler::Permitted(_), None) => Err(Error::Unauthenticated { reason: Reason::MissingToken }.into()),
     }
+}
+
+/// Whether a request was refused because its token proves nothing.
+fn is_of_nobody(error: &Error) -> bool {
+    matches!(error, Error::Unauthenticated { reason: Reason::InvalidToken | Reason::CredentialExpired })
 }
 
 /// Two credentials are as good as none: which one counts must not be a matter of order.

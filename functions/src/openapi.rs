@@ -39,10 +39,16 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
         "components": {
             "schemas": generator.take_definitions(true),
             "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" } },
-            "responses": { "Problem": {
-                "description": "What went wrong (RFC 9457)",
-                "content": { "application/problem+json": { "schema": problem } },
-            } },
+            "responses": {
+                "Problem": {
+                    "description": "What went wrong (RFC 9457)",
+                    "content": { "application/problem+json": { "schema": problem } },
+                },
+                "TokenProblem": {
+                    "description": "What went wrong (RFC 6749 §5.2)",
+                    "content": { "application/json": { "schema": problem } },
+                },
+            },
         },
     })
 });
@@ -64,7 +70,10 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
     let mut responses = Map::new();
     responses.insert(route.status.as_str().into(), success(route, generator));
     for status in failures(route) {
-        responses.insert(status.as_str().into(), json!({ "$ref": "#/components/responses/Problem" }));
+        // Before a request is known to be for it, it is answered as any other.
+        let as_oauth = route.answers_as_oauth && !HOST.contains(&status);
+        let name = if as_oauth { "TokenProblem" } else { "Problem" };
+        responses.insert(status.as_str().into(), json!({ "$ref": format!("#/components/responses/{name}") }));
     }
     operation.insert("responses".into(), Value::Object(responses));
     match route.access {
@@ -92,15 +101,17 @@ fn success(route: &Route, generator: &mut SchemaGenerator) -> Value {
     }
 }
 
+/// Of the host, before it is known what is asked.
+const HOST: [StatusCode; 4] = [
+    StatusCode::REQUEST_TIMEOUT,
+    StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::INTERNAL_SERVER_ERROR,
+    StatusCode::SERVICE_UNAVAILABLE,
+];
+
 /// What a caller must be ready for.
 fn failures(route: &Route) -> Vec<StatusCode> {
-    // Of the host, before it is known what is asked.
-    let any = [
-        StatusCode::REQUEST_TIMEOUT,
-        StatusCode::PAYLOAD_TOO_LARGE,
-        StatusCode::INTERNAL_SERVER_ERROR,
-        StatusCode::SERVICE_UNAVAILABLE,
-    ];
+    let any = HOST;
     let exchange =
         [StatusCode::BAD_REQUEST, StatusCode::UNAUTHORIZED, StatusCode::CONFLICT, StatusCode::TOO_MANY_REQUESTS];
     let permitted = [StatusCode::FORBIDDEN, StatusCode::NOT_FOUND, StatusCode::UNPROCESSABLE_ENTITY];

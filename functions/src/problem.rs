@@ -1,6 +1,6 @@
 //! Errors as `application/problem+json` (RFC 9457). The one place that gives each its status and its code.
 
-use aegis_core::error::Error;
+use aegis_core::error::{Error, Failed};
 use aegis_core::id::RequestId;
 use aegis_core::reason::Reason;
 use bytes::Bytes;
@@ -25,17 +25,23 @@ pub(crate) struct Problem {
     /// Why a request was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<Reason>,
-    /// The audit record of the refusal.
+    /// The audit record that tells of it, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) record: Option<String>,
     /// The id of what an earlier request with the same idempotency key made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) earlier: Option<String>,
     pub(crate) request_id: String,
+    /// Of the token endpoint only (RFC 6749 §5.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<&'static str>,
+    /// Of the token endpoint only: the title, and the detail if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error_description: Option<String>,
 }
 
 /// Every code there is, with its status: the catalogue in the docs is made of it.
-pub const PROBLEMS: [(&str, u16); 20] = [
+pub const PROBLEMS: [(&str, u16); 21] = [
     ("already-done", 409),
     ("contended", 409),
     ("denied", 403),
@@ -43,6 +49,7 @@ pub const PROBLEMS: [(&str, u16); 20] = [
     ("idempotency-mismatch", 422),
     ("internal", 500),
     ("invalid-request", 400),
+    ("invalid-subject-token", 400),
     ("key-state", 409),
     ("limit-reached", 429),
     ("method-not-allowed", 405),
@@ -104,6 +111,8 @@ impl Problem {
             record: None,
             earlier: None,
             request_id: request_id.to_string(),
+            error: None,
+            error_description: None,
         }
     }
 }
@@ -116,16 +125,40 @@ fn answer(status: StatusCode, problem: &Problem) -> Response<Bytes> {
 }
 
 /// Turns an error into its response, and logs it where a person should look.
-pub fn problem(error: &Error, request_id: &RequestId) -> Response<Bytes> {
+pub fn problem(failed: &Failed, request_id: &RequestId) -> Response<Bytes> {
+    respond(&failed.error, describe(failed, request_id))
+}
+
+/// The same at the token endpoint, where a client looks for `error` and `error_description` in plain JSON.
+pub(crate) fn token_problem(failed: &Failed, request_id: &RequestId) -> Response<Bytes> {
+    let error = &failed.error;
+    let told = match error {
+        Error::Invalid { field: "grant_type", .. } => Some("unsupported_grant_type"),
+        // RFC 8693 §2.2.2 has no code of its own for a subject token.
+        Error::Invalid { .. } | Error::SubjectToken { .. } => Some("invalid_request"),
+        _ => None,
+    };
+    let (status, problem) = describe(failed, request_id);
+    let described = problem.detail.as_ref().map(|detail| format!("{}: {detail}", problem.title));
+    let described = told.map(|_| described.unwrap_or_else(|| problem.title.clone()));
+    let mut response = respond(error, (status, Problem { error: told, error_description: described, ..problem }));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn describe(Failed { error, record }: &Failed, request_id: &RequestId) -> (StatusCode, Problem) {
     let (status, code) = kind(error);
     if status.is_server_error() {
         tracing::error!(error = %Chain(error), request_id = %request_id, "request failed");
     }
-    let (reason, record) = match error {
-        Error::Unauthenticated { reason } | Error::LimitReached { reason, .. } => (Some(reason.told()), None),
-        Error::Denied { reason, record } => (Some(reason.told()), Some(record.to_string())),
-        _ => (None, None),
+    let reason = match error {
+        Error::Unauthenticated { reason }
+        | Error::LimitReached { reason, .. }
+        | Error::Denied { reason }
+        | Error::SubjectToken { reason } => Some(reason.told()),
+        _ => None,
     };
+    let record = record.as_ref().map(ToString::to_string);
     let detail = match error {
         Error::Invalid { source, .. } => Some(source.to_string()),
         _ => None,
@@ -136,6 +169,10 @@ pub fn problem(error: &Error, request_id: &RequestId) -> Response<Bytes> {
     };
     let problem =
         Problem { detail, reason, record, earlier, ..Problem::new(status, code, error.to_string(), request_id) };
+    (status, problem)
+}
+
+fn respond(error: &Error, (status, problem): (StatusCode, Problem)) -> Response<Bytes> {
     let mut response = answer(status, &problem);
     let headers = response.headers_mut();
     match error {
@@ -166,6 +203,7 @@ pub fn problem(error: &Error, request_id: &RequestId) -> Response<Bytes> {
 fn kind(error: &Error) -> (StatusCode, &'static str) {
     match error {
         Error::Unauthenticated { .. } => (StatusCode::UNAUTHORIZED, "unauthenticated"),
+        Error::SubjectToken { .. } => (StatusCode::BAD_REQUEST, "invalid-subject-token"),
         Error::Denied { .. } => (StatusCode::FORBIDDEN, "denied"),
         Error::FreshLoginNeeded { .. } => (StatusCode::UNAUTHORIZED, "fresh-login-needed"),
         Error::LimitReached { retry_after: None, .. } => (StatusCode::FORBIDDEN, "denied"),

@@ -22,6 +22,8 @@ pub struct Route {
     pub takes_idempotency_key: bool,
     /// Whether a call counts against its source's share of requests without a verified principal.
     pub counts_as_unverified: bool,
+    /// Whether errors have the members of RFC 6749 §5.2, in plain JSON.
+    pub(crate) answers_as_oauth: bool,
     pub(crate) handler: Handler,
     pub(crate) body: Option<Body>,
     pub(crate) query: Option<SchemaOf>,
@@ -75,6 +77,7 @@ impl Route {
             status: StatusCode::OK,
             takes_idempotency_key: false,
             counts_as_unverified: false,
+            answers_as_oauth: false,
             handler,
             body: None,
             query: None,
@@ -116,6 +119,10 @@ impl Route {
 
     pub(crate) fn unverified(self) -> Self {
         Self { counts_as_unverified: true, ..self }
+    }
+
+    pub(crate) fn oauth_errors(self) -> Self {
+        Self { answers_as_oauth: true, ..self }
     }
 
     /// What the path names; a name that nothing can have becomes a target of its own, so that it is refused on record.

@@ -1,12 +1,10 @@
-//! THE route table. The router, the OpenAPI document and the unauthorized test are made of it.
+//! THE route table. The router (`router`), the OpenAPI document and the unauthorized test are made of it.
 
 use crate::handlers::{agents, audit, credentials, deployment, humans, keys, oauth, uses};
-use crate::problem::Stranded;
-use crate::route::{Access, Answer, Handler, Parameters, Route, TargetKind};
+use crate::route::{Access, Answer, Handler, Route, TargetKind};
 use crate::{Call, Reply};
 use aegis_core::agent::{Agent, Credential};
 use aegis_core::human::Human;
-use aegis_core::id::RequestId;
 use aegis_core::key::Key;
 use aegis_core::operation::Operation;
 use aegis_core::operations::agents::{AgentScope, AmendAgent, IssueAgent};
@@ -25,10 +23,7 @@ use aegis_core::operations::listing::{PageOf, PageQuery};
 use aegis_core::operations::tokens::Introspection;
 use aegis_core::pipeline::{Done, Permit};
 use aegis_core::record::AuditRecord;
-use bytes::Bytes;
-use http::header::{ALLOW, HeaderValue};
-use http::{Method, Response, StatusCode};
-use std::collections::HashMap;
+use http::{Method, StatusCode};
 use std::sync::LazyLock;
 
 /// The paths that need no credential. A closed list: a test compares it with the table.
@@ -58,13 +53,15 @@ fn deployment_routes() -> Vec<Route> {
         public(Method::GET, "/.well-known/jwks.json", |call| Box::pin(deployment::jwks(call)))
             .summary("The public keys that access tokens are signed with"),
         public(Method::GET, "/.well-known/oauth-protected-resource", |call| Box::pin(deployment::resource(call)))
-            .summary("Protected-resource metadata (RFC 9728)"),
+            .summary("Protected-resource metadata (RFC 9728)")
+            .reply::<deployment::ResourceMetadata<'_>>(),
         public(Method::GET, "/v1/openapi.json", |call| Box::pin(deployment::openapi(call))).summary("This document"),
         public(Method::POST, "/v1/oauth/token", |call| Box::pin(oauth::token(call)))
             .summary("Exchanges an ID token for a human's session (RFC 8693)")
             .form::<oauth::TokenRequest>()
             .reply::<oauth::TokenReply>()
-            .unverified(),
+            .unverified()
+            .oauth_errors(),
         post("/v1/oauth/revoke", Operation::CredentialRevoke, TargetKind::Own, |call, permit, _| {
             Box::pin(oauth::revoke(call, permit))
         })
@@ -358,60 +355,6 @@ fn public(method: Method, path: &'static str, act: for<'a> fn(&'a Call<'a>) -> A
     Route::new(method, path, Access::Public, TargetKind::Deployment, Handler::Public(act))
 }
 
-/// The routes of one path.
-type Methods = Vec<(&'static Method, &'static Route)>;
-
-static ROUTER: LazyLock<matchit::Router<Methods>> = LazyLock::new(|| {
-    let mut paths: HashMap<&'static str, Methods> = HashMap::new();
-    for route in table() {
-        paths.entry(route.path).or_default().push((&route.method, route));
-    }
-    let mut router = matchit::Router::new();
-    for (path, methods) in paths {
-        #[expect(clippy::expect_used, reason = "the table is a constant; every test that routes builds this")]
-        router.insert(path, methods).expect("two routes collide");
-    }
-    router
-});
-
-/// Why there is no route for a request.
-#[derive(Debug)]
-pub(crate) enum Missing {
-    Method { allowed: String },
-    Path,
-}
-
-/// The route for a method and a path, and the path's parameters, decoded.
-pub(crate) fn find(method: &Method, path: &str) -> Result<(&'static Route, Parameters), Missing> {
-    let found = ROUTER.at(path).map_err(|_| Missing::Path)?;
-    let Some((_, route)) = found.value.iter().find(|(known, _)| *known == method) else {
-        let allowed: Vec<&str> = found.value.iter().map(|(method, _)| method.as_str()).collect();
-        return Err(Missing::Method { allowed: allowed.join(", ") });
-    };
-    let mut parameters = Parameters::default();
-    for (name, value) in found.params.iter() {
-        let value = percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned();
-        let known = ["agent", "alias", "credential", "human", "key", "record"].into_iter().find(|known| *known == name);
-        parameters.0.extend(known.map(|known| (known, value)));
-    }
-    Ok((route, parameters))
-}
-
-impl Missing {
-    pub(crate) fn response(self, request_id: &RequestId) -> Response<Bytes> {
-        let mut response = match &self {
-            Self::Method { .. } => Stranded::NoSuchMethod.response(request_id),
-            Self::Path => Stranded::NoSuchPath.response(request_id),
-        };
-        if let Self::Method { allowed } = self
-            && let Ok(value) = HeaderValue::from_str(&allowed)
-        {
-            response.headers_mut().insert(ALLOW, value);
-        }
-        response
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -422,20 +365,6 @@ mod tests {
         let public: BTreeSet<&str> =
             table().iter().filter(|route| route.access == Access::Public).map(|route| route.path).collect();
         assert_eq!(public, PUBLIC.into_iter().collect());
-    }
-
-    #[test]
-    fn every_route_is_found_with_its_parameters_decoded() {
-        for route in table() {
-            let path = route.path.replace("{human}", "alice%40org").replace(['{', '}'], "");
-            let (found, parameters) = find(&route.method, &path).unwrap();
-            assert_eq!((found.path, &found.method), (route.path, &route.method));
-            if route.path.contains("{human}") {
-                assert_eq!(parameters.0["human"], "alice@org");
-            }
-        }
-        assert!(matches!(find(&Method::GET, "/v1/nothing"), Err(Missing::Path)));
-        assert!(matches!(find(&Method::PUT, "/v1/keys"), Err(Missing::Method { .. })));
     }
 
     #[test]

@@ -46,9 +46,11 @@ class IdentityProvider:
         self.child.stdout.close()
         self.child = None
 
-    def rotate(self, algorithm, named):
-        """Other keys from now on; the present ones are withdrawn. `named`: whether the keys tell their algorithm."""
-        self.child.stdin.write(json.dumps({"rotate": algorithm, "alg": named}) + "\n")
+    def rotate(self, algorithm, named, codes=120, untold=False):
+        """Other keys from now on; the present ones are withdrawn. `named`: whether the keys tell their algorithm.
+        `codes`: how many seconds a device code lives. `untold`: whether it tells the time of a login only to who asks for
+        its age."""
+        self.child.stdin.write(json.dumps({"rotate": algorithm, "alg": named, "codes": codes, "untold": untold}) + "\n")
         self.child.stdin.flush()
         return self._answer()
 
@@ -76,6 +78,15 @@ class Browser:
     def __init__(self):
         cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
         self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), cookies)
+
+    def deny(self, address, fields):
+        """Says no where the page asks whether it is the human's own device."""
+        page, address = self._open(address)
+        form = Form(page)
+        filled = form.hidden | {"abort": "yes"}
+        page, _ = self._open(urllib.parse.urljoin(address, form.action), filled)
+        if "Sign-in Success" in page:
+            raise RuntimeError(f"the login was not denied: {page}")
 
     def approve(self, address, fields):
         page, address = self._open(address)

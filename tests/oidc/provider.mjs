@@ -1,7 +1,9 @@
 // An OpenID provider on a free loopback port: `node provider.mjs <folder with node_modules>`.
 //
 // It prints one line of JSON once it listens. Each line it then reads is a command, answered with one line:
-// {"rotate": "RS256" | "ES256", "alg": true | false} gives it other signing keys and withdraws the present ones.
+// {"rotate": "RS256" | "ES256", "alg": true | false} gives it other signing keys and withdraws the present ones;
+// with "codes": <seconds> device codes live that long from then on; with "untold" it tells the time of a login only to who
+// asks for its age.
 
 import { createHash, generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -25,7 +27,7 @@ function signingKey(algorithm, names) {
   return { ...jwk, kid, use: 'sig', ...(names ? { alg: algorithm } : {}) };
 }
 
-function provider(issuer, algorithm, names) {
+function provider(issuer, algorithm, names, codes = 120, untold = false) {
   const client = (client_id) => ({
     client_id,
     token_endpoint_auth_method: 'none',
@@ -39,11 +41,11 @@ function provider(issuer, algorithm, names) {
     jwks: { keys: [signingKey(algorithm, names)] },
     cookies: { keys: ['only for tests'] },
     features: { deviceFlow: { enabled: true }, devInteractions: { enabled: true } },
-    claims: { openid: ['sub', 'auth_time'], groups: ['groups'], email: ['email', 'email_verified'] },
+    claims: { openid: untold ? ['sub'] : ['sub', 'auth_time'], groups: ['groups'], email: ['email', 'email_verified'] },
     scopes: ['openid', 'groups', 'email'],
     // The ID token itself tells the groups: Aegis asks for no user information.
     conformIdTokenClaims: false,
-    ttl: { IdToken: 120, DeviceCode: 120, AccessToken: 120, Grant: 600, Session: 600, Interaction: 120 },
+    ttl: { IdToken: 120, DeviceCode: codes, AccessToken: 120, Grant: 600, Session: 600, Interaction: 120 },
     findAccount: (_, id) => ({
       accountId: id,
       claims: () => ({ sub: id, groups: GROUPS[id] ?? [], email: `${id}@org.example`, email_verified: id !== 'carol' }),
@@ -62,7 +64,7 @@ server.listen(0, '127.0.0.1', () => {
   createInterface({ input: process.stdin })
     .on('line', (line) => {
       const command = JSON.parse(line);
-      answer = provider(issuer, command.rotate, command.alg);
+      answer = provider(issuer, command.rotate, command.alg, command.codes, command.untold);
       say({ rotated: command.rotate });
     })
     .on('close', () => process.exit(0));

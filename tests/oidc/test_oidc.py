@@ -56,7 +56,7 @@ class WithProvider(unittest.TestCase):
         self.assertEqual(caught.exception.status, status, caught.exception)
         return caught.exception.problem
 
-    def refuses(self, id_token, status=401):
+    def refuses(self, id_token, status=400):
         form = EXCHANGE | {"subject_token": id_token}
         return self.refused(status, None, "POST", "/v1/oauth/token", form=form)
 
@@ -137,7 +137,7 @@ class Rotation(WithProvider):
         try:
             found.append(self.exchange(id_token))
         except Refused as refused:
-            self.assertEqual(refused.status, 401)
+            self.assertEqual(refused.status, 400)
         return bool(found)
 
 

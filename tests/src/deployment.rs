@@ -6,7 +6,7 @@ use aegis_core::ambient::{Clock, Entropy, Timestamp};
 use aegis_core::deployment::DigestKey;
 use aegis_core::human::Role;
 use aegis_core::login::{HumanClaim, Logins, Provider};
-use aegis_core::pipeline::{self, App, PolicyCache};
+use aegis_core::pipeline::{self, App, PolicyCache, Recorded, Shares};
 use aegis_core::rate::Rate;
 use aegis_core::store::Store;
 use aegis_core::store::fault::Faulty;
@@ -51,7 +51,7 @@ impl Deployment {
         let ticking = Arc::clone(&now);
         let clock = Clock::new(move || Timestamp::from_second(ticking.load(Ordering::SeqCst)).unwrap());
         let store = Arc::new(Faulty::new(SqliteStore::open(folder.path()).unwrap()));
-        pipeline::initialize(store.as_ref(), "dep_test", 1, clock.now()).await.unwrap();
+        pipeline::initialize(store.as_ref(), "dep_test", 1, &Entropy::system(), clock.now()).await.unwrap();
         let provider = EncodingKey::from_ec_der(&p256());
         let jwk = public_jwk(&provider).unwrap();
         let kid = jwk.common.key_id.clone().unwrap();
@@ -62,6 +62,7 @@ impl Deployment {
             client_id: "aegis".into(),
             human_claim: HumanClaim::Sub,
             keys: Arc::new(keys),
+            device_scopes: None,
         };
         let kek = KeyEncryptionKey::new("kek-1".into(), Zeroizing::new([7; 32]));
         let port: Arc<dyn Store> = store.clone();
@@ -75,6 +76,8 @@ impl Deployment {
             entropy: Entropy::system(),
             policies: PolicyCache::default(),
             rates: Rate::new(requests),
+            reads: Recorded::default(),
+            shares: Shares::default(),
         };
         let host = Arc::new(Host { app: Arc::new(app), gate: Gate::new(unverified), metrics: Metrics::new() });
         Self { host, store, provider, kid, now, logins: AtomicU64::new(0), _folder: folder }

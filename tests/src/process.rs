@@ -36,8 +36,21 @@ impl Process {
 
     /// With a settings file.
     pub fn start_with(data: &Path, config: &Path) -> Self {
+        Self::try_start_with(data, &["--config", config.to_str().unwrap()])
+            .unwrap_or_else(|output| panic!("{output:?}"))
+    }
+
+    /// With further arguments. What the server said, if it did not start.
+    pub fn try_start_with(data: &Path, arguments: &[&str]) -> Result<Self, Output> {
         let mut command = Self::command(data, PASSPHRASE);
-        command.arg("--config").arg(config);
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Everything it has to say goes to a file.
+    pub fn start_telling(data: &Path, log: std::fs::File) -> Self {
+        let mut command = Self::command(data, PASSPHRASE);
+        command.env("AEGIS_LOG", "trace").stderr(log);
         Self::spawn(command).unwrap_or_else(|output| panic!("{output:?}"))
     }
 
@@ -49,11 +62,12 @@ impl Process {
     fn command(data: &Path, passphrase: &str) -> Command {
         let mut command = Command::new(aegis());
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).env("AEGIS_PASSPHRASE", passphrase);
+        command.stderr(Stdio::piped());
         command
     }
 
     fn spawn(mut command: Command) -> Result<Self, Output> {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let (mut code, mut metrics) = (None, None);
         // The address comes last.
@@ -78,10 +92,25 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// Sends it a signal, by its name.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    /// Reads what it logs until a line has this in it.
+    pub fn wait_for_log(&mut self, words: &str) {
+        let mut said = BufReader::new(self.child.stderr.as_mut().unwrap());
+        let mut line = String::new();
+        while !line.contains(words) {
+            line.clear();
+            assert!(said.read_line(&mut line).unwrap() > 0, "it ended without saying {words:?}");
+        }
+    }
+
     /// Asks it to stop, and waits. True if it said that all went well.
     pub fn terminate(mut self) -> bool {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.signal("TERM");
         self.child.wait().unwrap().success()
     }
 
@@ -93,10 +122,14 @@ impl Process {
 
     /// A fresh session of alice's.
     pub fn log_in(&self) -> String {
-        let login = self.post("", "/local/token", json!({ "human": "alice@org", "passphrase": PASSPHRASE })).ok();
+        self.exchange(&self.post("", "/local/token", json!({ "human": "alice@org", "passphrase": PASSPHRASE })).ok())
+    }
+
+    /// The session that a login at the local issuer is good for.
+    pub fn exchange(&self, login: &Value) -> String {
         let form = [
             ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-            ("subject_token", &text(&login, "id_token")),
+            ("subject_token", &text(login, "id_token")),
             ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
         ];
         let sent = plain().post(format!("{}/v1/oauth/token", self.url)).send_form(form);

@@ -8,6 +8,7 @@ mod cargo;
 mod child;
 mod deny;
 mod interop;
+mod keychain;
 mod oidc;
 mod report;
 mod suites;

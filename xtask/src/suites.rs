@@ -2,7 +2,7 @@
 
 use crate::child::{Counts, NotPassed};
 use crate::workshop::Workshop;
-use crate::{cargo, deny, interop, oidc};
+use crate::{cargo, deny, interop, keychain, oidc};
 
 /// Something that passes, fails or is skipped, on its own.
 pub(crate) struct Suite {
@@ -128,6 +128,14 @@ static SUITES: &[Suite] = &[
         installs: "oidc-provider from npm, in the target folder",
         kind: Kind::Test(Tier::Standard),
         run: oidc::run,
+    },
+    Suite {
+        name: "keychain",
+        proves: "sessions are kept in the system's keychain, else in a file of their owner's alone",
+        minutes: (1, 2),
+        installs: "on Debian as root dbus-daemon, libglib2.0-bin and gnome-keyring",
+        kind: Kind::Test(Tier::Standard),
+        run: keychain::run,
     },
     Suite {
         name: "schemathesis",

@@ -127,19 +127,24 @@ fn follow(client: &Client, filter: &Filter) -> Result<(), Failure> {
             }
         }
         most = usize::MAX;
-        let back = |at: Timestamp, by| at.checked_sub(by).unwrap_or(Timestamp::MIN);
-        let newest = shown.last().map_or(Timestamp::MIN, |id| back(id.at(), LAG));
-        let since = floor.max(newest).max(back(asked_at, SKEW));
+        let since = floor.max(still_unsettled(shown.last().map(RecordId::at), asked_at));
         query.since = Some(since);
         shown = shown.split_off(&RecordId::floor(since));
         std::thread::sleep(POLL);
     }
 }
 
-/// How much later than others a record may become visible.
-const LAG: SignedDuration = SignedDuration::from_secs(10);
-/// How far this clock may be ahead of the deployment's, with some room.
-const SKEW: SignedDuration = SignedDuration::from_secs(60);
+/// From when on records may still appear.
+fn still_unsettled(newest: Option<Timestamp>, asked_at: Timestamp) -> Timestamp {
+    let back = |at: Timestamp, by| at.checked_sub(by).unwrap_or(Timestamp::MIN);
+    newest.map_or(Timestamp::MIN, |newest| back(newest, LAG)).max(back(asked_at, LAG.saturating_add(SKEW)))
+}
+
+/// How much later than others a record may become visible: a permit lives for 30 s, the slowest operation waits ten and
+/// takes three, and the rest is room for a store that is slow, too.
+const LAG: SignedDuration = SignedDuration::from_secs(60);
+/// How far this clock may be ahead of the deployment's (DESIGN §7).
+const SKEW: SignedDuration = SignedDuration::from_secs(30);
 /// How often --follow asks.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -245,4 +250,19 @@ fn render(record: &Value) -> String {
         ("responses", responses.collect::<Vec<_>>().join(", ")),
         ("requests", field(record, "/count")),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_was_a_minute_in_the_making_is_still_asked_for() {
+        let at = |second: i64| Timestamp::from_second(1_790_000_000 + second).unwrap();
+        // Others were shown since it began; or none, and this clock is ahead of the deployment's.
+        assert!(still_unsettled(Some(at(60)), at(60)) <= at(0));
+        assert!(still_unsettled(None, at(90)) <= at(0));
+        assert!(still_unsettled(Some(at(-3_600)), at(90)) <= at(0));
+        assert!(still_unsettled(Some(at(90)), at(90)) >= at(0), "and no more than needed");
+    }
 }

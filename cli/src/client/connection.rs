@@ -35,8 +35,7 @@ impl std::str::FromStr for Url {
     fn from_str(text: &str) -> Result<Self, BadUrl> {
         let uri: http::Uri = text.parse().map_err(|_| BadUrl::Malformed)?;
         let host = uri.host().ok_or(BadUrl::Malformed)?;
-        let address = host.trim_matches(['[', ']']).parse().ok();
-        let loopback = host == "localhost" || address.is_some_and(|address: IpAddr| address.is_loopback());
+        let loopback = is_loopback(host);
         match uri.scheme_str() {
             _ if !matches!(uri.path(), "" | "/") || uri.query().is_some() => Err(BadUrl::Malformed),
             Some("https") => Ok(Self(text.trim_end_matches('/').to_string())),
@@ -45,6 +44,11 @@ impl std::str::FromStr for Url {
             _ => Err(BadUrl::Malformed),
         }
     }
+}
+
+pub(super) fn is_loopback(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse().ok();
+    host == "localhost" || address.is_some_and(|address: IpAddr| address.is_loopback())
 }
 
 impl std::fmt::Display for Url {

@@ -51,10 +51,12 @@ pub(crate) fn run(connection: &Connection, command: &Context) -> Result<(), Fail
             let mut rows = Vec::new();
             for (name, url) in &contexts.contexts {
                 let current = if contexts.current.as_ref() == Some(name) { "yes" } else { "" };
-                let human = home.session(url)?.map(|session| session.human).unwrap_or_default();
-                rows.push(vec![name.clone(), url.clone(), current.to_string(), human]);
+                let kept = home.kept(url)?;
+                let place = kept.as_ref().map(|kept| kept.place().to_string()).unwrap_or_default();
+                let human = kept.map(|kept| kept.human).unwrap_or_default();
+                rows.push(vec![name.clone(), url.clone(), current.to_string(), human, place]);
             }
-            output::line(&output::table(&["NAME", "URL", "CURRENT", "SESSION"], &rows))
+            output::line(&output::table(&["NAME", "URL", "CURRENT", "SESSION", "TOKEN"], &rows))
         }
         Context::Remove { name } => {
             let url = contexts.contexts.remove(name).ok_or_else(|| unknown(name))?;

@@ -14,7 +14,7 @@ use std::process::{Child, Command, ExitCode, ExitStatus};
 #[command(after_help = "\
 The command gets AEGIS_URL and AEGIS_TOKEN, and no other variable whose name begins with AEGIS_.
 Its exit code is the exit code. When it ends, however it ends, its token is revoked. It runs as
-you: to keep it from your own session file, give it another user or a container.
+you: to keep it from your own session, give it another user or a container.
 
 Needs a login at most five minutes old.
 

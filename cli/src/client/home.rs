@@ -1,6 +1,8 @@
-//! What the client keeps between two commands: contexts, and sessions in a file that only its owner can read. Not in the
-//! system's keychain: on Linux that needs the D-Bus C library or an asynchronous D-Bus stack as large as this program.
+//! What the client keeps between two commands: contexts, and sessions. A session's token is in the system's keychain where
+//! there is one, else in the sessions' file, which only its owner can read.
 
+use super::keychain::{self, Wanted};
+use super::output;
 use crate::Failure;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(crate) struct Home {
     folder: PathBuf,
+    wanted: Wanted,
 }
 
 /// Names for deployments.
@@ -25,15 +28,32 @@ pub(crate) struct Contexts {
     pub(crate) contexts: BTreeMap<String, String>,
 }
 
-/// A login: by URL, so that a token never goes to another deployment than the one that issued it.
-#[derive(Clone, Deserialize, Serialize)]
+/// A login, whole.
+#[derive(Clone)]
 pub(crate) struct Session {
     pub(crate) human: String,
     pub(crate) credential: String,
     pub(crate) token: String,
 }
 
-type Sessions = BTreeMap<String, Session>;
+/// A login as the file has it: what of it is no secret, and the token unless the keychain has that.
+#[derive(Clone, Deserialize, Serialize)]
+pub(crate) struct Kept {
+    pub(crate) human: String,
+    credential: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+impl Kept {
+    /// Where the token is.
+    pub(crate) fn place(&self) -> &'static str {
+        if self.token.is_some() { "file" } else { "keychain" }
+    }
+}
+
+/// By URL, so that a token never goes to another deployment than the one that issued it.
+type Sessions = BTreeMap<String, Kept>;
 
 const CONTEXTS: &str = "contexts.toml";
 const SESSIONS: &str = "sessions.toml";
@@ -45,9 +65,14 @@ impl Home {
         let configured = || set("XDG_CONFIG_HOME").map(|folder| folder.join("aegis"));
         let usual = || std::env::home_dir().map(|folder| folder.join(".config").join("aegis"));
         match own.or_else(configured).or_else(usual) {
-            Some(folder) => Ok(Self { folder }),
+            Some(folder) => Ok(Self { folder, wanted: Wanted::read()? }),
             None => Err(Failure::Usage("no folder for sessions: set AEGIS_HOME or HOME".to_string())),
         }
+    }
+
+    /// Where sessions are, and the tokens that the keychain does not have.
+    pub(crate) fn sessions_file(&self) -> PathBuf {
+        self.folder.join(SESSIONS)
     }
 
     pub(crate) fn contexts(&self) -> Result<Contexts, Failure> {
@@ -58,26 +83,59 @@ impl Home {
         self.write(CONTEXTS, contexts)
     }
 
+    /// With its token, wherever that is.
+    ///
+    /// # Errors
+    /// Also if the keychain has the token and does not answer.
     pub(crate) fn session(&self, url: &str) -> Result<Option<Session>, Failure> {
+        let Some(Kept { human, credential, token }) = self.kept(url)? else { return Ok(None) };
+        let token = match token {
+            Some(token) => Some(token),
+            None => keychain::read(url, &credential)?.map(|token| token.to_string()),
+        };
+        Ok(token.map(|token| Session { human, credential, token }))
+    }
+
+    /// What the file says of a login.
+    pub(crate) fn kept(&self, url: &str) -> Result<Option<Kept>, Failure> {
         Ok(self.sessions()?.remove(url))
     }
 
+    /// In place of the session there was.
     pub(crate) fn save_session(&self, url: &str, session: Session) -> Result<(), Failure> {
         let mut sessions = self.sessions()?;
-        sessions.insert(url.to_string(), session);
-        self.write(SESSIONS, &sessions)
+        let Session { human, credential, token } = session;
+        let in_keychain = match self.wanted {
+            Wanted::File => false,
+            Wanted::Keychain => keychain::write(url, &credential, &token).map(|()| true)?,
+            Wanted::Any => keychain::write(url, &credential, &token).is_ok(),
+        };
+        let kept = Kept { human, credential, token: Some(token).filter(|_| !in_keychain) };
+        let before = sessions.insert(url.to_string(), kept);
+        self.write(SESSIONS, &sessions)?;
+        self.remove_token(url, before);
+        Ok(())
     }
 
     pub(crate) fn forget_session(&self, url: &str) -> Result<(), Failure> {
         let mut sessions = self.sessions()?;
-        match sessions.remove(url) {
-            Some(_) => self.write(SESSIONS, &sessions),
-            None => Ok(()),
+        let Some(before) = sessions.remove(url) else { return Ok(()) };
+        self.write(SESSIONS, &sessions)?;
+        self.remove_token(url, Some(before));
+        Ok(())
+    }
+
+    /// What cannot be removed there is not found any more, and ends by itself.
+    fn remove_token(&self, url: &str, kept: Option<Kept>) {
+        if let Some(Kept { credential, token: None, .. }) = kept
+            && let Err(failure) = keychain::remove(url, &credential)
+        {
+            output::note(&format!("note: the old token stays in the keychain: {failure}"));
         }
     }
 
     fn sessions(&self) -> Result<Sessions, Failure> {
-        refuse_shared(&self.folder.join(SESSIONS))?;
+        refuse_shared(&self.sessions_file())?;
         self.read(SESSIONS)
     }
 
@@ -139,7 +197,7 @@ mod tests {
     #[test]
     fn a_session_is_found_for_its_own_url_only_until_it_is_forgotten() {
         let folder = tempfile::tempdir().unwrap();
-        let home = Home { folder: folder.path().join("aegis") };
+        let home = Home { folder: folder.path().join("aegis"), wanted: Wanted::File };
         home.save_session("http://127.0.0.1:1", session("one")).unwrap();
         home.save_session("http://127.0.0.1:2", session("two")).unwrap();
         let token = |url: &str| home.session(url).unwrap().map(|session| session.token);
@@ -155,7 +213,7 @@ mod tests {
     fn sessions_are_readable_to_their_owner_alone_and_refused_otherwise() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
-        let home = Home { folder: folder.path().join("aegis") };
+        let home = Home { folder: folder.path().join("aegis"), wanted: Wanted::File };
         home.save_session("http://127.0.0.1:1", session("one")).unwrap();
         let path = home.folder.join(SESSIONS);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);

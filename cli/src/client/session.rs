@@ -1,6 +1,7 @@
 //! `aegis login`, `logout` and `whoami`.
 
 use super::connection::{Client, Connection, set};
+use super::device;
 use super::home::{Home, Session};
 use super::output;
 use super::passphrase::Sources;
@@ -11,15 +12,18 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
+use zeroize::Zeroizing;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-The session lasts eight hours. It is kept in sessions.toml, readable to you alone, in $AEGIS_HOME,
-else $XDG_CONFIG_HOME/aegis, else ~/.config/aegis. Issuing agents and destroying keys needs a
-login at most five minutes old.
+The session lasts eight hours. Its token is kept in the system's keychain; where there is none, in
+sessions.toml, readable to you alone, in $AEGIS_HOME, else $XDG_CONFIG_HOME/aegis, else
+~/.config/aegis. AEGIS_SESSIONS=file or AEGIS_SESSIONS=keychain decides it; aegis whoami says where
+it is. Issuing agents and destroying keys needs a login at most five minutes old.
 
 Examples:
-  aegis login                                    asks for your name and passphrase
+  aegis login                                    shows where to log in and waits; without an
+                                                 identity provider asks for name and passphrase
   aegis login --human alice@org --enrol          the first time; asks for the code that
                                                  `aegis serve` printed
   aegis login --human alice@org --passphrase-file ./passphrase")]
@@ -37,6 +41,27 @@ pub(crate) struct Login {
 
 pub(crate) fn login(connection: &Connection, arguments: &Login) -> Result<(), Failure> {
     let client = connection.anonymous()?;
+    let me = match device::provider(&client)? {
+        Some(provider) => at_provider(&client, &provider, arguments)?,
+        None => at_deployment(&client, arguments)?,
+    };
+    if set("AEGIS_TOKEN").is_some() {
+        output::note("note: AEGIS_TOKEN is set, and goes before this session");
+    }
+    client.show(&me, |me| format!("logged in to {} as {}", client.url, identity(me)))
+}
+
+fn at_provider(client: &Client, provider: &device::Provider, arguments: &Login) -> Result<Value, Failure> {
+    if arguments.enrol || arguments.human.is_some() || arguments.passphrase_file.is_some() {
+        return Err(Failure::Usage(format!(
+            "humans of {} log in at {}: --human, --enrol and --passphrase-file are for deployments without a provider",
+            client.url, provider.issuer
+        )));
+    }
+    start_session(client, &device::id_token(client, provider)?)
+}
+
+fn at_deployment(client: &Client, arguments: &Login) -> Result<Value, Failure> {
     let human = match &arguments.human {
         Some(human) => human.clone(),
         None => known_human(&client.url)?,
@@ -54,11 +79,7 @@ pub(crate) fn login(connection: &Connection, arguments: &Login) -> Result<(), Fa
         let code = Sources { file: None, variable, prompt, twice: false }.read()?;
         enrol(&client.api, &human, &code, &passphrase)?;
     }
-    let me = log_in(&client, &human, &passphrase)?;
-    if set("AEGIS_TOKEN").is_some() {
-        output::note("note: AEGIS_TOKEN is set, and goes before this session");
-    }
-    client.show(&me, |me| format!("logged in to {} as {}", client.url, identity(me)))
+    log_in(client, &human, &passphrase)
 }
 
 /// Makes the first human's account.
@@ -76,16 +97,19 @@ pub(crate) fn log_in(client: &Client, human: &HumanId, passphrase: &str) -> Resu
     if answer.reason() == "login_refused" {
         return Err(Failure::Failed("the name or the passphrase is wrong".to_string()));
     }
-    let id_token = text(&answer.ok("log in")?, "id_token")?;
+    start_session(client, &Zeroizing::new(text(&answer.ok("log in")?, "id_token")?))
+}
+
+fn start_session(client: &Client, id_token: &str) -> Result<Value, Failure> {
     let form = [
         ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-        ("subject_token", id_token.as_str()),
+        ("subject_token", id_token),
         ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
     ];
     let session = client.api.post_form("/v1/oauth/token", &form).and_then(|answer| Answer::ok(answer, "log in"))?;
     let token = text(&session, "access_token")?;
     let me = client.api.with_token(&token).get("/v1/whoami")?.ok("log in")?;
-    let session = Session { human: human.to_string(), credential: text(&me, "credential")?, token };
+    let session = Session { human: text(&me, "human")?, credential: text(&me, "credential")?, token };
     Home::find()?.save_session(&client.url, session)?;
     Ok(me)
 }
@@ -113,7 +137,17 @@ pub(crate) fn logout(connection: &Connection) -> Result<(), Failure> {
 
 pub(crate) fn whoami(connection: &Connection) -> Result<(), Failure> {
     let client = connection.client()?;
-    let me = client.api.get("/v1/whoami")?.ok("ask who you are")?;
+    let mut me = client.api.get("/v1/whoami")?.ok("ask who you are")?;
+    let (home, of_environment) = (Home::find()?, set("AEGIS_TOKEN").is_some());
+    let place = if of_environment { None } else { home.kept(&client.url)?.map(|kept| kept.place()) };
+    if let Some(me) = me.as_object_mut() {
+        me.insert("token_from".to_string(), Value::from(place.unwrap_or("environment")));
+    }
+    let shown = match place {
+        Some("file") => home.sessions_file().display().to_string(),
+        Some(_) => "the system's keychain".to_string(),
+        None => "AEGIS_TOKEN".to_string(),
+    };
     client.show(&me, |me| {
         output::details(&[
             ("human", output::field(me, "/human")),
@@ -121,6 +155,7 @@ pub(crate) fn whoami(connection: &Connection) -> Result<(), Failure> {
             ("agents", output::field(me, "/agents")),
             ("credential", output::field(me, "/credential")),
             ("expires", moment(me)),
+            ("token from", shown),
             ("deployment", client.url.clone()),
         ])
     })
@@ -139,7 +174,7 @@ fn moment(me: &Value) -> String {
 
 /// As the environment, the last login or a person says.
 fn known_human(url: &str) -> Result<HumanId, Failure> {
-    let last = Home::find()?.session(url)?.map(|session| session.human);
+    let last = Home::find()?.kept(url)?.map(|kept| kept.human);
     let name = match set("AEGIS_HUMAN").or(last) {
         Some(name) => name,
         None if std::io::stdin().is_terminal() => ask_name()?,

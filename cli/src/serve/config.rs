@@ -1,8 +1,9 @@
 //! Settings: one TOML file, the environment and flags, read once. Flags go before the environment, that before the file.
 
 use super::Arguments;
-use super::listen::TlsFiles;
+use super::certificate::TlsFiles;
 use super::oidc::Oidc;
+use super::proxies::Proxies;
 use crate::Failure;
 use aegis_core::human::Role;
 use aegis_core::login::RoleMap;
@@ -31,6 +32,12 @@ pub(crate) struct Settings {
     pub(crate) oidc: Option<Oidc>,
     /// Absent with plain HTTP.
     pub(crate) tls: Option<TlsFiles>,
+    /// Whose `X-Forwarded-For` counts.
+    pub(crate) proxies: Proxies,
+    /// Whether to print a code that enrols an admin, although there is one.
+    pub(crate) enrol_admin: bool,
+    /// Whether the humans may come from elsewhere than before.
+    pub(crate) rebind_issuer: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -57,6 +64,7 @@ struct File {
     oidc: Option<Oidc>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    trusted_proxies: Option<Proxies>,
 }
 
 /// 1,000 a second: above what one agent needs, below what would fill the journal unseen.
@@ -80,6 +88,9 @@ impl Settings {
             roles: Role::ALL.into_iter().map(role).collect(),
             oidc: None,
             tls: None,
+            proxies: Proxies::default(),
+            enrol_admin: false,
+            rebind_issuer: false,
         }
     }
 
@@ -96,6 +107,15 @@ impl Settings {
         if file.oidc.is_some() && file.roles.is_none() {
             return Err(Failure::Usage(
                 "[oidc] needs [roles]: which claims of the provider make which role".to_string(),
+            ));
+        }
+        if file.oidc.as_ref().is_some_and(|oidc| !oidc.asks_for_id_tokens()) {
+            return Err(Failure::Usage("[oidc]: scopes are words, one of them \"openid\"".to_string()));
+        }
+        if file.oidc.is_some() && arguments.enrol_admin {
+            return Err(Failure::Usage(
+                "--enrol-admin is for the local issuer: with [oidc], give a human a claim that makes an admin"
+                    .to_string(),
             ));
         }
         let tls = match (file.tls_cert, file.tls_key) {
@@ -115,6 +135,9 @@ impl Settings {
             roles: file.roles.unwrap_or(base.roles),
             oidc: file.oidc,
             tls,
+            proxies: file.trusted_proxies.unwrap_or_default(),
+            enrol_admin: arguments.enrol_admin,
+            rebind_issuer: arguments.rebind_issuer,
             data: base.data,
         };
         let fit_for_others = settings.tls.is_some() && settings.oidc.is_some();
@@ -159,11 +182,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("aegis.toml");
         let arguments = |listen: Option<&str>| Arguments {
-            data: None,
             listen: listen.map(|listen| listen.parse().unwrap()),
-            passphrase_file: None,
             config: Some(path.clone()),
-            check: true,
+            ..Arguments::default()
         };
         std::fs::write(&path, "data = 'here'\nlisten = '127.0.0.1:9000'\n").unwrap();
         assert_eq!(Settings::read(&arguments(None)).unwrap().listen.port(), 9000);
@@ -179,8 +200,7 @@ mod tests {
         let path = dir.path().join("aegis.toml");
         let read_for = |listen: &str, text: &str| {
             std::fs::write(&path, format!("data = 'here'\nlisten = '{listen}'\n{text}")).unwrap();
-            let (listen, passphrase_file, data, config) = (None, None, None, Some(path.clone()));
-            Settings::read(&Arguments { data, listen, passphrase_file, config, check: true })
+            Settings::read(&Arguments { config: Some(path.clone()), ..Arguments::default() })
         };
         let read = |text: &str| read_for("0.0.0.0:8400", text);
         let tls = "tls_cert = 'cert.pem'\ntls_key = 'key.pem'\n";
@@ -200,15 +220,16 @@ mod tests {
         let read = |text: &str| {
             let oidc = "[oidc]\nissuer = 'https://login.example'\nclient_id = 'aegis'\n";
             std::fs::write(&path, format!("data = 'here'\n{oidc}{text}")).unwrap();
-            let (listen, passphrase_file, data, config) = (None, None, None, Some(path.clone()));
-            Settings::read(&Arguments { data, listen, passphrase_file, config, check: true })
+            Settings::read(&Arguments { config: Some(path.clone()), ..Arguments::default() })
         };
         assert!(read("[roles]\nadmin = ['group:security']\n").unwrap().oidc.is_some());
         assert!(read("human_claim = 'email'\nca_file = 'ca.pem'\n[roles]\n").is_ok());
         for bad in ["", "[roles]\nadmin = ['security']\n", "[roles]\nadmin = ['group:']\n"] {
             assert!(matches!(read(bad), Err(Failure::Usage(_))), "{bad}");
         }
-        for bad in ["human_claim = 'name'\n[roles]\n", "client_secret = 'x'\n[roles]\n"] {
+        for bad in
+            ["human_claim = 'name'\n[roles]\n", "client_secret = 'x'\n[roles]\n", "scopes = ['groups']\n[roles]\n"]
+        {
             assert!(matches!(read(bad), Err(Failure::Usage(_))), "{bad}");
         }
     }

@@ -1,6 +1,7 @@
 //! Requests over HTTP: taken in, bounded in number, size and time, and handed to the route table.
 
 use super::local_issuer::LocalIssuer;
+use super::proxies::Proxies;
 use aegis_functions::{Host, MAX_BODY, Stranded, handle, strand};
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -24,14 +25,15 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 struct Shared {
     host: Arc<Host>,
     local: Option<Arc<LocalIssuer>>,
+    proxies: Arc<Proxies>,
     bodies: Arc<Semaphore>,
     room: Arc<Semaphore>,
 }
 
 /// Everything that is answered: the route table, and the local issuer where there is one.
-pub(super) fn router(host: Arc<Host>, local: Option<Arc<LocalIssuer>>) -> Router {
+pub(super) fn router(host: Arc<Host>, local: Option<Arc<LocalIssuer>>, proxies: Proxies) -> Router {
     let (bodies, room) = (Arc::new(Semaphore::new(BODIES)), Arc::new(Semaphore::new(AT_ONCE)));
-    Router::new().fallback(answer).with_state(Shared { host, local, bodies, room })
+    Router::new().fallback(answer).with_state(Shared { host, local, proxies: Arc::new(proxies), bodies, room })
 }
 
 /// The metrics, which have a listener of their own.
@@ -60,15 +62,16 @@ async fn answer(
         }
     };
     let Ok(room) = Arc::clone(&shared.room).try_acquire_owned() else { return refuse(Stranded::Overloaded) };
+    let source = shared.proxies.source(peer.ip(), &parts.headers);
     let request = Request::from_parts(parts, body);
     // In a task of its own: a caller who goes away does not cut off a refusal before it is on record.
     let answered = tokio::spawn(async move {
         let _room = room;
         match &shared.local {
             Some(local) if request.uri().path().starts_with("/local/") => {
-                local.answer(&shared.host, request, peer.ip()).await
+                local.answer(&shared.host, request, source, peer).await
             }
-            _ => handle(&shared.host, request, peer.ip()).await,
+            _ => handle(&shared.host, request, source).await,
         }
     });
     match answered.await {

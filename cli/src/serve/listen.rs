@@ -1,46 +1,18 @@
 //! Connections: accepted up to a bound, with TLS where it is set, and closed when nothing comes of them. What a request is
 //! answered with, the router knows.
 
-use crate::Failure;
 use axum::{Extension, Router, extract::ConnectInfo};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
-
-/// The files of the server's certificate, in PEM: the chain, its own first, and the private key.
-#[derive(Clone, Debug)]
-pub(crate) struct TlsFiles {
-    pub(crate) cert: PathBuf,
-    pub(crate) key: PathBuf,
-}
-
-impl TlsFiles {
-    pub(super) fn acceptor(&self) -> Result<TlsAcceptor, Failure> {
-        let wrong = |path: &Path, why: String| Failure::Usage(format!("{}: {why}", path.display()));
-        let chain = CertificateDer::pem_file_iter(&self.cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let chain = chain.map_err(|error| wrong(&self.cert, error.to_string()))?;
-        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| wrong(&self.key, error.to_string()))?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
-        let mut config = config.map_err(|error| wrong(&self.cert, error.to_string()))?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(TlsAcceptor::from(Arc::new(config)))
-    }
-}
 
 /// How much a server takes on.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +61,7 @@ fn open_files() -> usize {
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
-    tls: Option<TlsAcceptor>,
+    tls: Option<watch::Receiver<TlsAcceptor>>,
     bounds: Bounds,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -115,7 +87,9 @@ pub(super) async fn serve(
                 continue;
             }
         };
-        let (router, tls, watcher) = (router.clone(), tls.clone(), graceful.watcher());
+        // As the certificate is now.
+        let tls = tls.as_ref().map(|tls| tls.borrow().clone());
+        let (router, watcher) = (router.clone(), graceful.watcher());
         tokio::spawn(async move {
             connection(stream, peer, router, tls, bounds.head, watcher).await;
             drop(place);

@@ -1,10 +1,13 @@
 //! The local issuer: an identity provider for one machine, so that a laptop needs no other. It knows passphrases and
 //! issues ID tokens; Aegis treats those like any provider's. Never started on an address that is not loopback.
 
+mod caller;
+mod places;
+
 use aegis_core::ambient::{Clock, Entropy};
 use aegis_core::encoding::hex;
 use aegis_core::error::Error;
-use aegis_core::human::Role;
+use aegis_core::human::{Human, Role};
 use aegis_core::id::{RecordId, RequestId};
 use aegis_core::journal;
 use aegis_core::name::HumanId;
@@ -18,25 +21,24 @@ use aegis_core::token::public_jwk;
 use aegis_functions::Host;
 use argon2::{Algorithm, Argon2, Params, Version};
 use bytes::Bytes;
+use caller::Caller;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Response, StatusCode};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{EncodingKey, Header};
+use places::Places;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
-use tokio::sync::Semaphore;
 use zeroize::{Zeroize, Zeroizing};
 
 /// Shortest passphrase of a human, in characters.
 const SHORTEST: usize = 12;
-/// Most attempts of one address to log in as one human in a minute: her own address is not locked by another's guesses.
+/// Most attempts of one caller to log in as one human in a minute: she herself is not locked out by another's guesses.
 const ATTEMPTS_PER_MINUTE: u64 = 10;
-/// Passphrases checked at once: each takes 19 MiB and a core. One more is told to come back.
-const CHECKS: usize = 4;
 /// How long an ID token can be exchanged, in seconds.
 const ID_TOKEN: i64 = 300;
 /// Argon2id at OWASP's first recommendation: 19 MiB, two passes, one lane.
@@ -49,8 +51,17 @@ pub(crate) struct LocalIssuer {
     store: Arc<dyn Store>,
     clock: Clock,
     entropy: Entropy,
-    checks: Arc<Semaphore>,
-    attempts: Rate<(IpAddr, String)>,
+    /// Where this process listens.
+    port: u16,
+    places: Places,
+    attempts: Rate<(Caller, String)>,
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy)]
+struct Origin {
+    source: IpAddr,
+    caller: Caller,
 }
 
 /// A human of this machine.
@@ -73,6 +84,9 @@ impl Document for Account {
 struct Enrolment {
     digest: String,
     used: bool,
+    /// Whether it was asked for after the first human had enrolled. It works for one start of the server.
+    #[serde(default)]
+    again: bool,
 }
 
 impl Document for Enrolment {
@@ -88,6 +102,7 @@ impl LocalIssuer {
         store: Arc<dyn Store>,
         clock: Clock,
         entropy: Entropy,
+        port: u16,
     ) -> Result<Self, Error> {
         let signer = EncodingKey::from_ec_der(pkcs8);
         let jwks = JwkSet { keys: vec![public_jwk(&signer)?] };
@@ -98,7 +113,8 @@ impl LocalIssuer {
             store,
             clock,
             entropy,
-            checks: Arc::new(Semaphore::new(CHECKS)),
+            port,
+            places: Places::new(),
             attempts: Rate::new(ATTEMPTS_PER_MINUTE),
         })
     }
@@ -111,24 +127,31 @@ impl LocalIssuer {
         self.jwks.clone()
     }
 
-    /// A fresh code for the first human, until one has enrolled; earlier codes no longer work.
-    pub(super) async fn first_enrolment(&self) -> Result<Option<Zeroizing<String>>, Error> {
+    /// A fresh code for the first human, until one has enrolled, or for another one if asked for `again`. Earlier codes no
+    /// longer work.
+    pub(super) async fn enrolment(&self, again: bool) -> Result<Option<Zeroizing<String>>, Error> {
         let found: Option<Loaded<Enrolment>> = repository::load(self.store.as_ref(), &enrolment_item()).await?;
-        if found.as_ref().is_some_and(|found| found.value.used) {
+        let enrolled = found.as_ref().is_some_and(|found| found.value.used || found.value.again);
+        if enrolled && !again {
+            if let Some(mut unused) = found.filter(|found| !found.value.used) {
+                unused.value.used = true;
+                self.store.transact(vec![unused.replace()?]).await?;
+            }
             return Ok(None);
         }
         let mut bytes = Zeroizing::new([0_u8; 16]);
         self.entropy.fill(bytes.as_mut_slice());
         let code = Zeroizing::new(hex(bytes.as_slice()));
         let expect = found.map_or(Expect::Absent, |found| Expect::Current(found.revision));
-        let enrolment = Enrolment { digest: digest(&code), used: false };
+        let enrolment = Enrolment { digest: digest(&code), used: false, again: enrolled };
         self.store.transact(vec![enrolment.put(expect)?]).await?;
         Ok(Some(code))
     }
 
-    /// Makes the first human's account, with every role, on record.
-    async fn enroll(&self, asked: EnrollRequest, source: IpAddr) -> Result<Value, Error> {
-        self.bound_attempts(source, "enrolment")?;
+    /// Makes a human's account, with every role, on record; or gives it this passphrase. If she is revoked she is back:
+    /// the code is from whoever has the root key's passphrase.
+    async fn enroll(&self, asked: EnrollRequest, from: Origin) -> Result<Value, Error> {
+        self.bound_attempts(from.caller, "enrolment")?;
         let refused = || Error::Unauthenticated { reason: Reason::LoginRefused };
         let found: Option<Loaded<Enrolment>> = repository::load(self.store.as_ref(), &enrolment_item()).await?;
         let mut enrolment = found.filter(|found| !found.value.used).ok_or_else(refused)?;
@@ -141,17 +164,26 @@ impl LocalIssuer {
         let mut salt = [0_u8; 16];
         self.entropy.fill(&mut salt);
         let salt = hex(&salt);
-        let hash = self.stretch(&asked.passphrase, &salt).await?;
+        let hash = self.stretch(&asked.passphrase, &salt, from.caller).await?;
         enrolment.value.used = true;
         let now = self.clock.now();
         let (id, request) = (RecordId::new(now, &self.entropy), RequestId::new(now, &self.entropy));
         let record = AuditRecord {
             human: Some(asked.human.clone()),
-            source: Some(source),
+            source: Some(from.source),
             ..AuditRecord::new(id, now, Operation::HumanEnrol, Plane::Rest, request)
         };
+        let store = self.store.as_ref();
+        let former: Option<Loaded<Account>> = repository::load(store, &account_item(&asked.human)).await?;
+        let human: Option<Loaded<Human>> = repository::load(store, &repository::human_item(&asked.human)).await?;
+        let expect = former.map_or(Expect::Absent, |former| Expect::Current(former.revision));
         let account = Account { human: asked.human, roles: Role::ALL.into(), salt, hash };
-        let puts = vec![enrolment.replace()?, account.put(Expect::Absent)?, journal::put(app, &mut record)?];
+        let mut puts = vec![enrolment.replace()?, account.put(expect)?, journal::put(store, &record)?];
+        if let Some(mut human) = human.filter(|human| human.value.revoked) {
+            // Her epoch stays: nothing issued before lives again.
+            human.value.revoked = false;
+            puts.push(human.replace()?);
+        }
         match self.store.transact(puts).await {
             Err(StoreError::Conflict { .. }) => Err(refused()),
             other => Ok(other.map(|()| json!({ "enrolled": true }))?),
@@ -159,15 +191,15 @@ impl LocalIssuer {
     }
 
     /// An ID token for a human who knows her passphrase.
-    async fn log_in(&self, asked: TokenRequest, source: IpAddr) -> Result<Value, Error> {
-        self.bound_attempts(source, asked.human.as_str())?;
+    async fn log_in(&self, asked: TokenRequest, from: Origin) -> Result<Value, Error> {
+        self.bound_attempts(from.caller, asked.human.as_str())?;
         let found: Option<Loaded<Account>> = repository::load(self.store.as_ref(), &account_item(&asked.human)).await?;
         // An unknown human takes as long as a known one.
         let (salt, wanted) = match &found {
             Some(account) => (account.value.salt.as_str(), account.value.hash.as_str()),
             None => ("00000000000000000000000000000000", ""),
         };
-        let given = self.stretch(&asked.passphrase, salt).await?;
+        let given = self.stretch(&asked.passphrase, salt, from.caller).await?;
         match (&found, bool::from(given.as_bytes().ct_eq(wanted.as_bytes()))) {
             (Some(account), true) => Ok(json!({ "id_token": self.id_token(&account.value)?, "expires_in": ID_TOKEN })),
             _ => Err(Error::Unauthenticated { reason: Reason::LoginRefused }),
@@ -195,9 +227,9 @@ impl LocalIssuer {
     }
 
     /// Argon2id, off the threads that serve. A caller who goes away does not make room before the work is done.
-    async fn stretch(&self, passphrase: &Passphrase, salt: &str) -> Result<String, Error> {
-        let busy = |_| Error::LimitReached { reason: Reason::Overloaded, retry_after: Some(1) };
-        let place = Arc::clone(&self.checks).try_acquire_owned().map_err(busy)?;
+    async fn stretch(&self, passphrase: &Passphrase, salt: &str, caller: Caller) -> Result<String, Error> {
+        let busy = Error::LimitReached { reason: Reason::Overloaded, retry_after: Some(1) };
+        let place = self.places.take(caller).await.ok_or(busy)?;
         let (passphrase, salt) = (Zeroizing::new(passphrase.0.clone()), salt.to_string());
         let stretched = tokio::task::spawn_blocking(move || {
             let _place = place;
@@ -213,25 +245,34 @@ impl LocalIssuer {
         stretched.await.ok().flatten().ok_or_else(failed)
     }
 
-    fn bound_attempts(&self, source: IpAddr, who: &str) -> Result<(), Error> {
+    fn bound_attempts(&self, caller: Caller, who: &str) -> Result<(), Error> {
         let now = self.clock.now();
         // Minutes that are over count no more.
         self.attempts.take_before(now);
         self.attempts
-            .count(&(source, who.to_string()), now)
+            .count(&(caller, who.to_string()), now)
             .map_err(|spent| Error::LimitReached { reason: Reason::RateLimited, retry_after: Some(spent.retry_after) })
     }
 
     /// Answers one request below `/local/`. All of them are public: they are how one becomes known. Those that are refused
     /// count against their source like any request without a principal.
-    pub(super) async fn answer(&self, host: &Host, request: http::Request<Bytes>, source: IpAddr) -> Response<Bytes> {
+    pub(super) async fn answer(
+        &self,
+        host: &Host,
+        request: http::Request<Bytes>,
+        source: IpAddr,
+        peer: SocketAddr,
+    ) -> Response<Bytes> {
+        let port = self.port;
+        let caller = tokio::task::spawn_blocking(move || Caller::of(source, peer, port)).await;
+        let from = Origin { source, caller: caller.unwrap_or(Caller::ThisMachine) };
         let result = match (request.method(), request.uri().path()) {
             (&Method::POST, "/local/enroll") => match read(&request) {
-                Ok(asked) => self.enroll(asked, source).await.map(|body| (StatusCode::CREATED, body)),
+                Ok(asked) => self.enroll(asked, from).await.map(|body| (StatusCode::CREATED, body)),
                 Err(error) => Err(error),
             },
             (&Method::POST, "/local/token") => match read(&request) {
-                Ok(asked) => self.log_in(asked, source).await.map(|body| (StatusCode::OK, body)),
+                Ok(asked) => self.log_in(asked, from).await.map(|body| (StatusCode::OK, body)),
                 Err(error) => Err(error),
             },
             _ => Err(Error::NotFound { kind: "path" }),
@@ -245,7 +286,7 @@ impl LocalIssuer {
             }
             Err(error) => {
                 let error = host.gate.count(source, self.clock.now()).err().unwrap_or(error);
-                aegis_functions::problem(&error, &RequestId::new(self.clock.now(), &self.entropy))
+                aegis_functions::problem(&error.into(), &RequestId::new(self.clock.now(), &self.entropy))
             }
         }
     }
@@ -289,3 +330,6 @@ fn enrolment_item() -> ItemKey {
 fn digest(code: &str) -> String {
     hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, code.as_bytes()).as_ref())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //! comes here is an ID token, and all that is asked of the provider is its public keys.
 
 mod fetch;
-pub(crate) use fetch::tls;
+pub(crate) use fetch::{Source, tls};
 
 use crate::Failure;
 use aegis_core::ambient::Timestamp;
@@ -19,23 +19,45 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Oidc {
     issuer: Issuer,
-    /// What the provider knows Aegis by: the audience of its ID tokens.
+    /// What the provider knows Aegis by: the audience of its ID tokens. A public client, which `aegis login` uses too.
     client_id: String,
+    /// What `aegis login` asks for: some providers tell a claim only to who asks for its scope.
+    #[serde(default = "openid")]
+    scopes: Vec<String>,
     #[serde(default)]
     human_claim: HumanClaim,
     /// Who may vouch for the provider's certificate, in PEM; the system's authorities if absent.
     ca_file: Option<PathBuf>,
 }
 
+fn openid() -> Vec<String> {
+    vec!["openid".to_string()]
+}
+
 impl Oidc {
+    /// What a human's name is unique among.
+    pub(super) fn humans_from(&self) -> String {
+        match self.human_claim {
+            HumanClaim::Email => format!("{} by email", self.issuer),
+            HumanClaim::Sub => self.issuer.to_string(),
+        }
+    }
+
+    /// Without the scope `openid` there is no ID token.
+    pub(super) fn asks_for_id_tokens(&self) -> bool {
+        let word = |scope: &String| !scope.is_empty() && scope.bytes().all(|b| b.is_ascii_graphic());
+        self.scopes.iter().all(word) && self.scopes.iter().any(|scope| scope == "openid")
+    }
+
     /// The provider, of which nothing is asked before the first login.
     pub(super) fn provider(&self) -> Result<Provider, Failure> {
-        let source = fetch::Source::new(self.issuer.clone(), self.ca_file.as_deref())?;
+        let source = Source::new(self.issuer.clone(), self.ca_file.as_deref())?;
         Ok(Provider {
             issuer: self.issuer.0.clone(),
             client_id: self.client_id.clone(),
             human_claim: self.human_claim,
             keys: Arc::new(FetchedKeys::new(move || source.fetch())),
+            device_scopes: Some(self.scopes.clone()),
         })
     }
 }
@@ -43,7 +65,20 @@ impl Oidc {
 /// Where a provider's tokens come from: an `https` address, or plain `http` on this machine. Compared as it is written.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
-struct Issuer(String);
+pub(crate) struct Issuer(String);
+
+impl Issuer {
+    /// Whether it is a program of this machine.
+    pub(crate) fn is_this_machine(&self) -> bool {
+        self.0.parse().is_ok_and(|uri| is_this_machine(&uri))
+    }
+}
+
+impl std::fmt::Display for Issuer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl TryFrom<String> for Issuer {
     type Error = InvalidIssuer;
@@ -57,7 +92,7 @@ impl TryFrom<String> for Issuer {
 
 #[derive(Debug, thiserror::Error)]
 #[error("an issuer is an https address without query and fragment; http is for this machine alone")]
-struct InvalidIssuer;
+pub(crate) struct InvalidIssuer;
 
 /// Whether nobody between here and there reads or changes what is sent.
 fn is_private(uri: &http::Uri) -> bool {

@@ -3,7 +3,10 @@
 use crate::call::Call;
 use crate::{Reply, openapi as document};
 use aegis_core::error::Error;
+use aegis_core::login::DeviceLogin;
 use aegis_core::pipeline;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::json;
 
 pub(crate) async fn health(_: &Call<'_>) -> Result<Reply, Error> {
@@ -21,12 +24,27 @@ pub(crate) async fn jwks(call: &Call<'_>) -> Result<Reply, Error> {
 }
 
 pub(crate) async fn resource(call: &Call<'_>) -> Result<Reply, Error> {
-    Reply::json(&json!({
-        "resource": call.app.tokens.audience(),
-        "authorization_servers": [call.app.tokens.issuer()],
-        "bearer_methods_supported": ["header"],
-        "authorization_details_types_supported": ["aegis_key_use"],
-    }))
+    let (tokens, device) = (&call.app.tokens, call.app.logins.device());
+    Reply::json(&ResourceMetadata {
+        resource: tokens.audience(),
+        authorization_servers: [device.as_ref().map_or(tokens.issuer(), |device| device.issuer)],
+        bearer_methods_supported: ["header"],
+        authorization_details_types_supported: ["aegis_key_use"],
+        aegis_device_login: device,
+    })
+}
+
+/// RFC 9728 §2, with one member of our own.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct ResourceMetadata<'a> {
+    resource: &'a str,
+    /// Where humans log in.
+    authorization_servers: [&'a str; 1],
+    bearer_methods_supported: [&'static str; 1],
+    authorization_details_types_supported: [&'static str; 1],
+    /// How a command line logs in: RFC 9728 has no member for a client's id. Absent with the local issuer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aegis_device_login: Option<DeviceLogin<'a>>,
 }
 
 pub(crate) async fn openapi(_: &Call<'_>) -> Result<Reply, Error> {

@@ -19,6 +19,13 @@ pub(crate) struct TokenRequest {
     subject_token_type: SubjectTokenType,
 }
 
+#[derive(Deserialize)]
+struct AnyGrant {
+    grant_type: String,
+}
+
+const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+
 #[derive(Deserialize, JsonSchema)]
 enum GrantType {
     #[serde(rename = "urn:ietf:params:oauth:grant-type:token-exchange")]
@@ -42,6 +49,11 @@ pub(crate) struct TokenReply {
 }
 
 pub(crate) async fn token(call: &Call<'_>) -> Result<Reply, Error> {
+    // First, as RFC 6749 has an error of its own for it.
+    let asked: AnyGrant = call.form()?;
+    if asked.grant_type != TOKEN_EXCHANGE {
+        return Err(Error::invalid("grant_type", format!("it must be {TOKEN_EXCHANGE}")));
+    }
     let TokenRequest { grant_type: GrantType::TokenExchange, subject_token, subject_token_type } = call.form()?;
     let SubjectTokenType::IdToken = subject_token_type;
     let arrival = Arrival {

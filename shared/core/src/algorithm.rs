@@ -86,6 +86,13 @@ algorithms! {
     Rsa4096PssSha256 "RSA-4096-PSS-SHA256" SignVerify
 }
 
+impl Algorithm {
+    /// Bits of the modulus; `None` where there is none.
+    pub fn modulus_bits(self) -> Option<u16> {
+        self.as_str().strip_prefix("RSA-")?.split('-').next()?.parse().ok()
+    }
+}
+
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -13,6 +13,10 @@ pub struct Deployment {
     pub epoch: u32,
     pub created_at: Timestamp,
     pub policy_version: u32,
+    /// Where the humans come from: a name is one human only among the names of one provider. Absent until the first start
+    /// that knew of this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub humans_from: Option<String>,
 }
 
 /// One version of the policies, as text. Never changed, only followed by another.
@@ -21,8 +25,18 @@ pub struct PolicyDocument {
     pub version: u32,
     pub cedar: String,
     pub created_at: Timestamp,
-    /// Who wrote it; `aegis` for the first.
+    /// Who wrote it; `aegis` for those it ships with.
     pub created_by: String,
+    /// Which of the policies that Aegis ships with; absent where somebody wrote them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_in: Option<u32>,
+}
+
+impl PolicyDocument {
+    /// The number of the built-in policies it is. The first were stored without one.
+    pub fn built_in(&self) -> Option<u32> {
+        self.built_in.or((self.created_by == "aegis").then_some(1))
+    }
 }
 
 /// Bytes under which requests are digested: a digest tells nobody without it what was signed or encrypted.

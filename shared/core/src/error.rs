@@ -14,9 +14,12 @@ pub enum Error {
     /// No principal: the credential is missing, not ours, expired or revoked.
     #[error("{}", reason.sentence())]
     Unauthenticated { reason: Reason },
+    /// An ID token that is not exchanged (RFC 8693 §2.2.2).
+    #[error("{}", reason.sentence())]
+    SubjectToken { reason: Reason },
     /// The principal is known and may not do this.
     #[error("{}", reason.sentence())]
-    Denied { reason: Reason, record: RecordId },
+    Denied { reason: Reason },
     /// Allowed, but only shortly after a login (RFC 9470).
     #[error("this needs a login at most {max_age} seconds old")]
     FreshLoginNeeded { max_age: u32 },
@@ -59,6 +62,19 @@ pub enum Error {
     /// Stored data does not read as what it should be. A person should look.
     #[error("stored data is damaged")]
     Damaged { what: &'static str, source: Cause },
+}
+
+/// An error as a request is answered with it, and the audit record that tells of it, where there is one.
+#[derive(Debug)]
+pub struct Failed {
+    pub error: Error,
+    pub record: Option<RecordId>,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, record: None }
+    }
 }
 
 impl Error {

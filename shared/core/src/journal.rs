@@ -25,7 +25,7 @@ const MAX_DAYS: usize = 64;
 /// # Errors
 /// [`Error::Unavailable`]; the record may then be there or not.
 pub async fn append(app: &App, record: &mut AuditRecord) -> Result<(), Error> {
-    let put = put(app, record)?;
+    let put = put_timed(app, record)?;
     app.store.put_if(put.item, put.expect).await?;
     Ok(())
 }
@@ -36,14 +36,22 @@ fn elapsed_us(app: &App, at: Timestamp) -> u64 {
     u64::try_from(elapsed).unwrap_or(0)
 }
 
-/// The write of a record, for a transaction, as late as it is now.
+/// The write of a record, for a transaction; the record tells how long the request took until now.
+///
+/// # Errors
+/// As [`put`].
+pub fn put_timed(app: &App, record: &mut AuditRecord) -> Result<Put, Error> {
+    record.latency_us = elapsed_us(app, record.at);
+    put(app.store.as_ref(), record)
+}
+
+/// The write of a record, for a transaction in `store`.
 ///
 /// # Errors
 /// [`Error::Damaged`] if the record is larger than any record should be.
-pub fn put(app: &App, record: &mut AuditRecord) -> Result<Put, Error> {
-    record.latency_us = elapsed_us(app, record.at);
+pub fn put(store: &dyn Store, record: &AuditRecord) -> Result<Put, Error> {
     let too_large = |cause: crate::error::Cause| Error::Damaged { what: "audit record", source: cause };
-    let body = serde_json::to_string(&record).map_err(|error| too_large(error.into()))?;
+    let body = serde_json::to_string(record).map_err(|error| too_large(error.into()))?;
     if body.len() > MAX_RECORD {
         return Err(too_large("longer than 16 KiB".into()));
     }
@@ -55,7 +63,7 @@ pub fn put(app: &App, record: &mut AuditRecord) -> Result<Put, Error> {
     ];
     let sort = record.id.as_str();
     let entry = |(index, subject): (Index, Option<String>)| {
-        let partition = partition(&subject?, day(record.id.at()), shard(&record.id, app.store.spread()));
+        let partition = partition(&subject?, day(record.id.at()), shard(&record.id, store.spread()));
         Some(IndexEntry { index, partition, sort: sort.to_string() })
     };
     let indexes = indexes.into_iter().filter_map(entry).collect();
@@ -232,4 +240,35 @@ fn day(at: Timestamp) -> i64 {
 /// From the random part of the id.
 fn shard(id: &RecordId, spread: u8) -> u8 {
     id.as_str().bytes().last().and_then(|byte| byte.checked_rem(spread)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ambient::Entropy;
+    use crate::id::RequestId;
+    use crate::record::Plane;
+    use crate::store::memory::MemoryStore;
+
+    /// The newest of a day lie in one shard, more than are read of it at once; the older ones in another.
+    #[tokio::test]
+    async fn a_rare_record_is_found_however_a_day_lies_in_its_shards() {
+        let store = MemoryStore::default();
+        let at = |age: i64| Timestamp::from_second(1_790_000_000 - age).unwrap();
+        let mut puts = Vec::new();
+        for age in 0..800 {
+            let entropy = Entropy::new(move |bytes| bytes.fill(if age < 400 { 0 } else { 1 }));
+            let (id, request) = (RecordId::new(at(age), &entropy), RequestId::new(at(age), &entropy));
+            let outcome = if age == 300 { Outcome::Error } else { Outcome::Ok };
+            let record = AuditRecord::new(id, at(age), Operation::KeySign, Plane::Rest, request);
+            puts.push(put(&store, &AuditRecord { outcome, ..record }).unwrap());
+        }
+        for some in puts.chunks(100) {
+            store.transact(some.to_vec()).await.unwrap();
+        }
+        let rare = Search { outcome: Some(Outcome::Error), ..Search::default() };
+        let found = search(&store, &rare, at(10_000), at(0), 10).await.unwrap();
+        assert_eq!(found.records.iter().map(|record| record.at).collect::<Vec<_>>(), [at(300)]);
+        assert_eq!(found.next, None);
+    }
 }

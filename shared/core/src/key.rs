@@ -254,6 +254,34 @@ pub struct KeyRecord {
     pub key: Key,
     /// `None` once destroyed.
     pub material: Option<Material>,
+    /// Those it bore and bears no more: an agent that was granted the key by one of them is told so, and not taken for a
+    /// rogue.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_labels: Vec<FormerLabel>,
+}
+
+/// A label, and when it was taken off.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct FormerLabel {
+    pub label: Label,
+    pub until: Timestamp,
+}
+
+/// Most labels a key remembers that it bore.
+const MAX_FORMER_LABELS: usize = 128;
+
+impl KeyRecord {
+    /// Gives the key these labels and no others.
+    pub fn relabel(&mut self, labels: BTreeSet<Label>, now: Timestamp) {
+        let removed = self.key.labels.difference(&labels).cloned();
+        let removed: Vec<_> = removed.map(|label| FormerLabel { label, until: now }).collect();
+        let again = |former: &FormerLabel| removed.iter().any(|removed| removed.label == former.label);
+        self.former_labels.retain(|former| !again(former));
+        self.former_labels.extend(removed);
+        let surplus = self.former_labels.len().saturating_sub(MAX_FORMER_LABELS);
+        self.former_labels.drain(..surplus);
+        self.key.labels = labels;
+    }
 }
 
 /// An earlier version of a key, or a copy of the present one, as stored.

@@ -17,6 +17,7 @@ use crate::repository::{self, Document, Loaded};
 use crate::store::{Expect, ItemKey, StoreError};
 use crate::token::{Claims, Epochs, LEEWAY};
 use provider::{ID_TOKEN_AGE, Login};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -35,6 +36,14 @@ pub struct Logins {
 
 /// For each role the claims that give it, written `claim:value` (`group:security` also reads `groups`).
 pub type RoleMap = HashMap<Role, BTreeSet<String>>;
+
+/// How a command line logs in: by the device flow (RFC 8628), at this provider, as this public client. Told to everyone.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct DeviceLogin<'a> {
+    pub issuer: &'a str,
+    pub client_id: &'a str,
+    pub scopes: &'a [String],
+}
 
 /// What is known of the request that brings an ID token.
 #[derive(Clone, Debug)]
@@ -79,6 +88,12 @@ impl Logins {
         Self { provider, roles }
     }
 
+    /// `None` with the local issuer, which has a way of its own.
+    pub fn device(&self) -> Option<DeviceLogin<'_>> {
+        let Provider { issuer, client_id, device_scopes, .. } = &self.provider;
+        device_scopes.as_ref().map(|scopes| DeviceLogin { issuer, client_id, scopes })
+    }
+
     fn roles_of(&self, login: &Login) -> BTreeSet<Role> {
         let gives = |rule: &String| rule.split_once(':').is_some_and(|(claim, wanted)| login.has(claim, wanted));
         self.roles.iter().filter(|(_, rules)| rules.iter().any(gives)).map(|(role, _)| *role).collect()
@@ -88,7 +103,7 @@ impl Logins {
 /// Exchanges an ID token for a session. Each ID token is exchanged at most once.
 ///
 /// # Errors
-/// [`Error::Unauthenticated`] for a token that is not the provider's, not for us, too old or used before, and for a human
+/// [`Error::SubjectToken`] for a token that is not the provider's, not for us, too old or used before, and for a human
 /// who is revoked; [`Error::Unavailable`], also if the provider must be asked for its keys and does not answer.
 pub async fn exchange(app: &App, id_token: &str, arrival: &Arrival<'_>) -> Result<Session, Error> {
     let now = app.clock.now();
@@ -114,7 +129,7 @@ pub async fn exchange(app: &App, id_token: &str, arrival: &Arrival<'_>) -> Resul
             record.decision = Decision::Deny;
             record.reason = Some(Reason::HumanRevoked);
             journal::append(app, &mut record).await?;
-            return Err(Error::Unauthenticated { reason: Reason::HumanRevoked });
+            return Err(Error::SubjectToken { reason: Reason::HumanRevoked });
         }
         let (claims, credential) = session(app, &human, &login, epoch, now);
         record.credential = Some(credential.id.clone());
@@ -124,11 +139,16 @@ pub async fn exchange(app: &App, id_token: &str, arrival: &Arrival<'_>) -> Resul
         let exchanged_key = exchanged.item.key.clone();
         // Before the ID token is spent: one that cannot be signed costs nothing.
         let signed = app.tokens.sign(&claims)?;
-        let puts = vec![human.put(human_expect)?, credential.put(Expect::Absent)?, exchanged, journal::put(app, &mut record)?];
+        let puts = vec![
+            human.put(human_expect)?,
+            credential.put(Expect::Absent)?,
+            exchanged,
+            journal::put_timed(app, &mut record)?,
+        ];
         match app.store.transact(puts).await {
             Ok(()) => return Ok(Session { token: signed, expires_in: SESSION }),
             Err(StoreError::Conflict { key }) if key == exchanged_key => {
-                return Err(Error::Unauthenticated { reason: Reason::InvalidToken });
+                return Err(Error::SubjectToken { reason: Reason::InvalidSubjectToken });
             }
             Err(StoreError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),

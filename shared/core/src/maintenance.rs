@@ -63,7 +63,7 @@ async fn destroy(app: &App, mut loaded: Loaded<KeyRecord>, now: Timestamp) -> Re
         loaded.value.key.destroy(now)?;
         loaded.value.material = None;
         let mut record = internal_record(app, &loaded.value.key, Operation::KeyDestroy);
-        commit(app, vec![loaded.replace()?, journal::put(app, &mut record)?]).await?;
+        commit(app, vec![loaded.replace()?, journal::put_timed(app, &mut record)?]).await?;
         loaded = load_key(app, &id).await?;
     }
     for version in 1..=loaded.value.key.version {
@@ -82,7 +82,7 @@ async fn destroy(app: &App, mut loaded: Loaded<KeyRecord>, now: Timestamp) -> Re
 async fn rotate(app: &App, mut loaded: Loaded<KeyRecord>) -> Result<(), Error> {
     let mut puts = rotation(app, &mut loaded).await?;
     let mut record = internal_record(app, &loaded.value.key, Operation::KeyRotate);
-    puts.push(journal::put(app, &mut record)?);
+    puts.push(journal::put_timed(app, &mut record)?);
     commit(app, puts).await
 }
 

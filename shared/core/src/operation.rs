@@ -39,6 +39,7 @@ operations! {
     CredentialIntrospect "credential.introspect"
     CredentialIssue "credential.issue"
     CredentialRevoke "credential.revoke"
+    DeploymentRestore "deployment.restore"
     HumanEnrol "human.enrol"
     HumanLogin "human.login"
     HumanReinstate "human.reinstate"
@@ -65,6 +66,7 @@ operations! {
     KeyVerify "key.verify"
     KeyVerifyMac "key.verify-mac"
     KeyWrap "key.wrap"
+    PolicyUpgrade "policy.upgrade"
     Unidentified "unidentified"
     Whoami "whoami"
 }

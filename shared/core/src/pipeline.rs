@@ -4,16 +4,22 @@
 //! writes the record first. Nothing else builds a permit, so no operation runs undecided and none replies unrecorded.
 
 mod admit;
+mod begin;
 mod facts;
 mod limits;
+mod once;
 mod perform;
 mod permit;
 mod refuse;
+mod share;
 
 pub use admit::admit;
+pub use begin::initialize;
 pub use facts::{Found, Target};
+pub use once::Recorded;
 pub use perform::{Done, Note, perform};
 pub use permit::Permit;
+pub use share::Shares;
 
 use crate::ambient::{Clock, Entropy, Timestamp};
 use crate::deployment::{Deployment, DigestKey, PolicyDocument};
@@ -22,11 +28,11 @@ use crate::id::RequestId;
 use crate::keystore::KeyStore;
 use crate::login::Logins;
 use crate::operation::Operation;
-use crate::policy::{FIRST_POLICY, Policies};
+use crate::policy::Policies;
 use crate::rate::Rate;
 use crate::record::Plane;
-use crate::repository::{self, Document, Loaded};
-use crate::store::{Expect, Store};
+use crate::repository::{self, Loaded};
+use crate::store::Store;
 use crate::token::TokenKeys;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -43,6 +49,8 @@ pub struct App {
     pub policies: PolicyCache,
     /// Requests of each human, and of each agent with all below it, in a minute.
     pub rates: Rate<String>,
+    pub reads: Recorded,
+    pub shares: Shares,
 }
 
 /// One request, before anything is known of who makes it.
@@ -92,31 +100,22 @@ impl PolicyCache {
     }
 }
 
-/// Writes what a deployment begins with, unless it is there; safe to repeat.
+/// Ties a deployment to where its humans come from, the first time or if told to `anew`; safe to repeat. Returns what it is
+/// tied to, if that is something else, and then changes nothing.
 ///
 /// # Errors
-/// [`Error::Damaged`] if the store belongs to another deployment; [`Error::Unavailable`].
-pub async fn initialize(store: &dyn Store, deployment_id: &str, epoch: u32, now: Timestamp) -> Result<(), Error> {
+/// [`Error::Damaged`] before [`initialize`]; [`Error::Unavailable`].
+pub async fn tie_humans(store: &dyn Store, source: &str, anew: bool) -> Result<Option<String>, Error> {
     let found: Option<Loaded<Deployment>> = repository::load(store, &repository::deployment_item()).await?;
-    if let Some(found) = found {
-        return match found.value.id == deployment_id && found.value.epoch <= epoch {
-            true => raise_epoch(store, found, epoch).await,
-            false => Err(Error::Damaged {
-                what: "data folder",
-                source: "the store and the sealed root belong to different deployments, or the root is the older"
-                    .into(),
-            }),
-        };
+    let missing = || Error::Damaged { what: "store", source: "the deployment's own item is missing".into() };
+    let mut found = found.ok_or_else(missing)?;
+    match found.value.humans_from.as_deref() {
+        Some(tied) if tied == source => return Ok(None),
+        Some(tied) if !anew => return Ok(Some(tied.to_string())),
+        _ => found.value.humans_from = Some(source.to_string()),
     }
-    let policy = PolicyDocument {
-        version: 1,
-        cedar: FIRST_POLICY.to_string(),
-        created_at: now,
-        created_by: "aegis".to_string(),
-    };
-    let deployment = Deployment { id: deployment_id.to_string(), epoch, created_at: now, policy_version: 1 };
-    store.transact(vec![policy.put(Expect::Absent)?, deployment.put(Expect::Absent)?]).await?;
-    Ok(())
+    store.transact(vec![found.replace()?]).await?;
+    Ok(None)
 }
 
 /// What the deployment is now.
@@ -128,12 +127,4 @@ pub async fn deployment(app: &App) -> Result<Deployment, Error> {
         repository::load(app.store.as_ref(), &repository::deployment_item()).await?;
     let missing = || Error::Damaged { what: "store", source: "the deployment's own item is missing".into() };
     Ok(found.ok_or_else(missing)?.value)
-}
-
-async fn raise_epoch(store: &dyn Store, mut found: Loaded<Deployment>, epoch: u32) -> Result<(), Error> {
-    if found.value.epoch < epoch {
-        found.value.epoch = epoch;
-        store.transact(vec![found.replace()?]).await?;
-    }
-    Ok(())
 }

@@ -20,6 +20,9 @@ use std::sync::{Mutex, PoisonError};
 
 /// The policies a new deployment begins with.
 pub const FIRST_POLICY: &str = include_str!("policy.cedar");
+/// The number of [`FIRST_POLICY`]: one more with each change of it, so that deployments which began with an earlier one
+/// follow at their next start.
+pub const BUILT_IN: u32 = 1;
 const SCHEMA: &str = include_str!("policy.cedarschema");
 /// Answers kept. An evaluation costs some 50 us, and an agent asks the same few questions all day.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
@@ -172,9 +175,21 @@ mod tests {
         assert!(policies.set.policies().all(|policy| policy.annotation("id").is_some()));
         for operation in Operation::ALL {
             let named = SCHEMA.contains(&format!("\"{operation}\""));
-            let outside = matches!(operation, Operation::HumanEnrol | Operation::HumanLogin | Operation::Unidentified);
+            let outside = matches!(operation, Operation::HumanEnrol | Operation::HumanLogin | Operation::Unidentified)
+                || matches!(operation, Operation::DeploymentRestore | Operation::PolicyUpgrade);
             assert_eq!(named, !outside, "{operation}");
         }
+    }
+
+    /// Where this fails, raise the number and put the new digest here.
+    #[test]
+    fn policies_of_another_text_have_another_number() {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, FIRST_POLICY.as_bytes());
+        let digest = crate::encoding::hex(digest.as_ref());
+        assert_eq!(
+            (BUILT_IN, digest.as_str()),
+            (1, "7a02c576fa94cff013eb20e7276810f00f2997cc5d5c4dffca2e2f9b85a3599f")
+        );
     }
 
     #[test]
@@ -184,6 +199,7 @@ mod tests {
             cedar: cedar.into(),
             created_at: Timestamp::UNIX_EPOCH,
             created_by: "alice@org".into(),
+            built_in: None,
         };
         for cedar in ["permit", "permit (principal, action, resource) when { resource.colour == 1 };"] {
             assert!(matches!(Policies::compile(&document(cedar)), Err(Error::Invalid { .. })), "{cedar}");
@@ -339,6 +355,7 @@ mod tests {
             cedar: FIRST_POLICY.into(),
             created_at: Timestamp::UNIX_EPOCH,
             created_by: "aegis".into(),
+            built_in: Some(BUILT_IN),
         })
         .unwrap()
     }

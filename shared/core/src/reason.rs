@@ -14,6 +14,7 @@ pub enum Reason {
     GrantNarrowed,
     GrantWidening,
     HumanRevoked,
+    InvalidSubjectToken,
     InvalidToken,
     LoginRefused,
     MissingToken,
@@ -26,15 +27,17 @@ pub enum Reason {
     /// A key that does not exist, asked for by an agent. Recorded, never told.
     ScopeProbe,
     SponsorNotPermitted,
+    StaleLabel,
     StaleLogin,
     StaleName,
+    SubjectTokenExpired,
     UsesExhausted,
     UsesPerDay,
     UsesPerMinute,
 }
 
 impl Reason {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::AgentFrozen,
         Self::AgentRevoked,
         Self::CredentialExpired,
@@ -43,6 +46,7 @@ impl Reason {
         Self::GrantNarrowed,
         Self::GrantWidening,
         Self::HumanRevoked,
+        Self::InvalidSubjectToken,
         Self::InvalidToken,
         Self::LoginRefused,
         Self::MissingToken,
@@ -53,8 +57,10 @@ impl Reason {
         Self::ScopeViolation,
         Self::ScopeProbe,
         Self::SponsorNotPermitted,
+        Self::StaleLabel,
         Self::StaleLogin,
         Self::StaleName,
+        Self::SubjectTokenExpired,
         Self::UsesExhausted,
         Self::UsesPerDay,
         Self::UsesPerMinute,
@@ -70,6 +76,7 @@ impl Reason {
             Self::GrantNarrowed => "grant_narrowed",
             Self::GrantWidening => "grant_widening",
             Self::HumanRevoked => "human_revoked",
+            Self::InvalidSubjectToken => "invalid_subject_token",
             Self::InvalidToken => "invalid_token",
             Self::LoginRefused => "login_refused",
             Self::MissingToken => "missing_token",
@@ -80,8 +87,10 @@ impl Reason {
             Self::ScopeViolation => "scope_violation",
             Self::ScopeProbe => "scope_probe",
             Self::SponsorNotPermitted => "sponsor_not_permitted",
+            Self::StaleLabel => "stale_label",
             Self::StaleLogin => "stale_login",
             Self::StaleName => "stale_name",
+            Self::SubjectTokenExpired => "subject_token_expired",
             Self::UsesExhausted => "uses_exhausted",
             Self::UsesPerDay => "uses_per_day",
             Self::UsesPerMinute => "uses_per_minute",
@@ -107,6 +116,9 @@ impl Reason {
             Self::GrantNarrowed => "the grant was narrowed since this credential was issued; get another",
             Self::GrantWidening => "a sub-agent's grant must lie within its parent's",
             Self::HumanRevoked => "the human behind this credential is revoked",
+            Self::InvalidSubjectToken => {
+                "the subject token is no ID token of this deployment's provider for this client, or was exchanged before"
+            }
             Self::InvalidToken => "the bearer token is not a valid Aegis access token",
             Self::LoginRefused => "the name, the passphrase or the code is wrong",
             Self::MissingToken => "a bearer token is required",
@@ -116,8 +128,10 @@ impl Reason {
             Self::RateLimited => "too many requests from this caller",
             Self::ScopeViolation | Self::ScopeProbe => "outside the scope of this agent",
             Self::SponsorNotPermitted => "the human behind this agent may no longer do this",
+            Self::StaleLabel => "the key no longer bears the label that this agent was granted it by",
             Self::StaleLogin => "this needs a login at most 300 seconds old",
             Self::StaleName => "this name no longer leads to the key it was granted for; use the key's id",
+            Self::SubjectTokenExpired => "the subject token has expired, or was issued more than ten minutes ago",
             Self::UsesExhausted => "the grant's uses are spent",
             Self::UsesPerDay => "the grant's uses for this day are spent",
             Self::UsesPerMinute => "the grant's uses for this minute are spent",

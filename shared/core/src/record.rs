@@ -31,7 +31,8 @@ pub struct AuditRecord {
     /// The stable code of the error, where one was returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The human behind the request; absent only in a summary of requests without a verified principal.
+    /// The human behind the request; absent in a summary of requests without a verified principal, and
+    /// for what the deployment did at its start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub human: Option<HumanId>,
     /// The agent that asked, then the agents above it.
@@ -147,7 +148,7 @@ pub enum Decision {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Plane {
-    /// What Aegis does by itself, on schedule, for the human who ordered it.
+    /// What Aegis does by itself: on schedule, for the human who ordered it, or at its start.
     Internal,
     Rest,
 }

@@ -13,7 +13,7 @@ use crate::store::{
     Expect, Index, IndexEntry, Item, ItemKey, Order, Position, Put, Query, Revision, Store, Stored, Table,
 };
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::sync::Arc;
 
 /// A document that lies in the state table as one item.
@@ -204,9 +204,39 @@ impl Document for VersionRecord {
 pub struct Alias {
     pub name: KeyName,
     pub key: Option<KeyId>,
-    /// Where it led before: an agent that still calls by this name is told so, and not taken for a rogue.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub former: Option<KeyId>,
+    /// Where it led before, the latest last: an agent that still calls by this name is told so, and not taken for a
+    /// rogue.
+    #[serde(default, alias = "former", deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub formers: Vec<KeyId>,
+}
+
+impl Alias {
+    /// Makes the name lead nowhere, and returns where it led.
+    pub fn leave(&mut self) -> Option<KeyId> {
+        let left = self.key.take()?;
+        self.formers.retain(|former| *former != left);
+        self.formers.push(left.clone());
+        let surplus = self.formers.len().saturating_sub(MAX_FORMERS);
+        self.formers.drain(..surplus);
+        Some(left)
+    }
+}
+
+/// Most keys a name remembers that it led to.
+const MAX_FORMERS: usize = 32;
+
+/// Where only the last one was remembered, it was no list.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<KeyId>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Formers {
+        One(KeyId),
+        Many(Vec<KeyId>),
+    }
+    Ok(match Formers::deserialize(deserializer)? {
+        Formers::One(key) => vec![key],
+        Formers::Many(keys) => keys,
+    })
 }
 
 impl Document for Alias {

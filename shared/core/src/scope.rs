@@ -114,6 +114,14 @@ impl Scope<KeyId> {
         })
     }
 
+    /// Whether the scope selects keys by this label, for `action` or for reading.
+    pub fn selects(&self, label: &Label, action: Option<Action>) -> bool {
+        self.0.iter().any(|entry| {
+            let named = entry.keys.iter().any(|selector| matches!(selector, Selector::Label(own) if own == label));
+            named && action.is_none_or(|action| entry.actions.contains(&action))
+        })
+    }
+
     /// Whether every right in `narrower` is also in `self`. `key_of` finds the keys `narrower` names; a key it does not
     /// find is not covered, and a label is covered only by the same label.
     pub fn covers<'k>(&self, narrower: &Self, key_of: impl Fn(&KeyId) -> Option<&'k Key>) -> bool {

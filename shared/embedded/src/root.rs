@@ -34,6 +34,9 @@ pub enum RootError {
     Foreign,
     #[error("the root file cannot be read or written")]
     Io(#[source] io::Error),
+    /// A store without the root that sealed it. Nothing was written.
+    #[error("the folder has a store, and no root file to open it with; restore the root from a backup")]
+    Lost,
     #[error("there is no root file")]
     Missing,
     #[error("the root file has format {found}, but this aegis knows none above {known}; use a newer aegis")]
@@ -65,6 +68,22 @@ impl Root {
         let root = Self::random()?;
         write(dir, &file::seal(&root.0, passphrase, params)?)?;
         Ok(root)
+    }
+
+    /// Opens the root, or makes the one of a new deployment: never beside a store, which only its own root opens. To be
+    /// called before the store is opened: a root is always written before its store.
+    pub fn open_or_create(dir: &Path, passphrase: &Passphrase, params: KdfParams) -> Result<Self, RootError> {
+        // INVARIANT: looked at first, so that whoever is being started beside this one has written its root by then.
+        let stored = crate::store::is_stored(dir)?;
+        match Self::open(dir, passphrase) {
+            Err(RootError::Missing) if stored => Err(RootError::Lost),
+            Err(RootError::Missing) => match Self::create(dir, passphrase, params) {
+                // Another process was faster. Which of the two goes on, the store's lock decides.
+                Err(RootError::Exists) => Self::open(dir, passphrase),
+                made => made,
+            },
+            opened => opened,
+        }
     }
 
     pub fn open(dir: &Path, passphrase: &Passphrase) -> Result<Self, RootError> {

@@ -13,12 +13,12 @@ mod writer;
 pub use schema::OpenError;
 
 use crate::folder;
-use cache::Cache;
 use aegis_core::ambient::Timestamp;
 use aegis_core::store::{
     Add, ItemKey, Items, Page, Put, Query, Store, StoreError, check_additions, check_keys, check_limits, check_query,
 };
 use async_trait::async_trait;
+use cache::Cache;
 use rusqlite::Connection;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -57,9 +57,7 @@ impl SqliteStore {
         let Some(lock) = folder::try_lock(&dir.join(LOCK)).map_err(folder_error)? else {
             return Err(OpenError::InUse { path: dir.to_owned() });
         };
-        if dir.join(RESTORING).try_exists().map_err(folder_error)? {
-            return Err(OpenError::Unfinished { path: dir.to_owned() });
-        }
+        Self::refuse_unfinished(dir)?;
         let path = dir.join(FILE);
         let connection = schema::open(&path)?;
         folder::sync(dir).map_err(folder_error)?;
@@ -67,6 +65,15 @@ impl SqliteStore {
         let cache = Arc::new(Cache::new());
         let writer = writer::start(connection, Arc::clone(&commits), Arc::clone(&cache)).map_err(folder_error)?;
         Ok(Self { path, readers: Mutex::default(), writer: Some(writer), commits, cache, _lock: lock })
+    }
+
+    /// Whether a restore into the folder has not finished. Writes nothing.
+    pub fn refuse_unfinished(dir: &Path) -> Result<(), OpenError> {
+        match dir.join(RESTORING).try_exists() {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(OpenError::Unfinished { path: dir.to_owned() }),
+            Err(source) => Err(OpenError::Folder { path: dir.to_owned(), source }),
+        }
     }
 
     /// Removes the items and counters that expired, but nothing from the journal; returns how many there were. Other
@@ -164,6 +171,15 @@ impl Drop for SqliteStore {
                 tracing::error!("store writer panicked");
             }
         }
+    }
+}
+
+/// Whether the folder has a store that anything was ever written to.
+pub(crate) fn is_stored(dir: &Path) -> std::io::Result<bool> {
+    match std::fs::metadata(dir.join(FILE)) {
+        Ok(file) => Ok(file.len() > 0),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

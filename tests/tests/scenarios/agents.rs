@@ -104,6 +104,10 @@ async fn moving_a_name_widens_no_grant_and_stops_no_honest_agent() {
     let other = deployment.get(&alice, "/v1/keys/other-key").await.ok();
     let body = json!({ "key": other["id"] });
     deployment.call(http::Method::PUT, &alice, "/v1/aliases/own-key", Some(body)).await.ok();
+    // More than once: it is remembered all the same.
+    let third = deployment.key(&alice, "third-key", "Ed25519").await;
+    let body = json!({ "key": third["id"] });
+    deployment.call(http::Method::PUT, &alice, "/v1/aliases/own-key", Some(body)).await.ok();
     let refusal = deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await;
     assert_eq!(refusal.refused(403), "stale_name");
     deployment.call(http::Method::DELETE, &alice, "/v1/aliases/own-key", None).await;
@@ -123,6 +127,36 @@ async fn a_label_grants_the_keys_that_bear_it_and_no_others() {
     let (_, token) = deployment.agent(&alice, "key:team=billing:sign", json!({})).await;
     deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await.ok();
     assert_eq!(deployment.post(&token, "/v1/keys/other-key/sign", message(b"x")).await.refused(403), "scope_violation");
+}
+
+#[tokio::test]
+async fn taking_a_label_off_a_key_narrows_and_stops_no_honest_agent() {
+    let (deployment, alice) = two_keys().await;
+    let label = async |key: &str, labels: Value| {
+        let body = json!({ "labels": labels });
+        deployment.call(http::Method::PATCH, &alice, &format!("/v1/keys/{key}"), Some(body)).await.ok();
+    };
+    label("own-key", json!(["team=billing"])).await;
+    label("other-key", json!(["team=billing"])).await;
+    label("other-key", json!([])).await;
+    deployment.pass(1);
+    let (agent, token) = deployment.agent(&alice, "key:team=billing:sign", json!({})).await;
+    deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await.ok();
+    label("own-key", json!(["team=payroll"])).await;
+    // However often, and with whichever of its tokens.
+    for token in [&token, &deployment.token(&alice, &agent).await] {
+        let refusal = deployment.post(token, "/v1/keys/own-key/sign", message(b"x")).await;
+        assert_eq!(refusal.refused(403), "stale_label");
+    }
+    label("own-key", json!(["team=billing"])).await;
+    deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await.ok();
+    label("own-key", json!([])).await;
+    // What it was never granted it may not do by the label either, nor with a key that bore it before its time.
+    let refusal = deployment.post(&token, "/v1/keys/own-key/verify", message(b"x")).await;
+    assert_eq!(refusal.refused(403), "scope_violation");
+    let (_, token) = deployment.agent(&alice, "key:team=billing:sign", json!({})).await;
+    let refusal = deployment.post(&token, "/v1/keys/other-key/sign", message(b"x")).await;
+    assert_eq!(refusal.refused(403), "scope_violation");
 }
 
 #[tokio::test]

@@ -1,7 +1,14 @@
 //! The audit trail: complete, readable by those who may, and free of secrets.
 
+use aegis_core::ambient::Entropy;
+use aegis_core::id::{RecordId, RequestId};
+use aegis_core::journal;
+use aegis_core::operation;
+use aegis_core::record::{AuditRecord, Plane};
+use aegis_core::store::Store;
+use aegis_core::store::fault::{Fault, Operation};
 use aegis_tests::deployment::Deployment;
-use aegis_tests::{base64, message};
+use aegis_tests::{Answer, base64, message, text};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -48,23 +55,26 @@ async fn pages_follow_each_other_without_gap_or_repetition() {
             alice = deployment.alice().await;
         }
     }
-    let mut seen: Vec<String> = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let path = format!("/v1/audit?key=own-key&op=key.sign&limit=7{cursor}");
-        let page = deployment.get(&alice, &path).await.ok();
-        seen.extend(page["items"].as_array().unwrap().iter().map(|record| aegis_tests::text(record, "id")));
-        match page["next_cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => break,
+    // With a filter of its own; then by the index alone, which reads no more than a page.
+    for (query, want) in [("op=key.sign&limit=7", 60), ("limit=2", 61)] {
+        let mut seen: Vec<String> = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = deployment.get(&alice, &format!("/v1/audit?key=own-key&{query}{cursor}")).await.ok();
+            seen.extend(page["items"].as_array().unwrap().iter().map(|record| text(record, "id")));
+            assert!(seen.len() <= want, "{query}: some come twice");
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
         }
+        let mut sorted = seen.clone();
+        sorted.sort();
+        sorted.dedup();
+        sorted.reverse();
+        assert_eq!(seen.len(), want, "{query}");
+        assert_eq!(seen, sorted, "{query}: newest first, none twice");
     }
-    let mut sorted = seen.clone();
-    sorted.sort();
-    sorted.dedup();
-    sorted.reverse();
-    assert_eq!(seen.len(), 60);
-    assert_eq!(seen, sorted, "newest first, none twice");
 }
 
 #[tokio::test]
@@ -124,10 +134,25 @@ async fn a_far_bound_or_an_empty_trail_costs_a_bounded_number_of_queries() {
 async fn what_a_human_without_a_role_finds_of_others_is_nothing_not_even_a_cursor() {
     let deployment = Deployment::new().await;
     let alice = deployment.alice().await;
-    deployment.key(&alice, "own-key", "Ed25519").await;
-    for i in 0..30_u8 {
-        deployment.post(&alice, "/v1/keys/own-key/sign", message(&[i])).await.ok();
+    let key = text(&deployment.key(&alice, "own-key", "Ed25519").await, "id");
+    // More than one page looks at, so that a page of them all would end with a cursor.
+    let (now, entropy) = (deployment.host.app.clock.now(), Entropy::system());
+    for _ in 0..11 {
+        let record = || AuditRecord {
+            key: Some(key.clone().try_into().unwrap()),
+            human: Some("alice@org".parse().unwrap()),
+            ..AuditRecord::new(
+                RecordId::new(now, &entropy),
+                now,
+                operation::Operation::KeySign,
+                Plane::Rest,
+                RequestId::new(now, &entropy),
+            )
+        };
+        let records = (0..100).map(|_| journal::put(deployment.store.as_ref(), &record()).unwrap()).collect();
+        deployment.store.transact(records).await.unwrap();
     }
+    assert!(deployment.get(&alice, "/v1/audit?key=own-key&actor=bob@org").await.ok()["next_cursor"].is_string());
     let mallory = deployment.log_in("mallory@org", &[]).await;
     deployment.pass(1);
     for query in ["key=own-key&limit=1", "key=no-such-key&limit=1", "op=key.sign&limit=1"] {
@@ -155,6 +180,33 @@ async fn every_denial_has_its_reason_on_record() {
     assert_eq!(reasons, ["grant_widening", "policy", "stale_login"]);
 }
 
+/// Refused or failed, before the permit or after it.
+#[tokio::test]
+async fn an_answer_that_is_no_success_names_its_record() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    let limits = json!({ "limits": { "max_uses": 1 } });
+    let (agent, token) = deployment.agent(&alice, "key:own-key:sign", limits).await;
+    deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await.ok();
+    let named = async |answer: Answer, status: u16, outcome: &str| {
+        assert_eq!(answer.status, status, "{}", answer.body);
+        let record = deployment.get(&alice, &format!("/v1/audit/{}", text(&answer.body, "record"))).await.ok();
+        assert_eq!((&record["request_id"], &record["outcome"]), (&answer.body["request_id"], &json!(outcome)));
+    };
+    let sign = "/v1/keys/own-key/sign";
+    named(deployment.post(&token, sign, message(b"x")).await, 403, "denied").await;
+    named(deployment.post(&token, "/v1/agents", json!({})).await, 403, "denied").await;
+    named(deployment.post(&alice, sign, json!({})).await, 400, "error").await;
+    named(deployment.post(&alice, "/v1/keys/no-such-key/sign", message(b"x")).await, 404, "error").await;
+    named(deployment.post(&alice, "/v1/keys/own-key/activate", json!({})).await, 409, "error").await;
+    deployment.post(&alice, &format!("/v1/agents/{agent}/revoke"), json!({})).await.ok();
+    named(deployment.post(&token, sign, message(b"x")).await, 401, "denied").await;
+    deployment.pass(301);
+    named(deployment.post(&alice, "/v1/keys/own-key/destroy", json!({})).await, 401, "denied").await;
+    assert!(deployment.get("nonsense", "/v1/whoami").await.body["record"].is_null(), "of nobody there is none");
+}
+
 #[tokio::test]
 async fn records_hold_no_payload_token_or_key() {
     let deployment = Deployment::new().await;
@@ -180,10 +232,30 @@ async fn records_hold_no_payload_token_or_key() {
 async fn reading_the_trail_is_on_record_once() {
     let deployment = Deployment::new().await;
     let alice = deployment.alice().await;
+    let next = text(&deployment.get(&alice, "/v1/audit?limit=1").await.ok()["items"][0], "id");
+    // Its pages, and whoever follows the trail, ask again and again.
+    deployment.get(&alice, &format!("/v1/audit?cursor={next}")).await.ok();
+    deployment.get(&alice, "/v1/audit?since=2020-01-01T00:00:00Z").await.ok();
+    let reads = async || {
+        let found = deployment.get(&alice, "/v1/audit?op=audit.query&until=2030-01-01T00:00:00Z").await.ok();
+        found["items"].as_array().unwrap().len()
+    };
+    deployment.pass(1);
+    assert_eq!(reads().await, 1);
+    // Another query, another reader, another minute.
+    deployment.get(&alice, "/v1/audit?op=key.sign").await.ok();
+    deployment.get(&deployment.alice().await, "/v1/audit").await.ok();
+    deployment.pass(60);
     deployment.get(&alice, "/v1/audit").await.ok();
     deployment.pass(1);
-    let found = deployment.get(&alice, "/v1/audit?op=audit.query").await.ok();
-    assert_eq!(found["items"].as_array().unwrap().len(), 1);
+    assert_eq!(reads().await, 5, "and the one that counted");
+    // What could not be recorded was not read.
+    deployment.store.fail_next(Operation::Write, Fault::BeforeWrite);
+    let again = || deployment.get(&alice, "/v1/audit?op=key.create");
+    again().await.failed(503);
+    again().await.ok();
+    deployment.pass(1);
+    assert_eq!(reads().await, 7, "and the one that counted, in its new minute");
 }
 
 #[tokio::test]

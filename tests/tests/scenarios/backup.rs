@@ -72,6 +72,9 @@ fn a_backup_made_while_clients_sign_restores_all_they_were_answered_and_no_token
     server.post(&stopped_token, "/v1/keys/own-key/sign", message(b"x")).refused(401);
     let alice = server.log_in();
     let on_record = signatures(&server, &alice);
+    let restored = server.get(&alice, "/v1/audit?op=deployment.restore").ok();
+    let restored: Vec<&Value> = restored["items"].as_array().unwrap().iter().map(|record| &record["object"]).collect();
+    assert_eq!(restored, ["epoch 1 to 2"]);
     assert!(before.is_subset(&on_record), "{} of {}", before.intersection(&on_record).count(), before.len());
 
     // The same keys: what was signed verifies, what was encrypted decrypts, and work goes on.

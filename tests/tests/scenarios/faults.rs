@@ -4,6 +4,7 @@ use aegis_core::store::fault::{Fault, Operation};
 use aegis_tests::deployment::Deployment;
 use aegis_tests::message;
 use serde_json::json;
+use std::sync::Arc;
 
 #[tokio::test]
 async fn a_record_that_cannot_be_written_releases_nothing() {
@@ -45,6 +46,35 @@ async fn a_failing_read_or_count_refuses() {
         assert_eq!(deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await.failed(503), "unavailable");
         deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await.ok();
     }
+}
+
+#[tokio::test]
+async fn a_key_store_without_room_is_named_and_recovers() {
+    let deployment = Arc::new(Deployment::new().await);
+    let make = |token: &str, name: String| {
+        let (deployment, token) = (Arc::clone(&deployment), token.to_string());
+        let body = json!({ "name": name, "algorithm": "RSA-3072-PSS-SHA256" });
+        async move { deployment.post(&token, "/v1/keys", body).await }
+    };
+    // Each within her share, all together beyond what it takes in.
+    let mut asked = Vec::new();
+    for human in ["alice", "bob", "carol"] {
+        let token = deployment.log_in(&format!("{human}@org"), &["operator", "auditor"]).await;
+        asked.extend((0..2).map(|i| tokio::spawn(make(&token, format!("{human}-{i}")))));
+    }
+    let mut answers = Vec::new();
+    for asked in asked {
+        answers.push(asked.await.unwrap());
+    }
+    let (made, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 201);
+    assert_eq!((made.len(), refused.len()), (5, 1));
+    assert_eq!(refused[0].failed(503), "unavailable");
+    assert_eq!(refused[0].body["title"], "the key store did not answer");
+    assert!(refused[0].headers.contains_key("retry-after"));
+    let token = deployment.log_in("alice@org", &["operator", "auditor"]).await;
+    let record = format!("/v1/audit/{}", aegis_tests::text(&refused[0].body, "record"));
+    assert_eq!(deployment.get(&token, &record).await.ok()["error"], "the key store did not answer");
+    make(&token, "alices-last".into()).await.ok();
 }
 
 #[tokio::test]

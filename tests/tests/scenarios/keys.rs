@@ -1,6 +1,7 @@
 //! Keys: their states, their versions, and what they compute.
 
-use aegis_core::maintenance;
+use aegis_core::store::{Store, Stored};
+use aegis_core::{maintenance, repository};
 use aegis_tests::deployment::Deployment;
 use aegis_tests::{base64, from_base64, message, text};
 use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
@@ -37,7 +38,8 @@ async fn a_destroyed_key_is_gone_at_the_end_of_its_window_and_not_before() {
     let sealed = json!({ "plaintext": base64(b"secret") });
     let sealed = deployment.post(&alice, "/v1/keys/own-key/encrypt", sealed).await.ok();
     let open = json!({ "ciphertext": sealed["ciphertext"] });
-    deployment.post(&alice, "/v1/keys/own-key/rotate", json!({})).await.ok();
+    let key = deployment.post(&alice, "/v1/keys/own-key/rotate", json!({})).await.ok();
+    assert_eq!(material_of(&deployment, &key).await.len(), 3, "of the key and of each version");
     deployment.post(&alice, "/v1/keys/own-key/deactivate", json!({})).await.ok();
     deployment.post(&alice, "/v1/keys/own-key/destroy", json!({ "pending_days": 6 })).await.failed(400);
     deployment.post(&alice, "/v1/keys/own-key/destroy", json!({})).await.ok();
@@ -54,7 +56,9 @@ async fn a_destroyed_key_is_gone_at_the_end_of_its_window_and_not_before() {
     assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1);
     assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
     let alice = deployment.alice().await;
-    assert_eq!(deployment.get(&alice, "/v1/keys/own-key").await.ok()["state"], "destroyed");
+    let key = deployment.get(&alice, "/v1/keys/own-key").await.ok();
+    assert_eq!(key["state"], "destroyed");
+    assert_eq!(material_of(&deployment, &key).await, Vec::<Value>::new());
     assert_eq!(deployment.post(&alice, "/v1/keys/own-key/decrypt", open).await.failed(409), "key-state");
     let records = deployment.get(&alice, "/v1/audit?key=own-key&op=key.destroy&outcome=ok").await.ok();
     assert_eq!(records["items"][0]["plane"], "internal");
@@ -82,11 +86,23 @@ async fn a_destruction_is_whole_or_not_at_all_and_keeps_no_other_key_waiting() {
             let kept = deployment.post(&alice, "/v1/keys/own-key/cancel-destroy", json!({})).await;
             assert_eq!(kept.failed(409), "key-state", "the window is over");
             maintenance::run_due(&deployment.host.app).await.unwrap();
-            assert_eq!(deployment.get(&alice, "/v1/keys/own-key").await.ok()["state"], "destroyed");
+            let key = deployment.get(&alice, "/v1/keys/own-key").await.ok();
+            assert_eq!(key["state"], "destroyed");
+            assert_eq!(material_of(&deployment, &key).await, Vec::<Value>::new(), "{fault:?} {passing}");
             assert_eq!(deployment.get(&alice, "/v1/keys/other-key").await.ok()["version"], 2, "{fault:?} {passing}");
             assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
         }
     }
+}
+
+/// What is left in the store of a key's material, its versions' included.
+async fn material_of(deployment: &Deployment, key: &Value) -> Vec<Value> {
+    let id = text(key, "id").try_into().unwrap();
+    let versions = 1..=u32::try_from(key["version"].as_u64().unwrap()).unwrap();
+    let items = versions.map(|version| repository::version_item(&id, version)).chain([repository::key_item(&id)]);
+    let found = deployment.store.batch_get(&items.collect::<Vec<_>>()).await.unwrap();
+    let read = |stored: &Stored| serde_json::from_str::<Value>(&stored.item.body).unwrap()["material"].clone();
+    found.0.iter().map(|stored| read(stored)).filter(|material| !material.is_null()).collect()
 }
 
 #[tokio::test]
@@ -333,6 +349,28 @@ async fn names_move_and_end_and_are_never_shared() {
     assert_eq!(gone.status, 204);
     assert_eq!(deployment.get(&alice, "/v1/keys/current").await.failed(404), "not-found");
     put("current", &one).await.ok();
+}
+
+#[tokio::test]
+async fn what_is_taken_and_given_at_once_is_bounded() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "AES-256-GCM").await;
+    let most = json!({ "plaintext": base64(&vec![7; 65_536]) });
+    deployment.post(&alice, "/v1/keys/own-key/encrypt", most).await.ok();
+    let more = json!({ "plaintext": base64(&vec![7; 65_537]) });
+    assert_eq!(deployment.post(&alice, "/v1/keys/own-key/encrypt", more).await.failed(400), "invalid-request");
+    for path in ["/v1/keys", "/v1/agents", "/v1/audit"] {
+        deployment.get(&alice, &format!("{path}?limit=200")).await.ok();
+        for limit in [0, 201] {
+            let answer = deployment.get(&alice, &format!("{path}?limit={limit}")).await;
+            assert_eq!(answer.failed(400), "invalid-request", "{path} {limit}");
+        }
+    }
+    let labels = |count: usize| json!({ "labels": (0..count).map(|i| format!("label-{i}=x")).collect::<Vec<_>>() });
+    let relabel = |count| deployment.call(Method::PATCH, &alice, "/v1/keys/own-key", Some(labels(count)));
+    relabel(32).await.ok();
+    assert_eq!(relabel(33).await.failed(400), "invalid-request");
 }
 
 #[tokio::test]

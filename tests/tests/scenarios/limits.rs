@@ -80,3 +80,32 @@ async fn a_use_that_fails_is_not_given_back_and_a_new_minute_brings_new_ones() {
     deployment.pass(wait);
     deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await.ok();
 }
+
+#[tokio::test]
+async fn nobody_keeps_others_from_what_is_slow() {
+    let deployment = Arc::new(Deployment::new().await);
+    let (alice, bob) = (deployment.alice().await, deployment.log_in("bob@org", &["operator"]).await);
+    let make = |token: &str, name: String| {
+        let (deployment, token) = (Arc::clone(&deployment), token.to_string());
+        let body = json!({ "name": name, "algorithm": "RSA-2048-PSS-SHA256" });
+        async move { deployment.post(&token, "/v1/keys", body).await }
+    };
+    let asked: Vec<_> = (0..8).map(|i| tokio::spawn(make(&alice, format!("alices-{i}")))).collect();
+    while asked.iter().filter(|asked| asked.is_finished()).count() < 6 {
+        tokio::task::yield_now().await;
+    }
+    make(&bob, "bobs".into()).await.ok();
+    let mut made = 0;
+    for answer in asked {
+        let answer = answer.await.unwrap();
+        match answer.status {
+            201 => made += 1,
+            _ => {
+                assert_eq!(answer.refused(429), "overloaded");
+                assert_eq!(answer.headers["retry-after"], "1");
+            }
+        }
+    }
+    assert_eq!(made, 2);
+    make(&alice, "alices-last".into()).await.ok();
+}

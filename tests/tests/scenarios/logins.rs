@@ -12,7 +12,7 @@ async fn an_id_token_is_exchanged_once_and_opens_nothing_itself() {
     let id_token = deployment.id_token("alice@org", &["user"]);
     assert_eq!(deployment.get(&id_token, "/v1/whoami").await.refused(401), "invalid_token");
     deployment.exchange(&id_token).await.ok();
-    assert_eq!(deployment.exchange(&id_token).await.refused(401), "invalid_token");
+    assert_eq!(deployment.exchange(&id_token).await.refused(400), "invalid_subject_token");
 }
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn an_id_token_with_its_signature_rewritten_is_the_same_token() {
     deployment.exchange(&rewritten(&first)).await.ok();
     deployment.exchange(&second).await.ok();
     for token in [first, rewritten(&second)] {
-        assert_eq!(deployment.exchange(&token).await.refused(401), "invalid_token");
+        assert_eq!(deployment.exchange(&token).await.refused(400), "invalid_subject_token");
     }
 }
 
@@ -71,16 +71,47 @@ async fn an_id_token_of_another_time_audience_or_issuer_is_refused() {
     };
     deployment.exchange(&with("jti", json!("1"))).await.ok();
     let table = [
-        ("aud", json!("another"), "invalid_token"),
-        ("iss", json!("https://elsewhere.example"), "invalid_token"),
-        ("sub", json!("not a name!"), "invalid_token"),
-        ("exp", json!(now - 31), "credential_expired"),
-        ("iat", json!(now - 601), "credential_expired"),
-        ("iat", json!(now + 31), "invalid_token"),
+        ("aud", json!("another"), "invalid_subject_token"),
+        ("iss", json!("https://elsewhere.example"), "invalid_subject_token"),
+        ("sub", json!("not a name!"), "invalid_subject_token"),
+        ("exp", json!(now - 31), "subject_token_expired"),
+        ("iat", json!(now - 601), "subject_token_expired"),
+        ("iat", json!(now + 31), "invalid_subject_token"),
     ];
     for (field, value, reason) in table {
-        assert_eq!(deployment.exchange(&with(field, value.clone())).await.refused(401), reason, "{field} {value}");
+        assert_eq!(deployment.exchange(&with(field, value.clone())).await.refused(400), reason, "{field} {value}");
     }
+}
+
+#[tokio::test]
+async fn a_login_that_is_refused_is_told_as_token_endpoints_do() {
+    let deployment = Deployment::new().await;
+    let exchange = "urn:ietf:params:oauth:grant-type:token-exchange";
+    let kind = "urn:ietf:params:oauth:token-type:id_token";
+    let table = [
+        (exchange, "no.id.token", kind, "invalid_request", "the subject token is no ID token"),
+        (exchange, "no.id.token", "urn:ietf:params:oauth:token-type:jwt", "invalid_request", "invalid `body`"),
+        ("password", "no.id.token", kind, "unsupported_grant_type", "invalid `grant_type`: it must be urn:ietf"),
+    ];
+    for (grant, subject, of_kind, error, described) in table {
+        let form = [("grant_type", grant), ("subject_token", subject), ("subject_token_type", of_kind)];
+        let answer = deployment.form("", "/v1/oauth/token", &form).await;
+        assert_eq!(answer.status, 400);
+        assert_eq!(answer.headers["content-type"], "application/json");
+        assert!(!answer.headers.contains_key("www-authenticate"), "{:?}", answer.headers);
+        assert_eq!(text(&answer.body, "error"), error);
+        let said = text(&answer.body, "error_description");
+        assert!(said.starts_with(described) && !said.contains("bearer"), "{said}");
+    }
+    let (admin, bob) = (deployment.log_in("root@org", &["admin"]).await, deployment.id_token("bob@org", &[]));
+    deployment.log_in("bob@org", &[]).await;
+    deployment.post(&admin, "/v1/humans/bob@org/revoke", json!({})).await.ok();
+    let answer = deployment.exchange(&bob).await;
+    assert_eq!((answer.refused(400), text(&answer.body, "error").as_str()), ("human_revoked", "invalid_request"));
+    // Elsewhere errors are what they are everywhere.
+    let elsewhere = deployment.get("no.id.token", "/v1/whoami").await;
+    assert_eq!(elsewhere.headers["content-type"], "application/problem+json");
+    assert!(elsewhere.body.get("error").is_none());
 }
 
 #[tokio::test]
@@ -163,7 +194,7 @@ async fn a_revoked_human_is_out_with_all_her_agents_until_she_is_back_and_they_a
     for token in [&alice, &token] {
         assert_eq!(deployment.get(token, "/v1/keys/own-key").await.refused(401), "human_revoked");
     }
-    assert_eq!(deployment.exchange(&deployment.id_token("alice@org", &["user"])).await.refused(401), "human_revoked");
+    assert_eq!(deployment.exchange(&deployment.id_token("alice@org", &["user"])).await.refused(400), "human_revoked");
 
     deployment.post(&admin, "/v1/humans/alice@org/reinstate", json!({})).await.ok();
     let back = deployment.alice().await;
@@ -172,4 +203,25 @@ async fn a_revoked_human_is_out_with_all_her_agents_until_she_is_back_and_they_a
     }
     let fresh = deployment.token(&back, &agent).await;
     deployment.post(&fresh, "/v1/keys/own-key/sign", message(b"x")).await.ok();
+}
+
+#[tokio::test]
+async fn what_is_so_already_is_answered_and_not_changed() {
+    let deployment = Deployment::new().await;
+    let (alice, admin) = (deployment.alice().await, deployment.log_in("root@org", &["admin"]).await);
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    let (agent, _) = deployment.agent(&alice, "key:own-key:sign", json!({})).await;
+    deployment.log_in("bob@org", &["user"]).await;
+    let agent = |way: &str| format!("/v1/agents/{agent}/{way}");
+    let bob = |way: &str| format!("/v1/humans/bob@org/{way}");
+    let untouched = deployment.post(&admin, &bob("reinstate"), json!({})).await.ok();
+    assert_eq!((&untouched["revoked"], &untouched["epoch"]), (&json!(false), &json!(1)));
+    let ways =
+        [agent("unfreeze"), agent("freeze"), agent("unfreeze"), agent("revoke"), bob("revoke"), bob("reinstate")];
+    for path in ways {
+        let by = if path.contains("humans") { &admin } else { &alice };
+        let first = deployment.post(by, &path, json!({})).await.ok();
+        deployment.pass(1);
+        assert_eq!(deployment.post(by, &path, json!({})).await.ok(), first, "{path}");
+    }
 }

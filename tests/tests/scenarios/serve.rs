@@ -1,7 +1,7 @@
 //! `aegis serve` as its operator meets it.
 
 use aegis_tests::process::{PASSPHRASE, Process, aegis, plain};
-use aegis_tests::{message, text};
+use aegis_tests::{base64, message, text};
 use serde_json::json;
 use std::process::Command;
 
@@ -92,6 +92,67 @@ fn metrics_have_a_listener_of_their_own() {
     let text = plain().get(server.metrics.as_ref().unwrap()).call().unwrap().body_mut().read_to_string().unwrap();
     assert!(text.contains("aegis_requests_total{operation=\"whoami\",status=\"401\"} 1"), "{text}");
     assert!(text.contains("aegis_refusals_total{reason=\"missing_token\"} 1"), "{text}");
+}
+
+/// With all that can be logged.
+#[test]
+fn the_log_holds_no_payload_token_passphrase_or_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let server = Process::start_telling(&folder.path().join("data"), std::fs::File::create(&path).unwrap());
+    server.enrol();
+    let alice = server.log_in();
+    let code = server.code.clone().unwrap();
+    server.post(&alice, "/v1/keys", json!({ "name": "own-key", "algorithm": "AES-256-GCM", "activate": true })).ok();
+    let secret = base64(b"a secret nobody may find in a log");
+    let sealed = json!({ "plaintext": secret, "context": { "tenant": "very-private-context" } });
+    server.post(&alice, "/v1/keys/own-key/encrypt", sealed).ok();
+    let agent = json!({ "label": "an agent", "scope": "key:own-key:encrypt" });
+    let agent = text(&server.post(&alice, "/v1/agents", agent).ok(), "id");
+    let token = text(&server.post(&alice, &format!("/v1/agents/{agent}/credentials"), json!({})).ok(), "token");
+    server.post(&token, "/v1/keys/own-key/encrypt", json!({ "plaintext": "no base64: hunter2" })).failed(400);
+    server.post(&token, "/v1/keys/own-key/decrypt", json!({ "ciphertext": "AAAA" })).refused(403);
+    let data_key = server.post(&alice, "/v1/keys/own-key/generate-data-key", json!({})).ok();
+    let wrong = json!({ "human": "alice@org", "passphrase": "not her passphrase" });
+    server.post("", "/local/token", wrong).refused(401);
+    assert!(server.terminate());
+    let log = std::fs::read_to_string(&path).unwrap();
+    assert!(log.contains("agent stopped") && log.contains("INFO"), "{log}");
+    let forbidden =
+        [&secret, "very-private-context", "hunter2", &alice, &token, PASSPHRASE, "not her passphrase", &code];
+    let signatures = [&alice, &token].map(|token| token.rsplit('.').next().unwrap());
+    let material = text(&data_key, "plaintext");
+    for text in forbidden.into_iter().chain(signatures).chain([material.as_str()]) {
+        assert!(!log.contains(text), "{text}");
+    }
+}
+
+#[test]
+fn what_was_turned_away_is_summed_up_on_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("aegis.toml");
+    std::fs::write(&config, "requests_per_minute = 20\n").unwrap();
+    let server = Process::start_with(folder.path(), &config);
+    server.enrol();
+    for token in ["", "", "nonsense"] {
+        server.get(token, "/v1/whoami").refused(401);
+    }
+    let alice = server.log_in();
+    let throttled = (0..60).filter(|_| server.get(&alice, "/v1/whoami").status == 429).count();
+    assert!(server.terminate());
+
+    let server = Process::start(folder.path());
+    let found = server.get(&server.log_in(), "/v1/audit?op=unidentified").ok();
+    let found = found["items"].as_array().unwrap();
+    let count = |of: &dyn Fn(&serde_json::Value) -> bool| {
+        found.iter().filter(|record| of(record)).map(|record| record["count"].as_u64().unwrap()).sum::<u64>()
+    };
+    assert!(found.iter().all(|record| record["outcome"] == "denied"), "{found:?}");
+    // A minute may have begun in between: then there are two records of each.
+    assert_eq!(count(&|record| record["source"] == "127.0.0.1"), 3);
+    let alices = |record: &serde_json::Value| record["human"] == "alice@org" && record["reason"] == "rate_limited";
+    assert_eq!(count(&alices), u64::try_from(throttled).unwrap());
+    assert!(throttled >= 20);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Tokens shown rather than used: given up (RFC 7009), asked about (RFC 7662).
 
+use aegis_core::ambient::Timestamp;
 use aegis_tests::deployment::Deployment;
 use aegis_tests::message;
+use http::Method;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -69,14 +71,20 @@ async fn introspection_tells_the_holder_her_human_and_those_who_watch() {
 #[tokio::test]
 async fn a_token_is_inactive_once_a_request_with_it_would_be_refused() {
     let deployment = Deployment::new().await;
-    let alice = deployment.alice().await;
-    deployment.key(&alice, "own-key", "Ed25519").await;
-    let short = json!({ "not_after": aegis_core::ambient::Timestamp::from_second(deployment.now() + 600).unwrap() });
-    let ways: [(&str, Value, i64); 3] = [("freeze", json!({}), 0), ("revoke", json!({}), 0), ("", short, 600)];
+    deployment.key(&deployment.alice().await, "own-key", "Ed25519").await;
+    let short = json!({ "not_after": Timestamp::from_second(deployment.now() + 600).unwrap() });
+    let ways =
+        [("freeze", json!({}), 0), ("revoke", json!({}), 0), ("", short.clone(), 600), ("amend", json!({}), 1_200)];
     for (way, more, later) in ways {
+        let alice = deployment.alice().await;
         let (agent, token) = deployment.agent(&alice, "key:own-key:sign", more).await;
         assert_eq!(introspect(&deployment, &alice, &token).await["active"], true, "{way}");
-        if !way.is_empty() {
+        if way == "amend" {
+            // The grant ends before the token does.
+            let end = Timestamp::from_second(deployment.now() + 600).unwrap();
+            let path = format!("/v1/agents/{agent}");
+            deployment.call(Method::PATCH, &alice, &path, Some(json!({ "not_after": end }))).await.ok();
+        } else if !way.is_empty() {
             deployment.post(&alice, &format!("/v1/agents/{agent}/{way}"), json!({})).await.ok();
         }
         deployment.pass(later);

@@ -1,9 +1,11 @@
+use super::super::certificate::TlsFiles;
 use super::*;
 use axum::extract::State;
 use axum::routing::get;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use std::io::{Read, Write};
 use std::net::TcpStream as Client;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -124,7 +126,7 @@ impl Running {
         };
         let router = Router::new().route("/", get(peer)).route("/slow", get(wait)).with_state(Arc::clone(&answered));
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(serve(listener, router, tls, bounds, stopped));
+        let serving = tokio::spawn(serve(listener, router, tls.map(|tls| watch::channel(tls).1), bounds, stopped));
         Self { address, answered, slow, stop, serving }
     }
 

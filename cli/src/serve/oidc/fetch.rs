@@ -17,7 +17,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest answer, in bytes: providers send some 5 KiB.
 const MAX_ANSWER: u64 = 256 * 1024;
 
-pub(super) struct Source {
+/// One provider, as a client meets it.
+pub(crate) struct Source {
     issuer: Issuer,
     agent: ureq::Agent,
 }
@@ -25,7 +26,6 @@ pub(super) struct Source {
 /// The discovery document, as far as it is read.
 #[derive(Deserialize)]
 struct Discovery {
-    issuer: String,
     jwks_uri: String,
 }
 
@@ -36,7 +36,7 @@ struct KeySet {
 }
 
 impl Source {
-    pub(super) fn new(issuer: Issuer, ca_file: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) fn new(issuer: Issuer, ca_file: Option<&Path>) -> Result<Self, Failure> {
         let mut config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -53,22 +53,43 @@ impl Source {
 
     /// The provider's keys as it publishes them now.
     pub(super) fn fetch(&self) -> Result<Vec<Jwk>, Cause> {
-        let issuer = &self.issuer.0;
-        let base = issuer.strip_suffix('/').unwrap_or(issuer);
-        let discovery: Discovery = self.get(&format!("{base}/.well-known/openid-configuration"))?;
-        if discovery.issuer != *issuer {
-            return Err(format!("it calls itself {:?}, not {issuer:?}", discovery.issuer).into());
-        }
-        let uri: http::Uri = discovery.jwks_uri.parse()?;
-        // Keys that came in the clear could be anybody's, and so could an address on this machine that a stranger names.
-        if !is_private(&uri) || (issuer.starts_with("https:") && uri.scheme_str() != Some("https")) {
-            return Err(format!("its keys are at {uri}, which is not private").into());
-        }
+        let discovery: Discovery = self.discover()?;
         let set: KeySet = self.get(&discovery.jwks_uri)?;
         Ok(set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect())
     }
 
+    /// The discovery document, if it is this issuer's own.
+    pub(crate) fn discover<T: DeserializeOwned>(&self) -> Result<T, Cause> {
+        let issuer = &self.issuer.0;
+        let base = issuer.strip_suffix('/').unwrap_or(issuer);
+        let document: serde_json::Value = self.get(&format!("{base}/.well-known/openid-configuration"))?;
+        match document.get("issuer").and_then(serde_json::Value::as_str) {
+            Some(named) if named == issuer => Ok(T::deserialize(document)?),
+            Some(named) => Err(format!("it calls itself {named:?}, not {issuer:?}").into()),
+            None => Err("its discovery document is not what it should be: it names no issuer".into()),
+        }
+    }
+
+    /// What comes in the clear could be anybody's, and so could an address on this machine that a stranger names.
+    fn refuse_open(&self, address: &str) -> Result<(), Cause> {
+        let uri: http::Uri = address.parse()?;
+        match is_private(&uri) && (uri.scheme_str() == Some("https") || !self.issuer.0.starts_with("https:")) {
+            true => Ok(()),
+            false => Err(format!("it names {uri}, which is not private").into()),
+        }
+    }
+
+    /// An answer's status, and its JSON.
+    pub(crate) fn post_form(&self, address: &str, form: &[(&str, &str)]) -> Result<(u16, serde_json::Value), Cause> {
+        self.refuse_open(address)?;
+        let request = self.agent.post(address).header("accept", "application/json");
+        let mut response = request.send_form(form.iter().copied())?;
+        let body = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec()?;
+        Ok((response.status().as_u16(), serde_json::from_slice(&body).unwrap_or_default()))
+    }
+
     fn get<T: DeserializeOwned>(&self, address: &str) -> Result<T, Cause> {
+        self.refuse_open(address)?;
         let mut response = self.agent.get(address).header("accept", "application/json").call()?;
         if response.status() != http::StatusCode::OK {
             return Err(format!("{address} answered {}", response.status()).into());

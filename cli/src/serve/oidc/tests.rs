@@ -1,4 +1,5 @@
-use super::super::listen::{self, Bounds, TlsFiles};
+use super::super::certificate::TlsFiles;
+use super::super::listen::{self, Bounds};
 use super::*;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -156,6 +157,14 @@ fn what_a_provider_must_not_answer_is_refused() {
     }
 }
 
+#[test]
+fn nothing_is_sent_where_anyone_could_read_it() {
+    for (issuer, address) in [("http://127.0.0.1:1", "http://login.example/"), ("https://[::1]:1", "http://[::1]:1/")] {
+        let said = source(issuer).post_form(address, &[]).unwrap_err().to_string();
+        assert!(said.contains("not private"), "{said}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn over_https_only_the_authority_of_ca_file_vouches() {
     let folder = tempfile::tempdir().unwrap();
@@ -174,10 +183,16 @@ async fn over_https_only_the_authority_of_ca_file_vouches() {
         .route(DISCOVERY, axum::routing::get(|| async { discovery }))
         .route("/keys", axum::routing::get(|| async { keys }));
     let (_stop, stopped) = tokio::sync::watch::channel(false);
-    tokio::spawn(listen::serve(listener, router, Some(files.acceptor().unwrap()), Bounds::FEW, stopped));
+    tokio::spawn(listen::serve(
+        listener,
+        router,
+        Some(tokio::sync::watch::channel(files.acceptor().unwrap()).1),
+        Bounds::FEW,
+        stopped,
+    ));
 
     let fetched = |ca_file: &std::path::Path| {
-        fetch::Source::new(Issuer::try_from(base.clone()).unwrap(), Some(ca_file)).map(|source| source.fetch())
+        Source::new(Issuer::try_from(base.clone()).unwrap(), Some(ca_file)).map(|source| source.fetch())
     };
     assert_eq!(fetched(&files.cert).unwrap().unwrap().len(), 1);
     let said = fetched(&other).unwrap().unwrap_err().to_string();
@@ -188,8 +203,8 @@ async fn over_https_only_the_authority_of_ca_file_vouches() {
 
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
-fn source(base: &str) -> fetch::Source {
-    fetch::Source::new(Issuer::try_from(base.to_string()).unwrap(), None).unwrap()
+fn source(base: &str) -> Source {
+    Source::new(Issuer::try_from(base.to_string()).unwrap(), None).unwrap()
 }
 
 fn page(body: &Value) -> String {

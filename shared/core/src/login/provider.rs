@@ -23,6 +23,8 @@ pub struct Provider {
     pub client_id: String,
     pub human_claim: HumanClaim,
     pub keys: Arc<dyn ProviderKeys>,
+    /// What a command line asks for at the provider, by the device flow (RFC 8628); `None` where it has no such endpoint.
+    pub device_scopes: Option<Vec<String>>,
 }
 
 /// The public keys that a provider signs with.
@@ -81,7 +83,7 @@ struct IdToken {
 
 impl Provider {
     /// # Errors
-    /// [`Error::Unauthenticated`] for a token that is not the provider's, not for us, or not of this time;
+    /// [`Error::SubjectToken`] for a token that is not the provider's, not for us, or not of this time;
     /// [`Error::Unavailable`] if the provider's keys cannot be had.
     pub(super) async fn verify(&self, token: &str, now: Timestamp) -> Result<Login, Error> {
         if token.len() > MAX_ID_TOKEN {
@@ -114,7 +116,7 @@ impl Provider {
     fn read(&self, claims: Map<String, Value>, now: i64) -> Result<Login, Error> {
         let token = IdToken::deserialize(&claims).map_err(|_| refused("a claim of another type"))?;
         let several = claims.get("aud").and_then(Value::as_array).is_some_and(|audiences| audiences.len() > 1);
-        let expired = Error::Unauthenticated { reason: Reason::CredentialExpired };
+        let expired = Error::SubjectToken { reason: Reason::SubjectTokenExpired };
         // What some providers call their access and logout tokens in the claims, where the header says JWT for all.
         let kind = |name: &str, own: &str| claims.get(name).is_none_or(|kind| kind == own);
         let is_id_token = kind("typ", "ID") && kind("token_use", "id") && !claims.contains_key("events");
@@ -195,7 +197,7 @@ fn signs(jwk: &Jwk, algorithm: Algorithm) -> bool {
 /// All callers are told the same; what exactly is wrong is for those who read the log.
 fn refused(why: &'static str) -> Error {
     tracing::info!(decision = "deny", why, "ID token refused");
-    Error::Unauthenticated { reason: Reason::InvalidToken }
+    Error::SubjectToken { reason: Reason::InvalidSubjectToken }
 }
 
 /// What a provider may sign with. No shared secrets: a secret in the provider's public key set would be known to all.

@@ -275,7 +275,7 @@ async fn resolve_scope(app: &App, permit: &Permit, text: &str) -> Result<Scope<K
             keys.insert(reference.clone(), find_key(app, reference).await?);
         }
     }
-    let beyond = |reason| Error::Denied { reason, record: permit.id().clone() };
+    let beyond = |reason| Error::Denied { reason };
     let missing = keys.iter().find(|(_, key)| key.is_none()).map(|(reference, _)| reference);
     match (missing, facts.chain.is_empty()) {
         (Some(reference), true) => return Err(Error::invalid("scope", format!("no such key: {reference}"))),

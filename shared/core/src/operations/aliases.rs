@@ -24,20 +24,22 @@ pub struct SetAlias {
 /// [`Error::NotFound`] if there is no such key; [`Error::Invalid`] if it has 32 names already.
 pub async fn set_alias(app: &App, _: &Permit, name: &KeyName, input: &SetAlias) -> Result<Done<Key>, Error> {
     let id = resolve(app, &input.key).await?.ok_or(Error::NotFound { kind: "key" })?;
-    let alias = load_alias(app, name).await?;
+    let found = load_alias(app, name).await?;
     let mut target = load_key(app, &id).await?;
     let note = Note { key: Some(id.clone()), key_version: None, object: Some(name.to_string()), ..Note::default() };
-    let former = alias.as_ref().and_then(|alias| alias.value.key.clone());
-    let earlier = former.clone().or_else(|| alias.as_ref().and_then(|alias| alias.value.former.clone()));
-    if former.as_ref() == Some(&id) {
+    let expect = found.as_ref().map_or(Expect::Absent, |found| Expect::Current(found.revision));
+    let unused = || Alias { name: name.clone(), key: None, formers: Vec::new() };
+    let mut alias = found.map_or_else(unused, |found| found.value);
+    if alias.key.as_ref() == Some(&id) {
         return Ok(Done { value: target.value.key, puts: Vec::new(), note });
     }
     if target.value.key.aliases.len() >= MAX_LABELS {
         return Err(Error::invalid("key", "a key has at most 32 names"));
     }
     target.value.key.aliases.insert(name.clone());
-    let expect = alias.map_or(Expect::Absent, |alias| Expect::Current(alias.revision));
-    let mut puts = vec![target.replace()?, Alias { name: name.clone(), key: Some(id), former: earlier }.put(expect)?];
+    let former = alias.leave();
+    alias.key = Some(id);
+    let mut puts = vec![target.replace()?, alias.put(expect)?];
     if let Some(former) = former {
         puts.push(without_name(load_key(app, &former).await?, name)?);
     }
@@ -51,8 +53,7 @@ pub async fn set_alias(app: &App, _: &Permit, name: &KeyName, input: &SetAlias) 
 pub async fn delete_alias(app: &App, _: &Permit, name: &KeyName) -> Result<Done<()>, Error> {
     let missing = || Error::NotFound { kind: "alias" };
     let mut alias = load_alias(app, name).await?.ok_or_else(missing)?;
-    let id = alias.value.key.take().ok_or_else(missing)?;
-    alias.value.former = Some(id.clone());
+    let id = alias.value.leave().ok_or_else(missing)?;
     let puts = vec![alias.replace()?, without_name(load_key(app, &id).await?, name)?];
     Ok(Done {
         value: (),

@@ -8,7 +8,7 @@ use crate::id::{AgentId, KeyId, RecordId};
 use crate::journal::{self, Search};
 use crate::name::{HumanId, KeyRef};
 use crate::operation::Operation;
-use crate::pipeline::{App, Done, Permit};
+use crate::pipeline::{App, Done, Note, Permit};
 use crate::policy::Resource;
 use crate::reason::Reason;
 use crate::record::{AuditRecord, Outcome};
@@ -68,7 +68,12 @@ pub async fn query_audit(app: &App, permit: &Permit, query: &AuditQuery) -> Resu
     let search = search_for(app, permit, query).await?;
     let beginning = permit.facts().deployment.created_at;
     let page = journal::search(app.store.as_ref(), &search, beginning, app.clock.now(), limit).await?;
-    Ok(Done::read(AuditPage { items: page.records, next_cursor: page.next }))
+    let value = AuditPage { items: page.records, next_cursor: page.next };
+    // The pages of a query, and its repetitions from a later moment on, are one read of whoever has this credential.
+    let query = AuditQuery { since: None, limit: None, cursor: None, ..query.clone() };
+    let read = format!("{} {query:?}", permit.facts().claims.jti);
+    let once = Some(app.digest_key.digest(&[read.as_bytes()]));
+    Ok(Done { note: Note { once, ..Note::default() }, ..Done::read(value) })
 }
 
 async fn search_for(app: &App, permit: &Permit, query: &AuditQuery) -> Result<Search, Error> {
@@ -91,7 +96,7 @@ async fn search_for(app: &App, permit: &Permit, query: &AuditQuery) -> Result<Se
     if facts.decide(Operation::AuditQuery, &Resource::Deployment, app.clock.now()).is_err() {
         let own: &HumanId = &facts.human.id;
         if search.human.as_ref().is_some_and(|human| human != own) {
-            return Err(Error::Denied { reason: Reason::Policy, record: permit.id().clone() });
+            return Err(Error::Denied { reason: Reason::Policy });
         }
         // Only her own partition is walked: how much there is of a key or an agent is not hers to know.
         search.human = Some(own.clone());

@@ -104,7 +104,7 @@ async fn claims_for(
     if let Some(own) = &facts.claims.authorization_details {
         let keys = keys_of(app, &agent.grant.scope).await?;
         if !own.covers(&agent.grant.scope, |id| keys.get(id)) {
-            return Err(Error::Denied { reason: Reason::GrantWidening, record: permit.id().clone() });
+            return Err(Error::Denied { reason: Reason::GrantWidening });
         }
     }
     let via = match facts.chain.is_empty() {

@@ -25,7 +25,8 @@ pub async fn revoke_human(app: &App, id: &HumanId) -> Result<Done<Human>, Error>
     Ok(Done { value: loaded.value, puts, note: Note::default() })
 }
 
-/// Allows a revoked human to log in again. Nothing issued before lives again: her agents need new credentials.
+/// Allows a revoked human to log in again. Nothing issued before lives again: her agents need new credentials. Repeating
+/// it, or asking it for one who is not revoked, changes nothing.
 ///
 /// # Errors
 /// [`Error::NotFound`].

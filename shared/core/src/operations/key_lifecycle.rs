@@ -54,16 +54,17 @@ pub async fn create_key(
     check_labels(&input.labels)?;
     let item = repository::alias_item(&input.name);
     let alias: Option<Loaded<Alias>> = repository::load(app.store.as_ref(), &item).await?;
-    let (alias_expect, former) = match alias {
+    let (alias_expect, formers) = match alias {
         Some(Loaded { value: Alias { key: Some(_), .. }, .. }) => {
             return Err(Error::NameTaken { name: input.name.to_string() });
         }
-        Some(unused) => (Expect::Current(unused.revision), unused.value.former),
-        None => (Expect::Absent, None),
+        Some(unused) => (Expect::Current(unused.revision), unused.value.formers),
+        None => (Expect::Absent, Vec::new()),
     };
     let now = app.clock.now();
     let id = KeyId::new(now, &app.entropy);
     let version = VersionRef { key: &id, version: 1, algorithm: input.algorithm };
+    let _turn = app.shares.enter(|| permit.facts().claims.root(), permit.operation(), input.algorithm)?;
     let material = Some(app.keystore.create(version).await?);
     let key = Key {
         id: id.clone(),
@@ -83,9 +84,9 @@ pub async fn create_key(
         destroy_at: None,
     };
     let puts = vec![
-        KeyRecord { key: key.clone(), material: material.clone() }.put(Expect::Absent)?,
+        KeyRecord { key: key.clone(), material: material.clone(), former_labels: Vec::new() }.put(Expect::Absent)?,
         VersionRecord { key: id.clone(), version: 1, material }.put(Expect::Absent)?,
-        Alias { name: input.name.clone(), key: Some(id.clone()), former }.put(alias_expect)?,
+        Alias { name: input.name.clone(), key: Some(id.clone()), formers }.put(alias_expect)?,
     ];
     let note = Note { key: Some(id), key_version: Some(1), ..Note::default() };
     Ok(Done { value: key, puts, note })
@@ -114,11 +115,13 @@ pub struct UpdateKey {
 /// # Errors
 /// [`Error::Invalid`].
 pub async fn update_key(app: &App, permit: &Permit, input: &UpdateKey) -> Result<Done<Key>, Error> {
-    change(app, permit, |key| {
+    let now = app.clock.now();
+    change(app, permit, |record| {
         if let Some(labels) = &input.labels {
             check_labels(labels)?;
-            key.labels.clone_from(labels);
+            record.relabel(labels.clone(), now);
         }
+        let key = &mut record.key;
         if let Some(days) = input.rotate_every_days {
             let days = Some(days).filter(|days| *days > 0);
             check_rotation(days)?;
@@ -136,7 +139,7 @@ pub async fn update_key(app: &App, permit: &Permit, input: &UpdateKey) -> Result
 /// # Errors
 /// [`Error::KeyState`] where there is no such arrow.
 pub async fn move_key(app: &App, permit: &Permit, transition: Transition) -> Result<Done<Key>, Error> {
-    change(app, permit, |key| key.apply(transition)).await
+    change(app, permit, |record| record.key.apply(transition)).await
 }
 
 /// Makes the key unusable, or usable again, beside its state.
@@ -144,9 +147,9 @@ pub async fn move_key(app: &App, permit: &Permit, transition: Transition) -> Res
 /// # Errors
 /// [`Error::KeyState`] if the key is destroyed.
 pub async fn suspend_key(app: &App, permit: &Permit, suspended: bool) -> Result<Done<Key>, Error> {
-    change(app, permit, |key| {
-        key.suspended = suspended;
-        key.check_not_destroyed()
+    change(app, permit, |record| {
+        record.key.suspended = suspended;
+        record.key.check_not_destroyed()
     })
     .await
 }
@@ -170,7 +173,7 @@ pub async fn destroy_key(app: &App, permit: &Permit, input: &DestroyKey) -> Resu
         return Err(Error::invalid("pending_days", "it must lie between 7 and 30"));
     }
     let now = app.clock.now();
-    change(app, permit, |key| key.schedule_destruction(days, now)).await
+    change(app, permit, |record| record.key.schedule_destruction(days, now)).await
 }
 
 /// Keeps a key whose destruction is pending.
@@ -179,7 +182,7 @@ pub async fn destroy_key(app: &App, permit: &Permit, input: &DestroyKey) -> Resu
 /// [`Error::KeyState`] if none is.
 pub async fn cancel_destroy_key(app: &App, permit: &Permit) -> Result<Done<Key>, Error> {
     let now = app.clock.now();
-    change(app, permit, |key| key.cancel_destruction(now)).await
+    change(app, permit, |record| record.key.cancel_destruction(now)).await
 }
 
 /// Makes a fresh version of a key the one that signs and encrypts. Earlier versions still verify and decrypt; nothing is
@@ -258,9 +261,13 @@ fn read_id(id: String) -> Result<KeyId, Error> {
 }
 
 /// Load, decide, commit: `edit` is the decision.
-async fn change(app: &App, permit: &Permit, edit: impl Fn(&mut Key) -> Result<(), Error>) -> Result<Done<Key>, Error> {
+async fn change(
+    app: &App,
+    permit: &Permit,
+    edit: impl Fn(&mut KeyRecord) -> Result<(), Error>,
+) -> Result<Done<Key>, Error> {
     let mut loaded = load_key(app, &permit.key()?.key.id).await?;
-    edit(&mut loaded.value.key)?;
+    edit(&mut loaded.value)?;
     loaded.value.key.changed_by = permit.facts().human.id.clone();
     let puts = vec![loaded.replace()?];
     Ok(Done { value: loaded.value.key, puts, note: Note::default() })

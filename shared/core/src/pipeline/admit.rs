@@ -5,7 +5,7 @@ use super::permit::{LIFETIME, Permit};
 use super::refuse::{self, Refused};
 use super::{App, Request};
 use crate::ambient::{Timestamp, after_seconds};
-use crate::error::Error;
+use crate::error::{Error, Failed};
 use crate::id::RecordId;
 use crate::operation::Operation;
 use crate::policy::Resource;
@@ -21,11 +21,12 @@ const FRESH_LOGIN: u32 = 300;
 /// # Errors
 /// [`Error::Unauthenticated`], [`Error::Denied`], [`Error::NotFound`] for those who may see all names,
 /// [`Error::FreshLoginNeeded`], [`Error::LimitReached`], [`Error::Unavailable`].
-pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Error> {
+pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
     let now = app.clock.now();
     let claims = app.tokens.verify(request.token, now).map_err(|reason| Error::Unauthenticated { reason })?;
     if let Err(spent) = app.rates.count(&claims.root(), now) {
-        return Err(Error::LimitReached { reason: Reason::RateLimited, retry_after: Some(spent.retry_after) });
+        let (reason, retry_after) = (Reason::RateLimited, Some(spent.retry_after));
+        return Err(Error::LimitReached { reason, retry_after }.into());
     }
     let (facts, found) = app.gather(claims, &request.target, now).await?;
     let id = RecordId::new(now, &app.entropy);
@@ -85,18 +86,17 @@ fn authorize(facts: &Facts, found: &Found, operation: Operation, now: Timestamp)
         Err(_) => Verdict::Denied(Reason::Policy),
     };
     match found {
-        Found::Key { record: Some(record), former, .. } => {
-            let key = &record.value.key;
-            facts.decide(operation, &Resource::Key(key), now).map_err(|reason| match reason {
+        Found::Key { record: Some(record), formers, .. } => {
+            facts.decide(operation, &Resource::Key(&record.value.key), now).map_err(|reason| match reason {
                 Reason::ScopeViolation => {
-                    Verdict::Denied(facts.excuse(operation, Some(key), former.as_ref()).unwrap_or(reason))
+                    Verdict::Denied(facts.excuse(operation, Some(&record.value), formers).unwrap_or(reason))
                 }
                 other => Verdict::Denied(other),
             })
         }
         Found::Key { record: None, .. } if facts.chain.is_empty() => Err(missing(Operation::KeyList, "key")),
-        Found::Key { record: None, former, .. } => {
-            let excuse = facts.excuse(operation, None, former.as_ref());
+        Found::Key { record: None, formers, .. } => {
+            let excuse = facts.excuse(operation, None, formers);
             Err(Verdict::Denied(excuse.unwrap_or(Reason::ScopeProbe)))
         }
         Found::Agent { agent: Some(agent), .. } => decide(Resource::Agent(agent_facts(&agent.value))),

@@ -52,11 +52,11 @@ pub enum Found {
         id: HumanId,
         human: Option<Loaded<Arc<Human>>>,
     },
-    /// `former` is the key that the name led to before, where a name was used.
+    /// `formers` are the keys that the name led to before, where a name was used.
     Key {
         requested: KeyRef,
         record: Option<Loaded<Arc<KeyRecord>>>,
-        former: Option<KeyId>,
+        formers: Vec<KeyId>,
     },
     Own,
     Record(RecordId),
@@ -87,7 +87,7 @@ impl App {
         target: &Target,
         now: Timestamp,
     ) -> Result<(Result<Facts, (Reason, Arc<Claims>)>, Found), Error> {
-        let (target_item, former) = self.item_of(target).await?;
+        let (target_item, formers) = self.item_of(target).await?;
         let chain = claims.act.as_ref().map(|act| act.chain()).unwrap_or_default();
         let mut items = vec![
             repository::credential_item(&claims.jti),
@@ -101,7 +101,7 @@ impl App {
         items.sort();
         items.dedup();
         let read = self.store.batch_get(&items).await?;
-        let found = found(target, target_item.and_then(|item| read.find(&item)), former)?;
+        let found = found(target, target_item.and_then(|item| read.find(&item)), formers)?;
         let facts = self.facts(claims, &chain, &read, now).await?;
         Ok((facts, found))
     }
@@ -112,8 +112,8 @@ impl App {
         Ok(facts.is_ok_and(|facts| facts.chain.iter().all(|agent| agent.value.grant.includes(now))))
     }
 
-    /// The target's item, and the key that its name led to before.
-    async fn item_of(&self, target: &Target) -> Result<(Option<ItemKey>, Option<KeyId>), Error> {
+    /// The target's item, and the keys that its name led to before.
+    async fn item_of(&self, target: &Target) -> Result<(Option<ItemKey>, Vec<KeyId>), Error> {
         let item = match target {
             Target::Agent(id) => Some(repository::agent_item(id)),
             Target::Credential(id) => Some(repository::credential_item(id)),
@@ -122,12 +122,12 @@ impl App {
             Target::Key(KeyRef::Name(name)) => {
                 let alias: Option<Loaded<Alias>> =
                     repository::load(self.store.as_ref(), &repository::alias_item(name)).await?;
-                let (key, former) = alias.map_or((None, None), |alias| (alias.value.key, alias.value.former));
-                return Ok((key.map(|id| repository::key_item(&id)), former));
+                let (key, formers) = alias.map(|alias| (alias.value.key, alias.value.formers)).unwrap_or_default();
+                return Ok((key.map(|id| repository::key_item(&id)), formers));
             }
             Target::Deployment | Target::Own | Target::Record(_) | Target::Unreadable { .. } => None,
         };
-        Ok((item, None))
+        Ok((item, Vec::new()))
     }
 
     async fn facts(
@@ -229,16 +229,24 @@ impl Facts {
     }
 
     /// Whether an agent that left its scope was led out of it by somebody else: its grant was narrowed since the token was
-    /// issued, or the name it uses was moved. Then it is refused and not stopped.
-    pub fn excuse(&self, operation: Operation, key: Option<&Key>, former: Option<&KeyId>) -> Option<Reason> {
+    /// issued, the name it uses was moved, or a label it goes by was taken off the key. Then it is refused and not stopped.
+    ///
+    /// A label counts only where the key bore it in the agent's lifetime: of other keys it tells nothing.
+    pub fn excuse(&self, operation: Operation, record: Option<&KeyRecord>, formers: &[KeyId]) -> Option<Reason> {
         let token = self.claims.authorization_details.as_ref()?;
         let (action, reads) = (operation.action(), operation == Operation::KeyGet);
         let usable = action.is_some() || reads;
-        let narrowed = key.is_some_and(|key| token.permits(key, action));
-        let moved = former.is_some_and(|former| token.names(former, action));
+        let narrowed = record.is_some_and(|record| token.permits(&record.key, action));
+        let moved = formers.iter().any(|former| token.names(former, action));
+        let since = self.chain.first()?.value.created_at;
+        let unlabelled = record.is_some_and(|record| {
+            let mut borne = record.former_labels.iter().filter(|former| since <= former.until);
+            borne.any(|former| token.selects(&former.label, action))
+        });
         match () {
             () if usable && narrowed => Some(Reason::GrantNarrowed),
             () if usable && moved => Some(Reason::StaleName),
+            () if usable && unlabelled => Some(Reason::StaleLabel),
             () => None,
         }
     }
@@ -258,20 +266,22 @@ pub(super) fn agent_facts(agent: &Agent) -> AgentFacts<'_> {
     AgentFacts { id: &agent.id, sponsor: &agent.sponsor, purpose: agent.purpose, parent: agent.ancestors.first() }
 }
 
-fn found(target: &Target, stored: Option<&Arc<Stored>>, former: Option<KeyId>) -> Result<Found, Error> {
+fn found(target: &Target, stored: Option<&Arc<Stored>>, formers: Vec<KeyId>) -> Result<Found, Error> {
     Ok(match target {
         Target::Agent(id) => Found::Agent { id: id.clone(), agent: loaded(stored)? },
         Target::Credential(id) => Found::Credential { id: id.clone(), credential: loaded(stored)? },
         Target::Deployment => Found::Deployment,
         Target::Human(id) => Found::Human { id: id.clone(), human: loaded(stored)? },
-        Target::Key(requested) => Found::Key { requested: requested.clone(), record: loaded(stored)?, former },
+        Target::Key(requested) => Found::Key { requested: requested.clone(), record: loaded(stored)?, formers },
         Target::Own => Found::Own,
         Target::Record(id) => Found::Record(id.clone()),
         Target::Unreadable { field, why } => Found::Unreadable { field, why: why.clone() },
     })
 }
 
-fn loaded<D: DeserializeOwned + Send + Sync + 'static>(stored: Option<&Arc<Stored>>) -> Result<Option<Loaded<Arc<D>>>, Error> {
+fn loaded<D: DeserializeOwned + Send + Sync + 'static>(
+    stored: Option<&Arc<Stored>>,
+) -> Result<Option<Loaded<Arc<D>>>, Error> {
     stored.map(|stored| share(stored)).transpose()
 }
 

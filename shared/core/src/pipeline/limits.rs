@@ -23,7 +23,11 @@ impl App {
     ///
     /// Each count is one atomic addition: of any number of requests at once, no more than the limit see a value within
     /// it. A use refused by one limit still counts against the others of the same agent.
-    pub(super) async fn count_use(&self, chain: &[Loaded<Arc<Agent>>], now: Timestamp) -> Result<Result<(), Error>, Error> {
+    pub(super) async fn count_use(
+        &self,
+        chain: &[Loaded<Arc<Agent>>],
+        now: Timestamp,
+    ) -> Result<Result<(), Error>, Error> {
         // From the asker upward, so that one whose own limit is spent draws nothing from those above.
         for agent in chain {
             let limits = limits_of(&agent.value, now);

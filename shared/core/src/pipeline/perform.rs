@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::refuse::begin_record;
 use super::{ATTEMPTS, App, Permit, Request};
 use crate::ambient::after_seconds;
-use crate::error::Error;
+use crate::error::{Error, Failed};
 use crate::id::KeyId;
 use crate::idempotency::{REMEMBERED, Replay};
 use crate::journal;
@@ -28,6 +28,8 @@ pub struct Note {
     pub key_version: Option<u32>,
     /// The id of what was made or acted upon; a repeated request with the same idempotency key finds it.
     pub object: Option<String>,
+    /// Of reads that say the same here one a minute is recorded.
+    pub once: Option<String>,
     /// Why nothing was done, where the reply must not tell.
     pub refused: Option<Reason>,
 }
@@ -50,7 +52,7 @@ impl<T> Done<T> {
 /// # Errors
 /// What `act` returned, on record; [`Error::Contended`]; [`Error::Unavailable`], after which the change may have
 /// happened; [`Error::IdempotencyMismatch`].
-pub async fn perform<T, F, R>(app: &App, request: &Request<'_>, permit: &Permit, act: F) -> Result<T, Error>
+pub async fn perform<T, F, R>(app: &App, request: &Request<'_>, permit: &Permit, act: F) -> Result<T, Failed>
 where
     F: Fn(Option<String>) -> R,
     R: Future<Output = Result<Done<T>, Error>>,
@@ -60,16 +62,16 @@ where
     record.risk = permit.risk.clone();
     match commit(app, request, permit, &mut record, act).await {
         Ok(value) => Ok(value),
-        Err(error @ Error::Unavailable { dependency: "the store", .. }) => Err(error),
+        Err(error @ Error::Unavailable { dependency: "the store", .. }) => Err(error.into()),
         Err(error) => {
             record.outcome = Outcome::Error;
-            if let Error::Denied { reason, .. } | Error::LimitReached { reason, .. } = &error {
+            if let Error::Denied { reason } | Error::LimitReached { reason, .. } = &error {
                 (record.outcome, record.decision) = (Outcome::Denied, Decision::Deny);
                 record.reason = Some(*reason);
             }
             record.error = Some(error.to_string());
             journal::append(app, &mut record).await?;
-            Err(error)
+            Err(Failed { error, record: Some(record.id) })
         }
     }
 }
@@ -85,6 +87,10 @@ where
     F: Fn(Option<String>) -> R,
     R: Future<Output = Result<Done<T>, Error>>,
 {
+    let _turn = match permit.key() {
+        Ok(record) => app.shares.enter(|| permit.facts.claims.root(), permit.operation, record.key.algorithm)?,
+        Err(_) => None,
+    };
     for _ in 0..ATTEMPTS {
         if permit.operation != request.operation || permit.expires_at < app.clock.now() {
             return Err(Error::State { kind: "permit", state: "expired, or made for another operation" });
@@ -100,14 +106,18 @@ where
             (record.outcome, record.decision, record.reason) = (Outcome::Denied, Decision::Deny, Some(reason));
         }
         if done.puts.is_empty() {
-            journal::append(app, record).await?;
+            let now = app.clock.now();
+            if done.note.once.as_ref().is_none_or(|read| !app.reads.holds(read, now)) {
+                journal::append(app, record).await?;
+                done.note.once.into_iter().for_each(|read| app.reads.insert(read, now));
+            }
             return Ok(done.value);
         }
         if let Some(replay) = replay.filter(|_| !repeated) {
             let resource = done.note.object.clone().or_else(|| record.key.as_ref().map(ToString::to_string));
             done.puts.push(replay.remember(resource.unwrap_or_default())?);
         }
-        done.puts.push(journal::put(app, record)?);
+        done.puts.push(journal::put_timed(app, record)?);
         match app.store.transact(done.puts).await {
             Ok(()) => return Ok(done.value),
             Err(StoreError::Conflict { .. }) => {}

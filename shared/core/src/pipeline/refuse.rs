@@ -3,7 +3,7 @@
 use super::facts::{Facts, Found, Target};
 use super::{ATTEMPTS, App, Request};
 use crate::agent::{Agent, AgentState, Purpose, Stopped};
-use crate::error::Error;
+use crate::error::{Error, Failed};
 use crate::id::{RecommendationId, RecordId};
 use crate::journal;
 use crate::name::KeyRef;
@@ -28,18 +28,19 @@ pub(super) struct Refused<'a> {
 }
 
 /// Records that what the credential stands on is gone, and makes the answer.
-pub(super) async fn unidentified(app: &App, refused: Refused<'_>, reason: Reason) -> Result<Error, Error> {
+pub(super) async fn unidentified(app: &App, refused: Refused<'_>, reason: Reason) -> Result<Failed, Error> {
     let mut record = AuditRecord { reason: Some(reason), ..refused.record(app, Outcome::Denied) };
     journal::append(app, &mut record).await?;
     tracing::info!(decision = "deny", reason = reason.as_str(), record = %record.id, "request refused");
-    Ok(match reason {
-        Reason::AgentFrozen => Error::Denied { reason, record: record.id },
+    let error = match reason {
+        Reason::AgentFrozen => Error::Denied { reason },
         _ => Error::Unauthenticated { reason },
-    })
+    };
+    Ok(Failed { error, record: Some(record.id) })
 }
 
 /// Records a request that was permitted in itself and fails all the same, and returns why it fails.
-pub(super) async fn failed(app: &App, refused: Refused<'_>, error: Error) -> Result<Error, Error> {
+pub(super) async fn failed(app: &App, refused: Refused<'_>, error: Error) -> Result<Failed, Error> {
     let (outcome, reason) = match &error {
         Error::LimitReached { reason, .. } => (Outcome::Denied, Some(*reason)),
         Error::FreshLoginNeeded { .. } => (Outcome::Denied, Some(Reason::StaleLogin)),
@@ -48,12 +49,12 @@ pub(super) async fn failed(app: &App, refused: Refused<'_>, error: Error) -> Res
     let mut record = AuditRecord { reason, error: Some(error.to_string()), ..refused.record(app, outcome) };
     journal::append(app, &mut record).await?;
     tracing::info!(decision = "deny", error = %error, record = %record.id, "request refused");
-    Ok(error)
+    Ok(Failed { error, record: Some(record.id) })
 }
 
 /// Records a denial. Where an agent left its scope it is stopped in the same transaction, so that its next request is
 /// refused without waiting for any stream.
-pub(super) async fn denied(app: &App, refused: Refused<'_>, facts: &Facts, reason: Reason) -> Result<Error, Error> {
+pub(super) async fn denied(app: &App, refused: Refused<'_>, facts: &Facts, reason: Reason) -> Result<Failed, Error> {
     let mut record = AuditRecord { reason: Some(reason), ..refused.record(app, Outcome::Denied) };
     let violation = match reason {
         Reason::ScopeViolation => Some((Detector::ScopeViolation, Severity::High)),
@@ -68,7 +69,7 @@ pub(super) async fn denied(app: &App, refused: Refused<'_>, facts: &Facts, reaso
         _ => journal::append(app, &mut record).await?,
     }
     tracing::info!(decision = "deny", reason = reason.as_str(), record = %refused.id, "request refused");
-    Ok(Error::Denied { reason: reason.told(), record: refused.id.clone() })
+    Ok(Failed { error: Error::Denied { reason: reason.told() }, record: Some(refused.id.clone()) })
 }
 
 struct Finding {
@@ -130,7 +131,7 @@ async fn respond(
             let action = ResponseAction::FreezeAgent;
             record.responses.push(Response { action, agent: parent.value.id.clone(), cause: id.clone() });
         }
-        puts.push(journal::put(app, &mut record)?);
+        puts.push(journal::put_timed(app, &mut record)?);
         match app.store.transact(puts).await {
             Ok(()) => {
                 tracing::warn!(agent = %agent.value.id, action = ?action, record = %record.id, "agent stopped");

@@ -6,9 +6,7 @@ use crate::agent::Purpose;
 use crate::error::Cause;
 use crate::key::{Environment, Key, Tier};
 use crate::operation::Operation;
-use cedar_policy::{
-    Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression,
-};
+use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression};
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::LazyLock;
@@ -108,10 +106,8 @@ fn described_agent<'a>(agent: &AgentFacts<'a>) -> Described<'a> {
         Purpose::Interactive => "interactive",
         Purpose::Service => "service",
     };
-    let attributes = [
-        ("sponsor", Value::Reference(Kind::Human.uid(agent.sponsor.as_str()))),
-        ("purpose", Value::Text(purpose)),
-    ];
+    let attributes =
+        [("sponsor", Value::Reference(Kind::Human.uid(agent.sponsor.as_str()))), ("purpose", Value::Text(purpose))];
     let parent = agent.parent.map(|parent| ("parent", Value::Reference(Kind::Agent.uid(parent.as_str()))));
     Described {
         uid: Kind::Agent.uid(agent.id.as_str()),
@@ -194,7 +190,7 @@ macro_rules! kinds {
                 Uid { kind: self, id }
             }
 
-            #[expect(clippy::expect_used, reason = "the names are constants of the schema; the tests of policy read all")]
+            /// The names are constants of the schema; the tests of policy read all.
             fn cedar(self) -> &'static EntityTypeName {
                 match self {
                     $(Self::$kind => {

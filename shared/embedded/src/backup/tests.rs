@@ -1,6 +1,7 @@
 use super::*;
 use crate::root::KdfParams;
 use crate::store::SqliteStore;
+use aegis_core::ambient::Entropy;
 use aegis_core::deployment::Deployment;
 use aegis_core::pipeline;
 use aegis_core::repository::{self, Loaded};
@@ -20,7 +21,7 @@ impl Bench {
         let root = Root::create(&bench.data(), &right(), KdfParams::LEAST).unwrap();
         let store = SqliteStore::open(&bench.data()).unwrap();
         block_on(async {
-            pipeline::initialize(&store, root.deployment(), 1, now()).await.unwrap();
+            pipeline::initialize(&store, root.deployment(), 1, &Entropy::system(), now()).await.unwrap();
             for n in 0..40 {
                 store.transact(vec![item(n)]).await.unwrap();
             }
@@ -103,7 +104,7 @@ fn a_restored_folder_holds_what_the_first_one_held_at_a_new_epoch() {
             let Put { item, .. } = item(n);
             assert_eq!(store.get(&item.key).await.unwrap().unwrap().item.body, item.body);
         }
-        pipeline::initialize(&store, second.deployment(), 2, now()).await.unwrap();
+        pipeline::initialize(&store, second.deployment(), 2, &Entropy::system(), now()).await.unwrap();
         let found: Loaded<Deployment> =
             repository::load(&store, &repository::deployment_item()).await.unwrap().unwrap();
         assert_eq!(found.value.epoch, 2);
@@ -300,12 +301,12 @@ fn the_epoch_rises_above_both_the_root_and_the_store() {
     let bench = Bench::new();
     let root = Root::open(&bench.data(), &right()).unwrap();
     let store = SqliteStore::open(&bench.data()).unwrap();
-    block_on(pipeline::initialize(&store, root.deployment(), 7, now())).unwrap();
+    block_on(pipeline::initialize(&store, root.deployment(), 7, &Entropy::system(), now())).unwrap();
     drop(store);
     assert_eq!(bench.create("ahead").unwrap().epoch, 7);
     assert_eq!(bench.restore("ahead", "restored").unwrap().epoch, 8);
     let store = SqliteStore::open(&bench.data()).unwrap();
-    block_on(pipeline::initialize(&store, root.deployment(), u32::MAX, now())).unwrap();
+    block_on(pipeline::initialize(&store, root.deployment(), u32::MAX, &Entropy::system(), now())).unwrap();
     drop(store);
     bench.create("last").unwrap();
     assert!(matches!(bench.restore("last", "never"), Err(BackupError::Damaged(_))));

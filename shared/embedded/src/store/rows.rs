@@ -3,8 +3,8 @@
 use super::unavailable;
 use aegis_core::ambient::Timestamp;
 use aegis_core::store::{
-    Add, Expect, Index, IndexEntry, Item, ItemKey, Items, Order, Page, Position, Put, Query, Revision, StoreError, Stored,
-    Table,
+    Add, Expect, Index, IndexEntry, Item, ItemKey, Items, Order, Page, Position, Put, Query, Revision, StoreError,
+    Stored, Table,
 };
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, ToSql, params};
 use std::sync::Arc;

@@ -94,8 +94,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store.sqlite");
         let connection = schema::open(&path).unwrap();
-        let deployment =
-            Deployment { id: "dep_1".into(), epoch: 1, created_at: Timestamp::UNIX_EPOCH, policy_version: 1 };
+        let deployment = Deployment {
+            id: "dep_1".into(),
+            epoch: 1,
+            created_at: Timestamp::UNIX_EPOCH,
+            policy_version: 1,
+            humans_from: None,
+        };
         let put = aegis_core::repository::Document::put(&deployment, Expect::Absent).unwrap();
         assert!(rows::put(&connection, &put).unwrap());
         connection.execute_batch(sql).unwrap();

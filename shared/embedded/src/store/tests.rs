@@ -276,3 +276,15 @@ async fn the_files_are_their_owners_alone() {
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.file_name());
     }
 }
+
+#[tokio::test]
+async fn what_a_sweep_removed_is_gone_from_memory_too() {
+    let subject = InFolder::new();
+    let at = |seconds| Timestamp::from_second(seconds).unwrap();
+    let brief = || Item { expires_at: Some(at(10)), ..item("brief", "{}") };
+    subject.store.put_if(brief(), Expect::Absent).await.unwrap();
+    assert!(subject.store.get(&brief().key).await.unwrap().is_some());
+    assert_eq!(subject.store.sweep_expired(at(11)).await.unwrap(), 1);
+    assert_eq!(subject.store.get(&brief().key).await.unwrap(), None);
+    subject.store.put_if(brief(), Expect::Absent).await.unwrap();
+}

@@ -50,8 +50,9 @@ pub(super) fn start(
     cache: Arc<Cache>,
 ) -> io::Result<(mpsc::Sender<Job>, JoinHandle<()>)> {
     let (sender, queue) = mpsc::channel(QUEUE);
-    let thread =
-        std::thread::Builder::new().name("aegis-store".into()).spawn(move || run(connection, queue, &commits, &cache))?;
+    let thread = std::thread::Builder::new()
+        .name("aegis-store".into())
+        .spawn(move || run(connection, queue, &commits, &cache))?;
     Ok((sender, thread))
 }
 

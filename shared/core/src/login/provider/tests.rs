@@ -14,8 +14,8 @@ const NOW: i64 = 1_790_000_000;
 
 #[tokio::test]
 async fn claims_decide_as_openid_connect_says() {
-    let bad = Some(Reason::InvalidToken);
-    let late = Some(Reason::CredentialExpired);
+    let bad = Some(Reason::InvalidSubjectToken);
+    let late = Some(Reason::SubjectTokenExpired);
     let table: [(&str, Value, Option<Reason>); 26] = [
         ("jti", json!("whatever"), None),
         ("iss", json!("https://elsewhere.example"), bad),
@@ -87,7 +87,7 @@ async fn headers_decide_before_a_key_is_asked_for() {
     ];
     for (what, token) in refused {
         let (provider, asked) = counted(vec![ES.jwk.clone(), RSA.jwk.clone()]);
-        check(&provider, &token, Some(Reason::InvalidToken), what).await;
+        check(&provider, &token, Some(Reason::InvalidSubjectToken), what).await;
         assert_eq!(asked.load(Ordering::SeqCst), 0, "{what}");
     }
     check(&provider(), &with(|header| header.typ = None), None, "no type").await;
@@ -103,13 +103,13 @@ async fn only_the_provider_s_keys_sign_and_each_only_as_it_may() {
     };
     for (what, token) in [("another key under a known id", foreign(&ES.kid)), ("a key of its own", foreign("unknown"))]
     {
-        check(&provider(), &token, Some(Reason::InvalidToken), what).await;
+        check(&provider(), &token, Some(Reason::InvalidSubjectToken), what).await;
     }
     let (mut altered, valid) = (claims(), ES.signs(&claims()));
     altered["sub"] = json!("mallory@org");
     let altered = ES.signs(&altered);
     let swapped = format!("{}.{}", altered.rsplit_once('.').unwrap().0, valid.rsplit_once('.').unwrap().1);
-    check(&provider(), &swapped, Some(Reason::InvalidToken), "another token's signature").await;
+    check(&provider(), &swapped, Some(Reason::InvalidSubjectToken), "another token's signature").await;
 
     let named = |signer: &Signer, name: Option<&str>, usage: Option<PublicKeyUse>| {
         let mut jwk = signer.jwk.clone();
@@ -117,7 +117,7 @@ async fn only_the_provider_s_keys_sign_and_each_only_as_it_may() {
         jwk.common.public_key_use = usage;
         jwk
     };
-    let bad = Some(Reason::InvalidToken);
+    let bad = Some(Reason::InvalidSubjectToken);
     let table = [
         (&*RSA, Some("RS256"), None, Algorithm::RS256, None),
         (&*RSA, Some("RS256"), None, Algorithm::PS256, bad),
@@ -176,7 +176,7 @@ async fn a_human_is_named_by_the_claim_that_was_chosen() {
         json!({ "email_verified": true }),
         json!({ "email": ["alice@org.example"], "email_verified": true }),
     ] {
-        check(&by_email, &with(more.clone()), Some(Reason::InvalidToken), &more.to_string()).await;
+        check(&by_email, &with(more.clone()), Some(Reason::InvalidSubjectToken), &more.to_string()).await;
     }
 }
 
@@ -217,7 +217,7 @@ async fn a_provider_that_does_not_answer_is_named() {
 async fn check(provider: &Provider, token: &str, want: Option<Reason>, what: &str) {
     let got = match provider.verify(token, at(NOW)).await {
         Ok(_) => None,
-        Err(Error::Unauthenticated { reason }) => Some(reason),
+        Err(Error::SubjectToken { reason }) => Some(reason),
         Err(error) => panic!("{what}: {error}"),
     };
     assert_eq!(got, want, "{what}");
@@ -240,7 +240,7 @@ fn counted(keys: Vec<Jwk>) -> (Provider, Arc<AtomicU32>) {
     let asked = Arc::new(AtomicU32::new(0));
     let keys = Arc::new(Counted(JwkSet { keys }, Arc::clone(&asked)));
     let (issuer, client_id) = ("https://provider.example".into(), "aegis".into());
-    (Provider { issuer, client_id, human_claim: HumanClaim::Sub, keys }, asked)
+    (Provider { issuer, client_id, human_claim: HumanClaim::Sub, keys, device_scopes: None }, asked)
 }
 
 struct Signer {

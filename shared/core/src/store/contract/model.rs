@@ -3,7 +3,8 @@
 use super::{Suite, all_pages};
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    Add, Expect, Index, IndexEntry, Item, ItemKey, Items, Order, Position, Put, Query, Revision, Store, StoreError, Table,
+    Add, Expect, Index, IndexEntry, Item, ItemKey, Items, Order, Position, Put, Query, Revision, Store, StoreError,
+    Table,
 };
 use std::hash::{DefaultHasher, Hash, Hasher};
 
