@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Connections at full load: enough that one flush of the store serves several requests.
-const CONNECTIONS: usize = 16;
+/// Connections at full load: enough that one flush of the store serves many requests.
+const CONNECTIONS: usize = 64;
 /// Rounds of each server, in turns; the median counts.
 const ROUNDS: usize = 5;
 /// Clock ticks in a second, as Linux reports CPU time.

@@ -58,6 +58,9 @@ pub(super) fn start(
 
 fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, commits: &AtomicU64, cache: &Cache) {
     while let Some(first) = queue.blocking_recv() {
+        // Who is about to write gets in, too: on one busy processor a flush else serves few (with RSA-2048 signatures, a
+        // request cost 430 us of processor time without this and 366 us with it).
+        std::thread::yield_now();
         let mut group = vec![first];
         while group.len() < GROUP
             && let Ok(job) = queue.try_recv()
