@@ -1,5 +1,6 @@
 //! `aegis serve`: the embedded host. One process, one data folder, one port.
 
+mod backend;
 mod certificate;
 pub(crate) mod config;
 mod http;
@@ -12,6 +13,7 @@ pub(crate) use oidc::{Issuer, Source, tls};
 use crate::Failure;
 use aegis_core::ambient::{Clock, Entropy, Timestamp};
 use aegis_core::deployment::DigestKey;
+use aegis_core::keystore::KeyStores;
 use aegis_core::login::{HumanClaim, Logins, Provider};
 use aegis_core::maintenance;
 use aegis_core::pipeline::{self, App, PolicyCache, Recorded, Shares};
@@ -175,7 +177,10 @@ impl Server {
         let kek = KeyEncryptionKey::new(root.kek_id().to_string(), Zeroizing::new(*root.expose_kek()));
         let app = App {
             store: port,
-            keystore: Arc::new(SoftwareKeyStore::new(kek, entropy.clone())),
+            keystores: KeyStores::new(
+                Arc::new(SoftwareKeyStore::new(kek, entropy.clone())),
+                backend::open(&settings.backends, &entropy)?,
+            ),
             tokens: TokenKeys::new(issuer_url, AUDIENCE.to_string(), root.expose_token_key()).map_err(failed)?,
             logins: Logins::new(provider, settings.roles.clone()),
             digest_key: DigestKey::new(*root.expose_digest_key()),

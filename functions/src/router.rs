@@ -7,23 +7,22 @@ use aegis_core::id::RequestId;
 use bytes::Bytes;
 use http::header::{ALLOW, HeaderValue};
 use http::{Method, Response};
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// The routes of one path.
-type Methods = Vec<(&'static Method, &'static Route)>;
-
-static ROUTER: LazyLock<matchit::Router<Methods>> = LazyLock::new(|| {
-    let mut paths: HashMap<&'static str, Methods> = HashMap::new();
+/// The routes of each method by themselves: a path that stands for something under one method, as `/v1/keys/import`,
+/// takes no name from another, as `/v1/keys/{key}`.
+static ROUTERS: LazyLock<Vec<(&'static Method, matchit::Router<&'static Route>)>> = LazyLock::new(|| {
+    let mut routers: Vec<(&Method, matchit::Router<&Route>)> = Vec::new();
     for route in routes::table() {
-        paths.entry(route.path).or_default().push((&route.method, route));
-    }
-    let mut router = matchit::Router::new();
-    for (path, methods) in paths {
+        let place = routers.iter().position(|(method, _)| **method == route.method).unwrap_or_else(|| {
+            routers.push((&route.method, matchit::Router::new()));
+            routers.len().saturating_sub(1)
+        });
         #[expect(clippy::expect_used, reason = "the table is a constant; every test that routes builds this")]
-        router.insert(path, methods).expect("two routes collide");
+        let inserted = routers.get_mut(place).map(|(_, router)| router.insert(route.path, route).expect("no collision"));
+        debug_assert!(inserted.is_some());
     }
-    router
+    routers
 });
 
 /// Why there is no route for a request.
@@ -35,10 +34,11 @@ pub(crate) enum Missing {
 
 /// The route for a method and a path, and the path's parameters, decoded.
 pub(crate) fn find(method: &Method, path: &str) -> Result<(&'static Route, Parameters), Missing> {
-    let found = ROUTER.at(path).map_err(|_| Missing::Path)?;
-    let Some((_, route)) = found.value.iter().find(|(known, _)| *known == method) else {
-        let allowed: Vec<&str> = found.value.iter().map(|(method, _)| method.as_str()).collect();
-        return Err(Missing::Method { allowed: allowed.join(", ") });
+    let found = ROUTERS.iter().find(|(known, _)| *known == method).and_then(|(_, router)| router.at(path).ok());
+    let Some(found) = found else {
+        let others = ROUTERS.iter().filter(|(_, router)| router.at(path).is_ok());
+        let allowed: Vec<&str> = others.map(|(method, _)| method.as_str()).collect();
+        return Err(if allowed.is_empty() { Missing::Path } else { Missing::Method { allowed: allowed.join(", ") } });
     };
     let mut parameters = Parameters::default();
     for (name, value) in found.params.iter() {
@@ -46,7 +46,7 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<(&'static Route, Param
         let known = ["agent", "alias", "credential", "human", "key", "record"].into_iter().find(|known| *known == name);
         parameters.0.extend(known.map(|known| (known, value)));
     }
-    Ok((route, parameters))
+    Ok((found.value, parameters))
 }
 
 impl Missing {
@@ -79,6 +79,17 @@ mod tests {
             }
         }
         assert!(matches!(find(&Method::GET, "/v1/nothing"), Err(Missing::Path)));
-        assert!(matches!(find(&Method::PUT, "/v1/keys"), Err(Missing::Method { .. })));
+        assert!(matches!(find(&Method::PUT, "/v1/keys"), Err(Missing::Method { allowed }) if allowed == "POST, GET"));
+    }
+
+    #[test]
+    fn a_key_may_be_called_as_a_path_is() {
+        for name in ["import", "import-parameters", "register"] {
+            let path = format!("/v1/keys/{name}");
+            let (found, parameters) = find(&Method::GET, &path).unwrap();
+            assert_eq!((found.path, parameters.0["key"].as_str()), ("/v1/keys/{key}", name));
+            assert_eq!(find(&Method::POST, &path).unwrap().0.path, path);
+            assert_eq!(find(&Method::POST, &format!("{path}/sign")).unwrap().0.path, "/v1/keys/{key}/sign");
+        }
     }
 }

@@ -12,8 +12,10 @@ use aegis_core::operations::aliases::SetAlias;
 use aegis_core::operations::audit::{AuditPage, AuditQuery};
 use aegis_core::operations::credentials::{IssueCredential, IssuedCredential};
 use aegis_core::operations::humans::Whoami;
+use aegis_core::operations::key_import::{ImportKey, ImportParameters};
 use aegis_core::operations::key_lifecycle::{CreateKey, DestroyKey, UpdateKey};
 use aegis_core::operations::key_mac::{MacReply, MacRequest, VerifyMacRequest};
+use aegis_core::operations::key_register::RegisterKey;
 use aegis_core::operations::key_use::{
     DataKeyReply, DataKeyRequest, DecryptReply, DecryptRequest, EncryptReply, EncryptRequest, PublicKeyReply,
     ReEncryptRequest, SignReply, SignRequest, UnwrapReply, UnwrapRequest, VerifyReply, VerifyRequest, WrapReply,
@@ -98,6 +100,31 @@ fn key_routes() -> Vec<Route> {
         })
         .summary("Makes a key")
         .body::<CreateKey>()
+        .reply::<Key>()
+        .status(StatusCode::CREATED)
+        .idempotent(),
+        post(
+            "/v1/keys/import-parameters",
+            Operation::KeyImportParameters,
+            TargetKind::Deployment,
+            |call, permit, _| Box::pin(keys::import_parameters(call, permit)),
+        )
+        .summary("Makes a wrapping key for one import")
+        .reply::<ImportParameters>()
+        .status(StatusCode::CREATED),
+        post("/v1/keys/import", Operation::KeyImport, TargetKind::Deployment, |call, permit, earlier| {
+            Box::pin(keys::import(call, permit, earlier))
+        })
+        .summary("Makes a key of the caller's key bytes, wrapped")
+        .body::<ImportKey>()
+        .reply::<Key>()
+        .status(StatusCode::CREATED)
+        .idempotent(),
+        post("/v1/keys/register", Operation::KeyRegister, TargetKind::Deployment, |call, permit, earlier| {
+            Box::pin(keys::register(call, permit, earlier))
+        })
+        .summary("Puts a key under Aegis that a back end has already, and that stays there")
+        .body::<RegisterKey>()
         .reply::<Key>()
         .status(StatusCode::CREATED)
         .idempotent(),

@@ -5,6 +5,7 @@ use crate::Answer;
 use aegis_core::ambient::{Clock, Entropy, Timestamp};
 use aegis_core::deployment::DigestKey;
 use aegis_core::human::Role;
+use aegis_core::keystore::{KeyStore, KeyStores};
 use aegis_core::login::{HumanClaim, Logins, Provider};
 use aegis_core::pipeline::{self, App, PolicyCache, Recorded, Shares};
 use aegis_core::rate::Rate;
@@ -13,6 +14,7 @@ use aegis_core::store::fault::Faulty;
 use aegis_core::token::{TokenKeys, public_jwk};
 use aegis_embedded::store::SqliteStore;
 use aegis_functions::{Gate, Host, Metrics, handle};
+use aegis_keystores::folder::FolderKeyStore;
 use aegis_keystores::software::{KeyEncryptionKey, SoftwareKeyStore};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use bytes::Bytes;
@@ -21,6 +23,7 @@ use http::{Method, Request};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use zeroize::Zeroizing;
@@ -35,7 +38,7 @@ pub struct Deployment {
     kid: String,
     now: Arc<AtomicI64>,
     logins: AtomicU64,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Deployment {
@@ -64,11 +67,17 @@ impl Deployment {
             keys: Arc::new(keys),
             device_scopes: None,
         };
+        std::fs::create_dir(folder.path().join(STICK)).unwrap();
+        let stick: Arc<dyn KeyStore> =
+            Arc::new(FolderKeyStore::new(folder.path().join(STICK), Entropy::system()));
         let kek = KeyEncryptionKey::new("kek-1".into(), Zeroizing::new([7; 32]));
         let port: Arc<dyn Store> = store.clone();
         let app = App {
             store: port,
-            keystore: Arc::new(SoftwareKeyStore::new(kek, Entropy::system())),
+            keystores: KeyStores::new(
+                Arc::new(SoftwareKeyStore::new(kek, Entropy::system())),
+                [("stick".parse().unwrap(), stick)].into(),
+            ),
             tokens: TokenKeys::new("urn:aegis:test".into(), "aegis".into(), &p256()).unwrap(),
             logins: Logins::new(login, roles),
             digest_key: DigestKey::new([9; 32]),
@@ -80,7 +89,12 @@ impl Deployment {
             shares: Shares::default(),
         };
         let host = Arc::new(Host { app: Arc::new(app), gate: Gate::new(unverified), metrics: Metrics::new() });
-        Self { host, store, provider, kid, now, logins: AtomicU64::new(0), _folder: folder }
+        Self { host, store, provider, kid, now, logins: AtomicU64::new(0), folder }
+    }
+
+    /// The folder of the back end `stick`.
+    pub fn stick(&self) -> PathBuf {
+        self.folder.path().join(STICK)
     }
 
     /// Moves the clock.
@@ -186,6 +200,7 @@ impl Deployment {
     }
 }
 
+const STICK: &str = "stick";
 const ISSUER: &str = "https://provider.example";
 
 fn p256() -> Vec<u8> {

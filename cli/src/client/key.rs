@@ -1,5 +1,8 @@
 //! `aegis key`: making keys, and moving them through their states.
 
+mod import;
+
+use self::import::{Import, Parameters, Register};
 use super::connection::{Client, Connection};
 use super::output::{self, field};
 use super::word;
@@ -7,7 +10,7 @@ use crate::Failure;
 use crate::api::{Answer, text};
 use aegis_core::algorithm::Algorithm;
 use aegis_core::key::{Environment, Tier};
-use aegis_core::name::{KeyName, KeyRef, Label};
+use aegis_core::name::{BackendName, KeyName, KeyRef, Label};
 use aegis_core::operations::key_lifecycle::{CreateKey, DestroyKey, UpdateKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -22,12 +25,19 @@ KEY is a key's id or one of its names.
 
 Examples:
   aegis key create invoice-2026 --algorithm ECDSA-P256 --activate --label team=billing
+  aegis key import legacy-signing --algorithm RSA-2048-PSS-SHA256 legacy.pem
   aegis key list
   aegis key rotate invoice-2026
   aegis key public-key invoice-2026 --pem -o invoice-2026.pem")]
 pub(crate) enum Command {
     /// Make a key
     Create(Create),
+    /// Bring a key's bytes into Aegis
+    Import(Import),
+    /// Ask for a wrapping key, to wrap a key's bytes elsewhere
+    ImportParameters(Parameters),
+    /// Put a key under Aegis that a back end has already, and that stays there
+    Register(Register),
     /// Show the keys there are; to an agent those in its scope
     #[command(after_help = "Example:\n  aegis key list --json")]
     List,
@@ -82,25 +92,35 @@ Examples:
   aegis key create treasury --algorithm Ed25519 --tier high --label team=finance
   aegis key create backups --algorithm AES-256-GCM --activate --rotate-every-days 90")]
 pub(crate) struct Create {
+    #[command(flatten)]
+    described: Described,
+    /// The back end that shall make and hold it [default: Aegis itself]
+    #[arg(long, value_name = "NAME")]
+    backend: Option<BackendName>,
+}
+
+/// What is said of every key to be.
+#[derive(clap::Args)]
+pub(super) struct Described {
     /// The key's first name: 3 to 64 of a-z, 0-9 and -, beginning with a letter
-    name: KeyName,
+    pub(super) name: KeyName,
     /// What the key is for, for ever
     #[arg(long, value_parser = algorithm(), ignore_case = true)]
-    algorithm: Algorithm,
+    pub(super) algorithm: Algorithm,
     /// Let it sign and encrypt at once
     #[arg(long)]
-    activate: bool,
+    pub(super) activate: bool,
     /// How much a misuse would cost
     #[arg(long, value_parser = word::<Tier>(&TIERS), default_value = "standard")]
-    tier: Tier,
+    pub(super) tier: Tier,
     #[arg(long, value_parser = word::<Environment>(&ENVIRONMENTS), default_value = "production")]
-    environment: Environment,
+    pub(super) environment: Environment,
     /// What scopes can select it by; may be repeated
     #[arg(long = "label", value_name = "NAME=VALUE")]
-    labels: Vec<Label>,
+    pub(super) labels: Vec<Label>,
     /// Rotate it by itself, 1 to 3650
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=3650))]
-    rotate_every_days: Option<u16>,
+    pub(super) rotate_every_days: Option<u16>,
 }
 
 #[derive(clap::Args)]
@@ -161,6 +181,9 @@ pub(crate) fn run(connection: &Connection, command: &Command) -> Result<(), Fail
     let client = &client;
     match command {
         Command::Create(arguments) => create(client, arguments),
+        Command::Import(arguments) => import::import(client, arguments),
+        Command::ImportParameters(arguments) => import::parameters(client, arguments),
+        Command::Register(arguments) => import::register(client, arguments),
         Command::List => list(client),
         Command::Get { key } => {
             let found = client.api.get(&format!("/v1/keys/{key}"))?.ok("show the key")?;
@@ -184,17 +207,23 @@ pub(crate) fn run(connection: &Connection, command: &Command) -> Result<(), Fail
 }
 
 fn create(client: &Client, arguments: &Create) -> Result<(), Failure> {
+    let described = &arguments.described;
     let body = CreateKey {
-        name: arguments.name.clone(),
-        algorithm: arguments.algorithm,
-        tier: arguments.tier,
-        environment: arguments.environment,
-        labels: arguments.labels.iter().cloned().collect(),
-        activate: arguments.activate,
-        rotate_every_days: arguments.rotate_every_days,
+        name: described.name.clone(),
+        algorithm: described.algorithm,
+        tier: described.tier,
+        environment: described.environment,
+        labels: described.labels.iter().cloned().collect(),
+        activate: described.activate,
+        rotate_every_days: described.rotate_every_days,
+        backend: arguments.backend.clone(),
     };
-    let key = client.api.post("/v1/keys", &body)?.ok("make the key")?;
-    client.show(&key, |key| match arguments.activate {
+    made(client, &client.api.post("/v1/keys", &body)?.ok("make the key")?)
+}
+
+/// Shows a new key, and what it still needs.
+fn made(client: &Client, key: &Value) -> Result<(), Failure> {
+    client.show(key, |key| match field(key, "/state") == "active" {
         true => render(key),
         false => format!("{}\n\nnot usable yet: aegis key activate {}", render(key), name(key)),
     })
@@ -243,6 +272,9 @@ pub(super) fn render(key: &Value) -> String {
         ("id", field(key, "/id")),
         ("names", field(key, "/aliases")),
         ("algorithm", field(key, "/algorithm")),
+        ("origin", field(key, "/origin")),
+        ("back end", field(key, "/backend")),
+        ("object", field(key, "/object")),
         ("state", state(key)),
         ("tier", field(key, "/tier")),
         ("environment", field(key, "/environment")),

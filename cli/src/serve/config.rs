@@ -1,14 +1,16 @@
 //! Settings: one TOML file, the environment and flags, read once. Flags go before the environment, that before the file.
 
 use super::Arguments;
+use super::backend::Backend;
 use super::certificate::TlsFiles;
 use super::oidc::Oidc;
 use super::proxies::Proxies;
 use crate::Failure;
 use aegis_core::human::Role;
 use aegis_core::login::RoleMap;
+use aegis_core::name::BackendName;
 use serde::Deserialize;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -34,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<TlsFiles>,
     /// Whose `X-Forwarded-For` counts.
     pub(crate) proxies: Proxies,
+    /// Where keys are that Aegis stands in front of.
+    pub(crate) backends: BTreeMap<BackendName, Backend>,
     /// Whether to print a code that enrols an admin, although there is one.
     pub(crate) enrol_admin: bool,
     /// Whether the humans may come from elsewhere than before.
@@ -65,6 +69,7 @@ struct File {
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     trusted_proxies: Option<Proxies>,
+    backends: Option<BTreeMap<BackendName, Backend>>,
 }
 
 /// 1,000 a second: above what one agent needs, below what would fill the journal unseen.
@@ -89,6 +94,7 @@ impl Settings {
             oidc: None,
             tls: None,
             proxies: Proxies::default(),
+            backends: BTreeMap::new(),
             enrol_admin: false,
             rebind_issuer: false,
         }
@@ -136,6 +142,7 @@ impl Settings {
             oidc: file.oidc,
             tls,
             proxies: file.trusted_proxies.unwrap_or_default(),
+            backends: file.backends.unwrap_or_default(),
             enrol_admin: arguments.enrol_admin,
             rebind_issuer: arguments.rebind_issuer,
             data: base.data,
@@ -170,9 +177,19 @@ mod tests {
 
     #[test]
     fn the_file_refuses_what_it_does_not_know() {
-        let good = "listen = '127.0.0.1:9000'\n[roles]\nadmin = ['group:security']\n";
+        let good = "listen = '127.0.0.1:9000'\n[roles]\nadmin = ['group:security']\n\
+                    [backends.stick]\nkind = 'folder'\npath = '/mnt/stick'\n";
         assert!(toml::from_str::<File>(good).is_ok());
-        for bad in ["lisen = '127.0.0.1:9000'", "listen = 'here'", "[roles]\nking = ['x']", "log = 'loud'"] {
+        for bad in [
+            "lisen = '127.0.0.1:9000'",
+            "listen = 'here'",
+            "[roles]\nking = ['x']",
+            "log = 'loud'",
+            "[backends.Stick]\nkind = 'folder'\npath = '/mnt/stick'",
+            "[backends.stick]\nkind = 'folder'",
+            "[backends.stick]\nkind = 'folders'\npath = '/mnt/stick'",
+            "[backends.stick]\nkind = 'folder'\npath = '/mnt/stick'\npaths = 'x'",
+        ] {
             assert!(toml::from_str::<File>(bad).is_err(), "{bad}");
         }
     }

@@ -4,13 +4,27 @@ use super::{Answered, json};
 use crate::call::Call;
 use aegis_core::key::Transition;
 use aegis_core::operations::aliases;
+use aegis_core::operations::key_import;
 use aegis_core::operations::key_lifecycle::{
     cancel_destroy_key, create_key, destroy_key, get_key, list_keys, move_key, rotate_key, suspend_key, update_key,
 };
+use aegis_core::operations::key_register::register_key;
 use aegis_core::pipeline::Permit;
 
 pub(crate) async fn create(call: &Call<'_>, permit: &Permit, earlier: Option<String>) -> Answered {
     json(create_key(call.app, permit, &call.json()?, earlier).await?)
+}
+
+pub(crate) async fn import_parameters(call: &Call<'_>, permit: &Permit) -> Answered {
+    json(key_import::import_parameters(call.app, permit).await?)
+}
+
+pub(crate) async fn import(call: &Call<'_>, permit: &Permit, earlier: Option<String>) -> Answered {
+    json(key_import::import_key(call.app, permit, &call.json()?, earlier).await?)
+}
+
+pub(crate) async fn register(call: &Call<'_>, permit: &Permit, earlier: Option<String>) -> Answered {
+    json(register_key(call.app, permit, &call.json()?, earlier).await?)
 }
 
 pub(crate) async fn list(call: &Call<'_>, permit: &Permit) -> Answered {

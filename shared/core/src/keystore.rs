@@ -1,21 +1,48 @@
-//! The key-store port: what makes keys and computes with them. Who may ask is decided before; state and records are
-//! kept elsewhere.
+//! The key-store port: what makes keys and computes with them, in this process or at a back end. Who may ask is decided
+//! before; state and records are kept elsewhere.
 
 use crate::algorithm::{Algorithm, MessageType};
-use crate::id::KeyId;
+use crate::error::Error;
+use crate::id::{KeyId, RecordId};
+use crate::key::Key;
+use crate::name::{BackendName, ObjectName};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Makes key material and computes with it.
 ///
-/// Every call names the key and version it is for, and implementations bind material to both: material presented under
-/// another name is refused. `create` is safe to repeat with the same names: it may leave an unused object behind, never
-/// two in use. No call returns private or secret key bytes.
+/// Every call names the key and version it is for. A store that keeps wrapped material binds it to both: material
+/// presented under another name is refused. No call returns private or secret key bytes.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
-    /// Fresh material for one version of a key.
-    async fn create(&self, version: VersionRef<'_>) -> Result<Material, KeyStoreError>;
+    /// Fresh material for one version of a key. What a back end makes for it is found again by `token`: a repeated call
+    /// with the same token makes no second object, and `undo` removes the first.
+    async fn create(&self, version: VersionRef<'_>, token: &RecordId) -> Result<Material, KeyStoreError>;
+
+    /// Removes what `create` made for `token`. Safe to repeat, and where nothing was made.
+    async fn undo(&self, token: &RecordId) -> Result<(), KeyStoreError>;
+
+    /// Material from key bytes that the caller wrapped for `wrapping`, a version of an RSA-3072-OAEP-SHA256 key of this
+    /// store: an AES-256 key encrypted by RSAES-OAEP, then the key bytes wrapped under it by AES-KWP (RFC 5649;
+    /// `CKM_RSA_AES_KEY_WRAP` of PKCS#11). Key bytes are raw for AES and HMAC, otherwise PKCS#8 (RFC 5958).
+    /// [`KeyStoreError::Refused`] for what does not unwrap; [`KeyStoreError::Invalid`] for what is no such key.
+    async fn import(
+        &self,
+        version: VersionRef<'_>,
+        wrapping: VersionRef<'_>,
+        wrapping_material: &Material,
+        wrapped: &[u8],
+    ) -> Result<Material, KeyStoreError>;
+
+    /// Material that stands for an object which is there already, and stays there. [`KeyStoreError::Invalid`] if there
+    /// is none of that name, or it is no key for `algorithm`.
+    async fn register(&self, algorithm: Algorithm, object: &ObjectName) -> Result<Material, KeyStoreError>;
+
+    /// Ends one version of a key for ever, beside what the caller stores of it. Safe to repeat.
+    async fn destroy(&self, version: VersionRef<'_>, material: &Material) -> Result<(), KeyStoreError>;
 
     /// The signature: DER for ECDSA, of fixed length for all others.
     async fn sign(
@@ -72,11 +99,51 @@ pub trait KeyStore: Send + Sync {
     /// nothing: `decrypt` does.
     fn version_of(&self, present: VersionRef<'_>, ciphertext: &[u8]) -> Result<u32, KeyStoreError>;
 
-    /// Drops what is held of a destroyed key, beside what the caller stores.
-    fn forget(&self, key: &KeyId);
-
     /// Fills `buffer` with random bytes fit for a data key.
     fn random(&self, buffer: &mut [u8]);
+}
+
+/// The key stores of a deployment: its own, whose material lies wrapped in the deployment's store, and the back ends that
+/// Aegis stands in front of.
+pub struct KeyStores {
+    own: Arc<dyn KeyStore>,
+    backends: BTreeMap<BackendName, Arc<dyn KeyStore>>,
+}
+
+impl KeyStores {
+    pub fn new(own: Arc<dyn KeyStore>, backends: BTreeMap<BackendName, Arc<dyn KeyStore>>) -> Self {
+        Self { own, backends }
+    }
+
+    pub fn own(&self) -> &dyn KeyStore {
+        self.own.as_ref()
+    }
+
+    /// A back end by its name.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the deployment has none of that name.
+    pub fn backend(&self, name: &BackendName) -> Result<&dyn KeyStore, Error> {
+        let names = || self.backends.keys().map(BackendName::as_str).collect::<Vec<_>>().join(", ");
+        self.backends.get(name).map(AsRef::as_ref).ok_or_else(|| match self.backends.is_empty() {
+            true => Error::invalid("backend", "this deployment has no back ends"),
+            false => Error::invalid("backend", format!("this deployment has {}", names())),
+        })
+    }
+
+    /// Where a key's material is.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if its back end is not one of the deployment's any more.
+    pub fn of(&self, key: &Key) -> Result<&dyn KeyStore, Error> {
+        match &key.backend {
+            None => Ok(self.own()),
+            Some(name) => self.backend(name).map_err(|error| Error::Unavailable {
+                dependency: "the key store",
+                source: format!("back end `{name}` is not configured: {error}").into(),
+            }),
+        }
+    }
 }
 
 /// Says which version of which key material belongs to.
@@ -106,7 +173,7 @@ impl std::fmt::Debug for Material {
 }
 
 /// Additional authenticated data, as the caller gave it: name and value pairs, order of no importance.
-pub type Context = std::collections::BTreeMap<String, String>;
+pub type Context = BTreeMap<String, String>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeyStoreError {

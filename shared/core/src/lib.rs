@@ -11,6 +11,7 @@ pub mod error;
 pub mod human;
 pub mod id;
 pub mod idempotency;
+pub mod intent;
 pub mod journal;
 pub mod key;
 pub mod keystore;

@@ -4,6 +4,7 @@
 use crate::ambient::Timestamp;
 use crate::error::Error;
 use crate::id::{AgentId, RecordId, RequestId};
+use crate::intent;
 use crate::journal;
 use crate::key::{Key, KeyRecord, VersionRecord};
 use crate::operation::Operation;
@@ -18,7 +19,8 @@ use std::net::IpAddr;
 /// Most keys looked after in one call; the next call goes on.
 const AT_ONCE: usize = 100;
 
-/// Destroys keys whose window is over and rotates those that are due. Returns how many.
+/// Destroys keys whose window is over, rotates those that are due, and undoes what was begun at a back end and never
+/// recorded. Returns how many.
 ///
 /// # Errors
 /// [`Error::Unavailable`]; what was done until then stays done.
@@ -47,12 +49,12 @@ pub async fn run_due(app: &App) -> Result<usize, Error> {
         };
         match result {
             Ok(()) => done = done.saturating_add(1),
-            Err(error @ Error::Unavailable { .. }) => return Err(error),
-            // Another writer was faster, or this key is at fault: the others are not kept waiting.
+            Err(error @ Error::Unavailable { dependency: "the store", .. }) => return Err(error),
+            // Another writer was faster, or this key or its back end is at fault: the others are not kept waiting.
             Err(error) => tracing::warn!(key = %indexed.key.id, error = %error, "scheduled work put off"),
         }
     }
-    Ok(done)
+    Ok(done.saturating_add(intent::undo_due(app).await?))
 }
 
 /// First the key itself, in one write with the record: from then on it can be neither used nor kept. Then the material of
@@ -66,22 +68,24 @@ async fn destroy(app: &App, mut loaded: Loaded<KeyRecord>, now: Timestamp) -> Re
         commit(app, vec![loaded.replace()?, journal::put_timed(app, &mut record)?]).await?;
         loaded = load_key(app, &id).await?;
     }
+    let keystore = app.keystores.of(&loaded.value.key)?;
     for version in 1..=loaded.value.key.version {
         let item = repository::version_item(&id, version);
         let found: Option<Loaded<VersionRecord>> = repository::load(app.store.as_ref(), &item).await?;
-        if let Some(mut found) = found.filter(|found| found.value.material.is_some()) {
-            found.value.material = None;
+        let Some(mut found) = found else { continue };
+        if let Some(material) = found.value.material.take() {
+            keystore.destroy(loaded.value.key.version_ref(version), &material).await?;
             commit(app, vec![found.replace()?]).await?;
         }
     }
-    app.keystore.forget(&id);
     loaded.value.key.destroy_at = None;
     commit(app, vec![loaded.replace()?]).await
 }
 
 async fn rotate(app: &App, mut loaded: Loaded<KeyRecord>) -> Result<(), Error> {
-    let mut puts = rotation(app, &mut loaded).await?;
     let mut record = internal_record(app, &loaded.value.key, Operation::KeyRotate);
+    let mut puts = rotation(app, &mut loaded, &record.id).await?;
+    record.key_version = Some(loaded.value.key.version);
     puts.push(journal::put_timed(app, &mut record)?);
     commit(app, puts).await
 }

@@ -96,6 +96,18 @@ AgentLabel, "^[A-Za-z0-9][A-Za-z0-9._ -]{0,63}$",
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b' ' | b'-'))
 });
 
+name!(/// What the operator calls a back end in the server's settings.
+BackendName, "^[a-z][a-z0-9-]{0,31}$", "a back end's name has 1 to 32 of a-z, 0-9 and -, and begins with a letter",
+|text| {
+    (1..=32).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+});
+
+name!(/// What a back end calls one of its objects. What it may look like beyond this, the back end decides.
+ObjectName, "^[!-~]{1,256}$", "an object's name has 1 to 256 visible ASCII characters",
+|text| (1..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()));
+
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{rule}")]
 pub struct InvalidName {

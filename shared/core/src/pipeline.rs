@@ -25,7 +25,7 @@ use crate::ambient::{Clock, Entropy, Timestamp};
 use crate::deployment::{Deployment, DigestKey, PolicyDocument};
 use crate::error::Error;
 use crate::id::RequestId;
-use crate::keystore::KeyStore;
+use crate::keystore::KeyStores;
 use crate::login::Logins;
 use crate::operation::Operation;
 use crate::policy::Policies;
@@ -40,7 +40,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// What a deployment runs on: the ports, the keys it signs with, the policies. A composition root makes one.
 pub struct App {
     pub store: Arc<dyn Store>,
-    pub keystore: Arc<dyn KeyStore>,
+    pub keystores: KeyStores,
     pub tokens: TokenKeys,
     pub logins: Logins,
     pub digest_key: DigestKey,

@@ -176,7 +176,7 @@ mod tests {
         for operation in Operation::ALL {
             let named = SCHEMA.contains(&format!("\"{operation}\""));
             let outside = matches!(operation, Operation::HumanEnrol | Operation::HumanLogin | Operation::Unidentified)
-                || matches!(operation, Operation::DeploymentRestore | Operation::PolicyUpgrade);
+                || matches!(operation, Operation::DeploymentRestore | Operation::IntentUndo | Operation::PolicyUpgrade);
             assert_eq!(named, !outside, "{operation}");
         }
     }

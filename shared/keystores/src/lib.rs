@@ -2,5 +2,7 @@
 //!
 //! What may be done with a key, and by whom, is decided before a key store is called.
 
+#[cfg(all(feature = "folder", unix))]
+pub mod folder;
 #[cfg(feature = "software")]
 pub mod software;

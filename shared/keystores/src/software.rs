@@ -7,11 +7,12 @@
 mod aead;
 mod cache;
 mod header;
+mod import;
 mod message;
-mod oaep;
-mod offload;
-mod scheme;
-mod secret;
+pub(crate) mod oaep;
+pub(crate) mod offload;
+pub(crate) mod scheme;
+pub(crate) mod secret;
 mod wrap;
 
 #[cfg(test)]
@@ -23,8 +24,9 @@ pub use wrap::KeyEncryptionKey;
 
 use aegis_core::algorithm::{Algorithm, MessageType};
 use aegis_core::ambient::Entropy;
-use aegis_core::id::KeyId;
+use aegis_core::id::{KeyId, RecordId};
 use aegis_core::keystore::{Context, KeyStore, KeyStoreError, Material, VersionRef};
+use aegis_core::name::ObjectName;
 use async_trait::async_trait;
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::hmac;
@@ -75,6 +77,21 @@ impl Safe {
         Ok(Material { sealed, public_key: secret.public_key().map_err(broken)? })
     }
 
+    fn import(
+        &self,
+        version: VersionRef<'_>,
+        wrapping: &SecretKey,
+        wrapped: &[u8],
+    ) -> Result<Material, KeyStoreError> {
+        let bytes = import::unwrap(wrapping, wrapped).ok_or(KeyStoreError::Refused)?;
+        let sealed = self.kek.seal(version, &bytes, &self.entropy)?;
+        let secret = SecretKey::parse(version.algorithm, bytes).filter(|secret| secret.is_consistent(version.algorithm));
+        let secret = secret.ok_or(KeyStoreError::Invalid {
+            what: "what was wrapped is no key of this algorithm: raw bytes of its length for AES and HMAC, else PKCS#8",
+        })?;
+        Ok(Material { sealed, public_key: secret.public_key().map_err(broken)? })
+    }
+
     fn load(&self, version: VersionRef<'_>, material: &Material) -> Result<Arc<SecretKey>, KeyStoreError> {
         self.cache.get_or_parse(version, material, || {
             let bytes = self.kek.open(version, &material.sealed).ok_or(KeyStoreError::Damaged)?;
@@ -90,12 +107,38 @@ impl Safe {
 
 #[async_trait]
 impl KeyStore for SoftwareKeyStore {
-    async fn create(&self, version: VersionRef<'_>) -> Result<Material, KeyStoreError> {
+    /// Nothing is made but the material returned, so the token finds nothing again.
+    async fn create(&self, version: VersionRef<'_>, _: &RecordId) -> Result<Material, KeyStoreError> {
         if !Scheme::of(version.algorithm).is_slow_to_generate() {
             return self.safe.create(version);
         }
         let (safe, owned) = (Arc::clone(&self.safe), Owned::new(version));
         self.offload.generate(move || safe.create(owned.version_ref())).await
+    }
+
+    async fn undo(&self, _: &RecordId) -> Result<(), KeyStoreError> {
+        Ok(())
+    }
+
+    async fn import(
+        &self,
+        version: VersionRef<'_>,
+        wrapping: VersionRef<'_>,
+        wrapping_material: &Material,
+        wrapped: &[u8],
+    ) -> Result<Material, KeyStoreError> {
+        let wrapping = self.load(wrapping, wrapping_material).await?;
+        let (safe, owned, wrapped) = (Arc::clone(&self.safe), Owned::new(version), wrapped.to_vec());
+        self.offload.run(move || safe.import(owned.version_ref(), &wrapping, &wrapped)).await
+    }
+
+    async fn register(&self, _: Algorithm, _: &ObjectName) -> Result<Material, KeyStoreError> {
+        Err(KeyStoreError::Invalid { what: "the software key store has no objects of others" })
+    }
+
+    async fn destroy(&self, version: VersionRef<'_>, _: &Material) -> Result<(), KeyStoreError> {
+        self.safe.cache.forget(version.key);
+        Ok(())
     }
 
     async fn sign(
@@ -189,10 +232,6 @@ impl KeyStore for SoftwareKeyStore {
         version.ok_or(KeyStoreError::Refused)
     }
 
-    fn forget(&self, key: &KeyId) {
-        self.safe.cache.forget(key);
-    }
-
     fn random(&self, buffer: &mut [u8]) {
         self.safe.entropy.fill(buffer);
     }
@@ -236,10 +275,10 @@ impl Owned {
 }
 
 /// `aws-lc-rs` failed at something that only lack of memory or a fault in it explains.
-fn broken(source: Unspecified) -> KeyStoreError {
+pub(crate) fn broken(source: Unspecified) -> KeyStoreError {
     KeyStoreError::Unavailable { source: source.into() }
 }
 
-const NOT_AN_ENCRYPTING_KEY: KeyStoreError = KeyStoreError::Invalid { what: "this key does not encrypt" };
+pub(crate) const NOT_AN_ENCRYPTING_KEY: KeyStoreError = KeyStoreError::Invalid { what: "this key does not encrypt" };
 /// Bytes. The limit of the HTTP surface, which GCP KMS shares.
 const MAX_PLAINTEXT: usize = 65_536;

@@ -3,14 +3,14 @@
 use super::listing::{MAX_LIMIT, PageOf, PageQuery, cursor_at};
 use crate::algorithm::Algorithm;
 use crate::error::Error;
-use crate::id::KeyId;
-use crate::key::{
-    DESTROY_WINDOW_DAYS, Environment, Key, KeyRecord, KeyState, MAX_LABELS, Tier, Transition, VersionRecord,
-};
-use crate::keystore::VersionRef;
-use crate::name::{KeyName, Label};
+use super::new_key::{Description, NewKey, Source, check_labels, check_rotation, made_before};
+use crate::id::{KeyId, RecordId};
+use crate::intent::{self, Begun};
+use crate::key::{DESTROY_WINDOW_DAYS, Environment, Key, KeyRecord, Origin, Tier, Transition, VersionRecord};
+use crate::keystore::{Material, VersionRef};
+use crate::name::{BackendName, KeyName, Label};
 use crate::pipeline::{App, Done, Note, Permit};
-use crate::repository::{self, ALL_KEYS, Alias, Document, Loaded};
+use crate::repository::{self, ALL_KEYS, Document, Loaded};
 use crate::store::{Expect, Index, Position, Put};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,9 @@ pub struct CreateKey {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3650))]
     pub rotate_every_days: Option<u16>,
+    /// The back end that shall make and hold the material; Aegis itself if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<BackendName>,
 }
 
 /// Makes a key with fresh material, and gives it its first name.
@@ -48,48 +51,24 @@ pub async fn create_key(
     earlier: Option<String>,
 ) -> Result<Done<Key>, Error> {
     if let Some(id) = earlier {
-        return Ok(Done::read(load_key(app, &read_id(id)?).await?.value.key));
+        return made_before(app, id).await;
     }
-    check_rotation(input.rotate_every_days)?;
-    check_labels(&input.labels)?;
-    let item = repository::alias_item(&input.name);
-    let alias: Option<Loaded<Alias>> = repository::load(app.store.as_ref(), &item).await?;
-    let (alias_expect, formers) = match alias {
-        Some(Loaded { value: Alias { key: Some(_), .. }, .. }) => {
-            return Err(Error::NameTaken { name: input.name.to_string() });
-        }
-        Some(unused) => (Expect::Current(unused.revision), unused.value.formers),
-        None => (Expect::Absent, Vec::new()),
-    };
-    let now = app.clock.now();
-    let id = KeyId::new(now, &app.entropy);
-    let version = VersionRef { key: &id, version: 1, algorithm: input.algorithm };
-    let _turn = app.shares.enter(|| permit.facts().claims.root(), permit.operation(), input.algorithm)?;
-    let material = Some(app.keystore.create(version).await?);
-    let key = Key {
-        id: id.clone(),
-        aliases: [input.name.clone()].into(),
+    let described = Description {
+        name: &input.name,
         algorithm: input.algorithm,
-        state: if input.activate { KeyState::Active } else { KeyState::PreActive },
-        suspended: false,
         tier: input.tier,
         environment: input.environment,
-        labels: input.labels.clone(),
-        version: 1,
-        created_at: now,
-        created_by: permit.facts().human.id.clone(),
-        changed_by: permit.facts().human.id.clone(),
-        rotated_at: now,
+        labels: &input.labels,
+        activate: input.activate,
         rotate_every_days: input.rotate_every_days,
-        destroy_at: None,
     };
-    let puts = vec![
-        KeyRecord { key: key.clone(), material: material.clone(), former_labels: Vec::new() }.put(Expect::Absent)?,
-        VersionRecord { key: id.clone(), version: 1, material }.put(Expect::Absent)?,
-        Alias { name: input.name.clone(), key: Some(id.clone()), formers }.put(alias_expect)?,
-    ];
-    let note = Note { key: Some(id), key_version: Some(1), ..Note::default() };
-    Ok(Done { value: key, puts, note })
+    let new = NewKey::check(app, described).await?;
+    let version = VersionRef { key: &new.id, version: 1, algorithm: input.algorithm };
+    let _turn = app.shares.enter(|| permit.facts().claims.root(), permit.operation(), input.algorithm)?;
+    let by = Begun { id: permit.id(), human: &permit.facts().human.id };
+    let (material, settled) = fresh(app, version, input.backend.as_ref(), by).await?;
+    let source = Source { origin: Origin::Generated, backend: input.backend.clone(), object: None, material };
+    new.made(permit, source, settled)
 }
 
 /// What may be changed of a key at any time. Absent fields stay.
@@ -194,23 +173,42 @@ pub async fn rotate_key(app: &App, permit: &Permit, earlier: Option<String>) -> 
     let mut loaded = load_key(app, &permit.key()?.key.id).await?;
     if let Some(id) = earlier {
         // A name may lead elsewhere by now: the repetition is about the key that was rotated.
-        return Ok(Done::read(load_key(app, &read_id(id)?).await?.value.key));
+        return made_before(app, id).await;
     }
     loaded.value.key.changed_by = permit.facts().human.id.clone();
-    let puts = rotation(app, &mut loaded).await?;
+    let puts = rotation(app, &mut loaded, permit.id()).await?;
     let key = loaded.value.key;
     let note = Note { key: Some(key.id.clone()), key_version: Some(key.version), ..Note::default() };
     Ok(Done { value: key, puts, note })
 }
 
-/// The writes that rotate a key.
-pub(crate) async fn rotation(app: &App, loaded: &mut Loaded<KeyRecord>) -> Result<Vec<Put>, Error> {
+/// The writes that rotate a key. `id` is that of the record they will go with.
+pub(crate) async fn rotation(app: &App, loaded: &mut Loaded<KeyRecord>, id: &RecordId) -> Result<Vec<Put>, Error> {
     loaded.value.key.advance_version(app.clock.now())?;
     let key = &loaded.value.key;
-    let material = Some(app.keystore.create(key.version_ref(key.version)).await?);
+    let by = Begun { id, human: &key.changed_by };
+    let (material, settled) = fresh(app, key.version_ref(key.version), key.backend.as_ref(), by).await?;
+    let material = Some(material);
     let version = VersionRecord { key: key.id.clone(), version: key.version, material: material.clone() };
     loaded.value.material = material;
-    Ok(vec![loaded.replace()?, version.put(Expect::Absent)?])
+    let mut puts = vec![loaded.replace()?, version.put(Expect::Absent)?];
+    puts.extend(settled);
+    Ok(puts)
+}
+
+/// Fresh material, and the writes that must go with its record: at a back end it is made under an intent.
+async fn fresh(
+    app: &App,
+    version: VersionRef<'_>,
+    backend: Option<&BackendName>,
+    by: Begun<'_>,
+) -> Result<(Material, Vec<Put>), Error> {
+    let Some(name) = backend else {
+        return Ok((app.keystores.own().create(version, by.id).await?, Vec::new()));
+    };
+    let keystore = app.keystores.backend(name)?;
+    let intent = intent::begin(app, name, version, by).await?;
+    Ok((keystore.create(version, by.id).await?, vec![intent.settle()?]))
 }
 
 /// Shows a key; never its material.
@@ -255,11 +253,6 @@ pub(crate) async fn load_key(app: &App, id: &KeyId) -> Result<Loaded<KeyRecord>,
     found.ok_or(Error::NotFound { kind: "key" })
 }
 
-/// The id that an earlier request with the same idempotency key led to.
-fn read_id(id: String) -> Result<KeyId, Error> {
-    KeyId::try_from(id).map_err(|error| Error::Damaged { what: "idempotency record", source: error.into() })
-}
-
 /// Load, decide, commit: `edit` is the decision.
 async fn change(
     app: &App,
@@ -271,18 +264,4 @@ async fn change(
     loaded.value.key.changed_by = permit.facts().human.id.clone();
     let puts = vec![loaded.replace()?];
     Ok(Done { value: loaded.value.key, puts, note: Note::default() })
-}
-
-fn check_rotation(days: Option<u16>) -> Result<(), Error> {
-    match days.is_none_or(|days| (1..=3650).contains(&days)) {
-        true => Ok(()),
-        false => Err(Error::invalid("rotate_every_days", "it must lie between 1 and 3650")),
-    }
-}
-
-fn check_labels(labels: &BTreeSet<Label>) -> Result<(), Error> {
-    match labels.len() <= MAX_LABELS {
-        true => Ok(()),
-        false => Err(Error::invalid("labels", "a key has at most 32")),
-    }
 }

@@ -42,7 +42,7 @@ pub async fn sign(app: &App, permit: &Permit, input: &SignRequest) -> Result<Don
     key.check_usable(Usage::Protect)?;
     let material = present(record)?;
     let (kind, message) = (input.message_type, &input.message.0);
-    let signature = app.keystore.sign(key.version_ref(key.version), material, kind, message).await?;
+    let signature = app.keystores.of(key)?.sign(key.version_ref(key.version), material, kind, message).await?;
     let reply = SignReply {
         key_id: key.id.clone(),
         key_version: key.version,
@@ -84,7 +84,7 @@ pub async fn verify(app: &App, permit: &Permit, input: &VerifyRequest) -> Result
     let version = input.key_version.unwrap_or(key.version);
     let material = material_of(app, record, version).await?;
     let (kind, message) = (input.message_type, &input.message.0);
-    let valid = app.keystore.verify(key.version_ref(version), &material, kind, message, &input.signature.0).await?;
+    let valid = app.keystores.of(key)?.verify(key.version_ref(version), &material, kind, message, &input.signature.0).await?;
     Ok(used(VerifyReply { key_id: key.id.clone(), key_version: version, valid }, version))
 }
 
@@ -266,7 +266,7 @@ pub async fn generate_data_key(
         return Err(Error::invalid("length", "it must lie between 16 and 64"));
     }
     let mut bytes = Zeroizing::new(vec![0; length]);
-    app.keystore.random(&mut bytes);
+    app.keystores.own().random(&mut bytes);
     let sealed = seal(app, permit.key()?, &wrap_context(&input.context)?, &bytes).await?;
     let plaintext = (!input.without_plaintext).then(|| std::mem::take(&mut *bytes).into());
     Ok(sealed.map(|sealed| DataKeyReply {
@@ -308,7 +308,7 @@ pub async fn public_key(permit: &Permit) -> Result<Done<PublicKeyReply>, Error> 
 }
 
 /// RFC 7468.
-fn pem(der: &[u8]) -> String {
+pub(super) fn pem(der: &[u8]) -> String {
     let text = base64::engine::general_purpose::STANDARD.encode(der);
     let mut pem = String::from("-----BEGIN PUBLIC KEY-----\n");
     for (i, c) in text.chars().enumerate() {
@@ -328,7 +328,7 @@ pub(super) fn used<T>(value: T, version: u32) -> Done<T> {
 async fn seal(app: &App, record: &KeyRecord, context: &Context, bytes: &[u8]) -> Result<Done<EncryptReply>, Error> {
     let key = &record.key;
     key.check_usable(Usage::Protect)?;
-    let ciphertext = app.keystore.encrypt(key.version_ref(key.version), present(record)?, context, bytes).await?;
+    let ciphertext = app.keystores.of(key)?.encrypt(key.version_ref(key.version), present(record)?, context, bytes).await?;
     let reply = EncryptReply { key_id: key.id.clone(), key_version: key.version, ciphertext: ciphertext.into() };
     Ok(used(reply, key.version))
 }
@@ -341,13 +341,13 @@ async fn open(
 ) -> Result<(Zeroizing<Vec<u8>>, u32), Error> {
     let key = &record.key;
     key.check_usable(Usage::Process)?;
-    let version = app.keystore.version_of(key.version_ref(key.version), ciphertext)?;
+    let version = app.keystores.of(key)?.version_of(key.version_ref(key.version), ciphertext)?;
     // A version that the key never had is a forgery like any other.
     let material = material_of(app, record, version).await.map_err(|error| match error {
         Error::Invalid { .. } => Error::NotAuthentic,
         other => other,
     })?;
-    let plaintext = app.keystore.decrypt(key.version_ref(version), &material, context, ciphertext).await?;
+    let plaintext = app.keystores.of(key)?.decrypt(key.version_ref(version), &material, context, ciphertext).await?;
     Ok((plaintext, version))
 }
 

@@ -79,7 +79,9 @@ impl Slow {
 fn slow(operation: Operation, with: Algorithm) -> Option<Slow> {
     let bits = with.modulus_bits()?;
     match operation {
-        Operation::KeyCreate | Operation::KeyRotate => Some(Slow::Generation),
+        Operation::KeyCreate | Operation::KeyImportParameters | Operation::KeyRotate => Some(Slow::Generation),
+        // Of the wrapping key.
+        Operation::KeyImport => Some(Slow::Private),
         // Done with the public half.
         Operation::KeyVerify => None,
         // Those with 2048 bits are done on the spot.
@@ -120,6 +122,8 @@ mod tests {
             (Operation::KeyCreate, Ed25519, None),
             (Operation::KeyCreate, Rsa2048PssSha256, Some(Slow::Generation)),
             (Operation::KeyRotate, Rsa2048PssSha256, Some(Slow::Generation)),
+            (Operation::KeyImportParameters, Rsa3072OaepSha256, Some(Slow::Generation)),
+            (Operation::KeyImport, Rsa3072OaepSha256, Some(Slow::Private)),
         ];
         for (operation, with, want) in table {
             assert_eq!(slow(operation, with), want, "{operation} {with}");

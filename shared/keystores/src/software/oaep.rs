@@ -30,14 +30,8 @@ pub(super) fn encrypt(
     context: &Context,
     plaintext: &[u8],
 ) -> Result<Vec<u8>, KeyStoreError> {
-    if plaintext.len() > key.public.max_plaintext_size(&OAEP_SHA256_MGF1SHA256) {
-        return Err(KeyStoreError::Invalid {
-            what: "RSA-OAEP takes at most 190, 318 or 446 bytes, as the key has 2048, 3072 or 4096 bits",
-        });
-    }
     let name = Name::of(version).ok_or(KeyStoreError::Invalid { what: "the key id is malformed" })?;
-    let mut body = vec![0; key.public.ciphertext_size()];
-    key.public.encrypt(&OAEP_SHA256_MGF1SHA256, plaintext, &mut body, label(context).as_deref()).map_err(broken)?;
+    let body = seal(key, label(context).as_deref(), plaintext)?;
     Ok([name.to_bytes(), body].concat())
 }
 
@@ -48,7 +42,7 @@ pub(super) fn decrypt(
     context: &Context,
     ciphertext: &[u8],
 ) -> Option<Zeroizing<Vec<u8>>> {
-    let (name, body) = split(key.private.key_size_bytes(), ciphertext)?;
+    let (name, body) = split(key.modulus(), ciphertext)?;
     let named_right = match name {
         Some(name) => name == Name::of(version)?,
         None => context.is_empty(),
@@ -68,8 +62,26 @@ pub(super) fn version_of(modulus: usize, present: VersionRef<'_>, ciphertext: &[
     }
 }
 
+/// Whether what the public half encrypts, the private one decrypts.
+pub(super) fn is_consistent(key: &OaepKey) -> bool {
+    let message = b"aegis/pair-wise consistency".as_slice();
+    seal(key, None, message).is_ok_and(|sealed| open(key, None, &sealed).is_some_and(|opened| *opened == message))
+}
+
+/// RSAES-OAEP-ENCRYPT.
+pub(crate) fn seal(key: &OaepKey, label: Option<&[u8]>, plaintext: &[u8]) -> Result<Vec<u8>, KeyStoreError> {
+    if plaintext.len() > key.public.max_plaintext_size(&OAEP_SHA256_MGF1SHA256) {
+        return Err(KeyStoreError::Invalid {
+            what: "RSA-OAEP takes at most 190, 318 or 446 bytes, as the key has 2048, 3072 or 4096 bits",
+        });
+    }
+    let mut body = vec![0; key.public.ciphertext_size()];
+    key.public.encrypt(&OAEP_SHA256_MGF1SHA256, plaintext, &mut body, label).map_err(broken)?;
+    Ok(body)
+}
+
 /// RSAES-OAEP-DECRYPT, or `None`.
-pub(super) fn open(key: &OaepKey, label: Option<&[u8]>, ciphertext: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+pub(crate) fn open(key: &OaepKey, label: Option<&[u8]>, ciphertext: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let mut plaintext = Zeroizing::new(vec![0; key.private.min_output_size()]);
     let length = key.private.decrypt(&OAEP_SHA256_MGF1SHA256, ciphertext, &mut plaintext, label).ok()?.len();
     plaintext.truncate(length);

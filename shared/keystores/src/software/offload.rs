@@ -6,18 +6,18 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub(super) struct Offload {
+pub(crate) struct Offload {
     all: Lane,
     generation: Lane,
 }
 
 impl Offload {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { all: Lane::new(AT_ONCE, QUEUE), generation: Lane::new(1, GENERATION_QUEUE) }
     }
 
     /// Refuses at once when too many wait. Work that has begun ends, and keeps its turn, even if the caller goes away.
-    pub(super) async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, KeyStoreError> + Send + 'static,
     ) -> Result<T, KeyStoreError> {
@@ -32,7 +32,7 @@ impl Offload {
     }
 
     /// As [`Offload::run`], for the search for primes: one at a time, which leaves the other turns to signatures.
-    pub(super) async fn generate<T: Send + 'static>(
+    pub(crate) async fn generate<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, KeyStoreError> + Send + 'static,
     ) -> Result<T, KeyStoreError> {

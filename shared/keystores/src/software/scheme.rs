@@ -14,7 +14,7 @@ use aws_lc_rs::signature::{
 };
 
 #[derive(Clone, Copy)]
-pub(super) enum Scheme {
+pub(crate) enum Scheme {
     /// With a key of so many bytes.
     Aes(usize),
     Ecdsa(&'static EcdsaSigningAlgorithm, &'static EcdsaVerificationAlgorithm, &'static digest::Algorithm),
@@ -29,7 +29,7 @@ pub(super) enum Scheme {
 type Padding = (&'static RsaSignatureEncoding, &'static RsaParameters);
 
 impl Scheme {
-    pub(super) fn of(algorithm: Algorithm) -> Self {
+    pub(crate) fn of(algorithm: Algorithm) -> Self {
         use KeySize::{Rsa2048, Rsa3072, Rsa4096};
         match algorithm {
             Algorithm::Aes128Gcm => Self::Aes(16),
@@ -76,12 +76,12 @@ impl Scheme {
 
     /// Whether a private operation takes more than a millisecond: one thread makes 2,800 signatures a second with
     /// RSA-2048, 520 with RSA-4096.
-    pub(super) fn is_slow(self) -> bool {
+    pub(crate) fn is_slow(self) -> bool {
         matches!(self, Self::Oaep(size) | Self::Rsa(size, _) if size != KeySize::Rsa2048)
     }
 
     /// Whether making a key means searching for primes.
-    pub(super) fn is_slow_to_generate(self) -> bool {
+    pub(crate) fn is_slow_to_generate(self) -> bool {
         matches!(self, Self::Oaep(_) | Self::Rsa(..))
     }
 }

@@ -1,8 +1,8 @@
 //! The secret half of a key version in memory: generated, parsed, signed with; and verification, which needs only the
 //! public half. Knows nothing of wrapping.
 
-use super::broken;
 use super::scheme::Scheme;
+use super::{broken, oaep};
 use aegis_core::algorithm::{Algorithm, MessageType};
 use aegis_core::ambient::Entropy;
 use aegis_core::keystore::KeyStoreError;
@@ -18,7 +18,7 @@ use aws_lc_rs::signature::{
 use zeroize::Zeroizing;
 
 /// No `Debug`, on purpose.
-pub(super) enum SecretKey {
+pub(crate) enum SecretKey {
     Aes(Zeroizing<Vec<u8>>),
     Ecdsa(EcdsaKeyPair, &'static digest::Algorithm),
     Ed25519(Ed25519KeyPair),
@@ -28,14 +28,14 @@ pub(super) enum SecretKey {
     Rsa(RsaKeyPair, &'static RsaSignatureEncoding),
 }
 
-pub(super) struct OaepKey {
+pub(crate) struct OaepKey {
     pub(super) private: OaepPrivateDecryptingKey,
     pub(super) public: OaepPublicEncryptingKey,
     spki: Vec<u8>,
 }
 
 /// Fresh key bytes: raw for AES and HMAC, otherwise PKCS#8.
-pub(super) fn generate(algorithm: Algorithm, entropy: &Entropy) -> Result<Zeroizing<Vec<u8>>, Unspecified> {
+pub(crate) fn generate(algorithm: Algorithm, entropy: &Entropy) -> Result<Zeroizing<Vec<u8>>, Unspecified> {
     let raw = |length| {
         let mut bytes = Zeroizing::new(vec![0; length]);
         entropy.fill(&mut bytes);
@@ -57,7 +57,7 @@ pub(super) fn generate(algorithm: Algorithm, entropy: &Entropy) -> Result<Zeroiz
 
 impl SecretKey {
     /// The key behind bytes that [`generate`] made, or `None`.
-    pub(super) fn parse(algorithm: Algorithm, bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
+    pub(crate) fn parse(algorithm: Algorithm, bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
         match Scheme::of(algorithm) {
             Scheme::Aes(length) => (bytes.len() == length).then_some(Self::Aes(bytes)),
             Scheme::Ecdsa(signing, _, hash) => {
@@ -80,7 +80,7 @@ impl SecretKey {
     }
 
     /// DER `SubjectPublicKeyInfo` of an asymmetric key.
-    pub(super) fn public_key(&self) -> Result<Option<Vec<u8>>, Unspecified> {
+    pub(crate) fn public_key(&self) -> Result<Option<Vec<u8>>, Unspecified> {
         let der: PublicKeyX509Der<'_> = match self {
             Self::Aes(_) | Self::Hmac(_) => return Ok(None),
             Self::Ecdsa(pair, _) => pair.public_key().as_der()?,
@@ -92,7 +92,7 @@ impl SecretKey {
         Ok(Some(der.as_ref().to_vec()))
     }
 
-    pub(super) fn sign(&self, kind: MessageType, message: &[u8]) -> Result<Vec<u8>, KeyStoreError> {
+    pub(crate) fn sign(&self, kind: MessageType, message: &[u8]) -> Result<Vec<u8>, KeyStoreError> {
         let random = SystemRandom::new();
         match (self, kind) {
             (Self::Ecdsa(pair, hash), MessageType::Digest) => {
@@ -124,6 +124,22 @@ impl SecretKey {
         }
     }
 
+    /// Whether the two halves of an asymmetric key belong together: what the private one does, the public one accepts
+    /// (the pair-wise consistency test of FIPS 140-3). Always so of a symmetric key.
+    pub(crate) fn is_consistent(&self, algorithm: Algorithm) -> bool {
+        match self {
+            Self::Aes(_) | Self::Hmac(_) => true,
+            Self::Oaep(key) => oaep::is_consistent(key),
+            Self::Ecdsa(..) | Self::Ed25519(_) | Self::MlDsa(_) | Self::Rsa(..) => {
+                let (kind, message) = (MessageType::Raw, b"aegis/pair-wise consistency");
+                let (Ok(signature), Ok(Some(public))) = (self.sign(kind, message), self.public_key()) else {
+                    return false;
+                };
+                verify(algorithm, &public, kind, message, &signature).unwrap_or(false)
+            }
+        }
+    }
+
     pub(super) fn hmac(&self) -> Result<&hmac::Key, KeyStoreError> {
         match self {
             Self::Hmac(key) => Ok(key),
@@ -133,6 +149,11 @@ impl SecretKey {
 }
 
 impl OaepKey {
+    /// The length of the modulus, and of every ciphertext, in bytes.
+    pub(crate) fn modulus(&self) -> usize {
+        self.private.key_size_bytes()
+    }
+
     fn new(private: PrivateDecryptingKey) -> Result<Self, Unspecified> {
         let public = private.public_key();
         let spki: PublicKeyX509Der<'_> = public.as_der()?;
@@ -143,7 +164,7 @@ impl OaepKey {
 }
 
 /// Whether `signature` is over `message`; a malformed one is not. `public_key` is DER `SubjectPublicKeyInfo`.
-pub(super) fn verify(
+pub(crate) fn verify(
     algorithm: Algorithm,
     public_key: &[u8],
     kind: MessageType,

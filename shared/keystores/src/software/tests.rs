@@ -1,6 +1,7 @@
 //! The software key store through its port. Every refusal is tried, not sampled.
 
 mod ciphertext;
+mod import;
 mod mac;
 mod oaep;
 mod slow;
@@ -186,7 +187,7 @@ fn an_over_long_kek_id_seals_nothing() {
     let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::Aes256Gcm };
     for (length, works) in [(255, true), (256, false)] {
         let store = kek(&"k".repeat(length), 7);
-        let created = now(store.create(version));
+        let created = now(store.create(version, &token()));
         assert_eq!(created.is_ok(), works);
         assert!(created.is_err() || store.safe.load(version, &created.unwrap()).is_ok());
     }
@@ -209,6 +210,10 @@ fn kek(id: &str, byte: u8) -> SoftwareKeyStore {
 
 fn key() -> KeyId {
     KeyId::new(Timestamp::UNIX_EPOCH, &Entropy::system())
+}
+
+fn token() -> RecordId {
+    RecordId::new(Timestamp::UNIX_EPOCH, &Entropy::system())
 }
 
 fn context(pairs: &[(&str, &str)]) -> Context {
@@ -244,7 +249,7 @@ fn material(store: &SoftwareKeyStore, version: VersionRef<'_>, which: usize) -> 
             let (sealed, public_key) = sealed_rsa(store, version, pkcs8, version.algorithm);
             Material { sealed, public_key }
         }
-        _ => now(store.create(version)).unwrap(),
+        _ => now(store.create(version, &token())).unwrap(),
     }
 }
 

@@ -20,7 +20,7 @@ fn ciphertext_opens_only_whole_and_under_its_own_names_and_context() {
 fn opens_only_whole(algorithm: Algorithm) {
     let (store, key, other) = (store(), key(), key());
     let version = VersionRef { key: &key, version: 258, algorithm };
-    let material = now(store.create(version)).unwrap();
+    let material = now(store.create(version, &token())).unwrap();
     let right = context(&[("tenant", "acme"), ("use", "backup")]);
     let ciphertext = now(store.encrypt(version, &material, &right, b"secret")).unwrap();
     assert_eq!(ciphertext.len(), HEADER + 6 + 16);
@@ -54,9 +54,9 @@ fn opens_only_whole(algorithm: Algorithm) {
 
     let next = VersionRef { version: 259, ..version };
     let stranger = VersionRef { key: &other, ..version };
-    let sibling = now(store.create(version)).unwrap();
-    refused(next, &now(store.create(next)).unwrap(), &right, &ciphertext, "another version");
-    refused(stranger, &now(store.create(stranger)).unwrap(), &right, &ciphertext, "another key");
+    let sibling = now(store.create(version, &token())).unwrap();
+    refused(next, &now(store.create(next, &token())).unwrap(), &right, &ciphertext, "another version");
+    refused(stranger, &now(store.create(stranger, &token())).unwrap(), &right, &ciphertext, "another key");
     refused(version, &sibling, &right, &ciphertext, "other material of the same name");
 }
 
@@ -114,7 +114,7 @@ fn contexts_made_to_look_alike_are_told_apart() {
 fn the_version_is_told_only_for_the_keys_own_ciphertexts() {
     let (store, key, other) = (store(), key(), key());
     let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::Aes256Gcm };
-    let material = now(store.create(version)).unwrap();
+    let material = now(store.create(version, &token())).unwrap();
     let ciphertext = now(store.encrypt(version, &material, &Context::new(), b"secret")).unwrap();
     fn present(key: &KeyId) -> VersionRef<'_> {
         VersionRef { key, version: 7, algorithm: Algorithm::Aes256Gcm }
@@ -143,7 +143,7 @@ proptest! {
         let (store, key) = (store(), key());
         let algorithm = [Algorithm::Aes128Gcm, Algorithm::Aes192Gcm, Algorithm::Aes256Gcm][plaintext.len() % 3];
         let version = VersionRef { key: &key, version, algorithm };
-        let material = now(store.create(version)).unwrap();
+        let material = now(store.create(version, &token())).unwrap();
         let ciphertext = now(store.encrypt(version, &material, &context, &plaintext)).unwrap();
         let again = now(store.encrypt(version, &material, &context, &plaintext)).unwrap();
         prop_assert_ne!(&ciphertext, &again);
@@ -155,7 +155,7 @@ proptest! {
     fn no_input_is_taken_for_a_ciphertext_or_for_material(input in prop::collection::vec(any::<u8>(), 0..300)) {
         let (store, key) = (store(), key());
         let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::Aes256Gcm };
-        let material = now(store.create(version)).unwrap();
+        let material = now(store.create(version, &token())).unwrap();
         prop_assert!(store.version_of(version, &input).is_err());
         prop_assert!(now(store.decrypt(version, &material, &Context::new(), &input)).is_err());
         let material = Material { sealed: input, public_key: None };
@@ -176,7 +176,7 @@ fn the_formats_do_not_change() {
     let version = VersionRef { key: &key, version: 258, algorithm: Algorithm::Aes256Gcm };
     let context = context(&[("tenant", "acme"), ("use", "backup")]);
 
-    let material = now(store.create(version)).unwrap();
+    let material = now(store.create(version, &token())).unwrap();
     assert_eq!(hex(&material.sealed), SEALED);
     let ciphertext = now(store.encrypt(version, &material, &context, b"secret")).unwrap();
     assert_eq!(hex(&ciphertext), CIPHERTEXT);
@@ -224,7 +224,7 @@ fn the_message_key_is_as_long_as_the_key() {
 fn replaced_material_is_never_served_stale() {
     let (store, key, context) = (store(), key(), Context::new());
     let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::Aes256Gcm };
-    let (old, new) = (now(store.create(version)).unwrap(), now(store.create(version)).unwrap());
+    let (old, new) = (now(store.create(version, &token())).unwrap(), now(store.create(version, &token())).unwrap());
     let of_old = now(store.encrypt(version, &old, &context, b"secret")).unwrap();
     let of_new = now(store.encrypt(version, &new, &context, b"secret")).unwrap();
     assert!(now(store.decrypt(version, &new, &context, &of_old)).is_err());

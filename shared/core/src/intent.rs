@@ -1,0 +1,176 @@
+//! Intents: a change of a back end is written down before it is made, so that none is left behind unknown. The record that
+//! goes with the change settles its intent in the same transaction; what is not settled in time is undone.
+
+use crate::algorithm::Algorithm;
+use crate::ambient::{Timestamp, after_seconds};
+use crate::error::Error;
+use crate::id::{KeyId, RecordId, RequestId};
+use crate::journal;
+use crate::keystore::VersionRef;
+use crate::name::{BackendName, HumanId};
+use crate::operation::Operation;
+use crate::pipeline::App;
+use crate::record::{AuditRecord, Plane};
+use crate::repository::{self, Document, Loaded, due_sort};
+use crate::store::{Expect, Index, IndexEntry, ItemKey, Order, Put, Query, StoreError, Table};
+use serde::{Deserialize, Serialize};
+
+/// One object that a back end was asked to make, under a token that is the intent's id.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Intent {
+    /// Also the id of the record that the change will have.
+    pub id: RecordId,
+    pub backend: BackendName,
+    pub key: KeyId,
+    pub version: u32,
+    pub algorithm: Algorithm,
+    pub human: HumanId,
+    pub state: IntentState,
+    /// When it is undone, unless it is settled.
+    pub due: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IntentState {
+    Begun,
+    /// The change is on record, or undone.
+    Settled,
+    /// Nobody may settle it as done any more.
+    Undoing,
+}
+
+/// Whose change it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun<'a> {
+    pub id: &'a RecordId,
+    pub human: &'a HumanId,
+}
+
+/// Seconds after which an intent is undone: ten times the life of a permit.
+const PATIENCE: i64 = 300;
+/// Seconds for which a settled intent is kept: a day, for people who look into what happened.
+const KEPT: i64 = 86_400;
+const UNSETTLED: &str = "intents";
+/// Most intents undone in one call; the next call goes on.
+const AT_ONCE: usize = 100;
+
+/// Writes down that a back end will be asked for an object. A repetition with the same id finds the first.
+///
+/// # Errors
+/// [`Error::Contended`] if it took so long that it is being undone; [`Error::Unavailable`].
+pub(crate) async fn begin(
+    app: &App,
+    backend: &BackendName,
+    version: VersionRef<'_>,
+    by: Begun<'_>,
+) -> Result<Loaded<Intent>, Error> {
+    let intent = Intent {
+        id: by.id.clone(),
+        backend: backend.clone(),
+        key: version.key.clone(),
+        version: version.version,
+        algorithm: version.algorithm,
+        human: by.human.clone(),
+        state: IntentState::Begun,
+        due: after_seconds(app.clock.now(), PATIENCE),
+    };
+    let Put { item, expect } = intent.put(Expect::Absent)?;
+    let key = item.key.clone();
+    match app.store.put_if(item, expect).await {
+        Ok(revision) => Ok(Loaded { value: intent, revision }),
+        Err(StoreError::Conflict { .. }) => {
+            let found: Option<Loaded<Intent>> = repository::load(app.store.as_ref(), &key).await?;
+            found.filter(|found| found.value.state == IntentState::Begun).ok_or(Error::Contended)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Loaded<Intent> {
+    /// The write that settles it, for the transaction that records the change.
+    pub(crate) fn settle(self) -> Result<Put, Error> {
+        self.into(IntentState::Settled)
+    }
+
+    fn into(mut self, state: IntentState) -> Result<Put, Error> {
+        self.value.state = state;
+        self.replace()
+    }
+}
+
+impl Document for Intent {
+    fn item_key(&self) -> ItemKey {
+        ItemKey::state(format!("intent/{}", self.id), "intent")
+    }
+
+    fn indexes(&self) -> Vec<IndexEntry> {
+        let sort = format!("{}/{}", due_sort(self.due), self.id);
+        let unsettled = IndexEntry { index: Index::Fourth, partition: UNSETTLED.to_string(), sort };
+        Some(unsettled).filter(|_| self.state != IntentState::Settled).into_iter().collect()
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        Some(after_seconds(self.due, KEPT)).filter(|_| self.state == IntentState::Settled)
+    }
+}
+
+/// Undoes what was begun and never recorded. Returns how many.
+///
+/// # Errors
+/// [`Error::Unavailable`] of the store; what was done until then stays done.
+pub async fn undo_due(app: &App) -> Result<usize, Error> {
+    let query = Query {
+        table: Table::State,
+        index: Some(Index::Fourth),
+        partition: UNSETTLED.to_string(),
+        from: None,
+        below: Some(due_sort(after_seconds(app.clock.now(), 1))),
+        order: Order::Ascending,
+        limit: AT_ONCE,
+        after: None,
+    };
+    let mut done: usize = 0;
+    for stored in app.store.query(&query).await?.items {
+        match undo(app, &stored.item.key).await {
+            Ok(undone) => done = done.saturating_add(usize::from(undone)),
+            Err(error @ Error::Unavailable { dependency: "the store", .. }) => return Err(error),
+            // A back end that does not answer keeps its own intents waiting, and no others.
+            Err(error) => tracing::warn!(intent = %stored.item.key.partition, error = %error, "undoing put off"),
+        }
+    }
+    Ok(done)
+}
+
+/// First nobody may settle it any more, then its object goes, then that is on record: whichever step is the last that
+/// happened, the next call goes on.
+async fn undo(app: &App, item: &ItemKey) -> Result<bool, Error> {
+    let load = || repository::load::<Intent>(app.store.as_ref(), item);
+    // The index may lag: what is done rests on the intent as it is now.
+    let Some(found) = load().await?.filter(|found| found.value.state != IntentState::Settled) else { return Ok(false) };
+    let now = app.clock.now();
+    if found.value.due > now {
+        return Ok(false);
+    }
+    if found.value.state == IntentState::Begun {
+        commit(app, vec![found.into(IntentState::Undoing)?]).await?;
+    }
+    let Some(found) = load().await?.filter(|found| found.value.state == IntentState::Undoing) else { return Ok(false) };
+    let intent = &found.value;
+    app.keystores.backend(&intent.backend)?.undo(&intent.id).await?;
+    let (id, request) = (RecordId::new(now, &app.entropy), RequestId::new(now, &app.entropy));
+    let mut record = AuditRecord {
+        human: Some(intent.human.clone()),
+        key: Some(intent.key.clone()),
+        key_version: Some(intent.version),
+        object: Some(intent.id.to_string()),
+        ..AuditRecord::new(id, now, Operation::IntentUndo, Plane::Internal, request)
+    };
+    let put = journal::put_timed(app, &mut record)?;
+    commit(app, vec![found.settle()?, put]).await?;
+    Ok(true)
+}
+
+async fn commit(app: &App, puts: Vec<Put>) -> Result<(), Error> {
+    Ok(app.store.transact(puts).await?)
+}
