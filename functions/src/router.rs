@@ -19,7 +19,8 @@ static ROUTERS: LazyLock<Vec<(&'static Method, matchit::Router<&'static Route>)>
             routers.len().saturating_sub(1)
         });
         #[expect(clippy::expect_used, reason = "the table is a constant; every test that routes builds this")]
-        let inserted = routers.get_mut(place).map(|(_, router)| router.insert(route.path, route).expect("no collision"));
+        let inserted =
+            routers.get_mut(place).map(|(_, router)| router.insert(route.path, route).expect("no collision"));
         debug_assert!(inserted.is_some());
     }
     routers

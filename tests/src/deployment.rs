@@ -68,8 +68,7 @@ impl Deployment {
             device_scopes: None,
         };
         std::fs::create_dir(folder.path().join(STICK)).unwrap();
-        let stick: Arc<dyn KeyStore> =
-            Arc::new(FolderKeyStore::new(folder.path().join(STICK), Entropy::system()));
+        let stick: Arc<dyn KeyStore> = Arc::new(FolderKeyStore::new(folder.path().join(STICK), Entropy::system()));
         let kek = KeyEncryptionKey::new("kek-1".into(), Zeroizing::new([7; 32]));
         let port: Arc<dyn Store> = store.clone();
         let app = App {

@@ -69,8 +69,8 @@ impl FolderKeyStore {
 /// The key of a file; only what has a public half is one here.
 fn parse(algorithm: Algorithm, pkcs8: Zeroizing<Vec<u8>>) -> Result<SecretKey, KeyStoreError> {
     check_asymmetric(algorithm)?;
-    let secret = SecretKey::parse(algorithm, pkcs8).filter(|secret| secret.is_consistent(algorithm));
-    secret.ok_or(KeyStoreError::Invalid { what: "the file holds no private key for this algorithm" })
+    SecretKey::parse(algorithm, pkcs8)
+        .ok_or(KeyStoreError::Invalid { what: "the file holds no private key for this algorithm" })
 }
 
 fn check_asymmetric(algorithm: Algorithm) -> Result<(), KeyStoreError> {

@@ -5,6 +5,7 @@
 
 mod agents;
 mod audit;
+mod backends;
 mod backup;
 mod crash;
 mod documents;
@@ -12,6 +13,7 @@ mod faults;
 mod formats;
 mod front;
 mod http;
+mod import;
 mod keys;
 mod limits;
 mod logins;

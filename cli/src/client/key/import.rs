@@ -83,7 +83,11 @@ pub(super) fn import(client: &Client, arguments: &Import) -> Result<(), Failure>
             let parameters = ask(client)?;
             let wrapping_key = payload::decode(text(&parameters, "wrapping_key")?.as_bytes(), "wrapping key")?;
             let wrapped = wrap(&wrapping_key, &bytes).map_err(|error| Failure::because("the wrapping key", &error))?;
-            (key_id(&text(&parameters, "wrapping_key_id")?).map_err(|error| Failure::because("the answer", &error))?, wrapped)
+            (
+                key_id(&text(&parameters, "wrapping_key_id")?)
+                    .map_err(|error| Failure::because("the answer", &error))?,
+                wrapped,
+            )
         }
         _ => return Err(Failure::Usage("give FILE, or --wrapped with --wrapping-key-id".to_string())),
     };

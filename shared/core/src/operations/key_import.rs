@@ -160,7 +160,8 @@ pub async fn import_key(
 
 /// A wrapping key that waits for this human's import. Of others none is told more than that.
 async fn usable(app: &App, permit: &Permit, id: &KeyId) -> Result<(Loaded<WrappingKey>, Material), Error> {
-    let none = || Error::invalid("wrapping_key_id", "no wrapping key of yours waits under this id: it serves once, for a day");
+    let none =
+        || Error::invalid("wrapping_key_id", "no wrapping key of yours waits under this id: it serves once, for a day");
     let found: Option<Loaded<WrappingKey>> = repository::load(app.store.as_ref(), &wrapping_item(id)).await?;
     let waits = |found: &Loaded<WrappingKey>| {
         found.value.human == permit.facts().human.id && app.clock.now() < found.value.expires_at

@@ -1,9 +1,9 @@
 //! Making keys, and moving them through their states.
 
 use super::listing::{MAX_LIMIT, PageOf, PageQuery, cursor_at};
+use super::new_key::{Description, NewKey, Source, check_labels, check_rotation, made_before};
 use crate::algorithm::Algorithm;
 use crate::error::Error;
-use super::new_key::{Description, NewKey, Source, check_labels, check_rotation, made_before};
 use crate::id::{KeyId, RecordId};
 use crate::intent::{self, Begun};
 use crate::key::{DESTROY_WINDOW_DAYS, Environment, Key, KeyRecord, Origin, Tier, Transition, VersionRecord};

@@ -61,6 +61,7 @@ pub async fn verify_mac(app: &App, permit: &Permit, input: &VerifyMacRequest) ->
     key.check_usable(Usage::Process)?;
     let version = input.key_version.unwrap_or(key.version);
     let material = material_of(app, record, version).await?;
-    let valid = app.keystores.of(key)?.verify_mac(key.version_ref(version), &material, &input.message.0, &input.mac.0).await?;
+    let valid =
+        app.keystores.of(key)?.verify_mac(key.version_ref(version), &material, &input.message.0, &input.mac.0).await?;
     Ok(used(VerifyReply { key_id: key.id.clone(), key_version: version, valid }, version))
 }

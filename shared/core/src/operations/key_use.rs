@@ -84,7 +84,8 @@ pub async fn verify(app: &App, permit: &Permit, input: &VerifyRequest) -> Result
     let version = input.key_version.unwrap_or(key.version);
     let material = material_of(app, record, version).await?;
     let (kind, message) = (input.message_type, &input.message.0);
-    let valid = app.keystores.of(key)?.verify(key.version_ref(version), &material, kind, message, &input.signature.0).await?;
+    let valid =
+        app.keystores.of(key)?.verify(key.version_ref(version), &material, kind, message, &input.signature.0).await?;
     Ok(used(VerifyReply { key_id: key.id.clone(), key_version: version, valid }, version))
 }
 
@@ -328,7 +329,8 @@ pub(super) fn used<T>(value: T, version: u32) -> Done<T> {
 async fn seal(app: &App, record: &KeyRecord, context: &Context, bytes: &[u8]) -> Result<Done<EncryptReply>, Error> {
     let key = &record.key;
     key.check_usable(Usage::Protect)?;
-    let ciphertext = app.keystores.of(key)?.encrypt(key.version_ref(key.version), present(record)?, context, bytes).await?;
+    let ciphertext =
+        app.keystores.of(key)?.encrypt(key.version_ref(key.version), present(record)?, context, bytes).await?;
     let reply = EncryptReply { key_id: key.id.clone(), key_version: key.version, ciphertext: ciphertext.into() };
     Ok(used(reply, key.version))
 }

@@ -63,7 +63,8 @@ impl Folder {
         let unfinished = unfinished(name);
         remove(&folder, &unfinished)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&folder, unfinished.as_str(), flags, Mode::RUSR | Mode::WUSR).map_err(unavailable)?;
+        let file =
+            rustix::fs::openat(&folder, unfinished.as_str(), flags, Mode::RUSR | Mode::WUSR).map_err(unavailable)?;
         let mut file = File::from(file);
         file.write_all(pem.as_bytes()).and_then(|()| file.sync_all()).map_err(unavailable)?;
         rustix::fs::renameat(&folder, unfinished.as_str(), &folder, name).map_err(unavailable)?;

@@ -12,14 +12,8 @@ pub(super) fn unwrap(wrapping: &SecretKey, wrapped: &[u8]) -> Option<Zeroizing<V
     let SecretKey::Oaep(wrapping) = wrapping else { return None };
     let (outer, inner) = wrapped.split_at_checked(wrapping.modulus())?;
     let key = oaep::open(wrapping, None, outer)?;
-    if inner.len() > MAX_WRAPPED {
-        return None;
-    }
     let mut bytes = Zeroizing::new(vec![0; inner.len()]);
     let length = AesKek::new(&AES_256, &key).ok()?.unwrap_with_padding(inner, &mut bytes).ok()?.len();
     bytes.truncate(length);
     Some(bytes)
 }
-
-/// Bytes. The largest private key there is, ML-DSA-87 with its expanded form, has some 5,000 in PKCS#8.
-const MAX_WRAPPED: usize = 16_384;

@@ -62,12 +62,6 @@ pub(super) fn version_of(modulus: usize, present: VersionRef<'_>, ciphertext: &[
     }
 }
 
-/// Whether what the public half encrypts, the private one decrypts.
-pub(super) fn is_consistent(key: &OaepKey) -> bool {
-    let message = b"aegis/pair-wise consistency".as_slice();
-    seal(key, None, message).is_ok_and(|sealed| open(key, None, &sealed).is_some_and(|opened| *opened == message))
-}
-
 /// RSAES-OAEP-ENCRYPT.
 pub(crate) fn seal(key: &OaepKey, label: Option<&[u8]>, plaintext: &[u8]) -> Result<Vec<u8>, KeyStoreError> {
     if plaintext.len() > key.public.max_plaintext_size(&OAEP_SHA256_MGF1SHA256) {

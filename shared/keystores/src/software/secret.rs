@@ -1,8 +1,8 @@
 //! The secret half of a key version in memory: generated, parsed, signed with; and verification, which needs only the
 //! public half. Knows nothing of wrapping.
 
+use super::broken;
 use super::scheme::Scheme;
-use super::{broken, oaep};
 use aegis_core::algorithm::{Algorithm, MessageType};
 use aegis_core::ambient::Entropy;
 use aegis_core::keystore::KeyStoreError;
@@ -121,22 +121,6 @@ impl SecretKey {
                 Ok(signature)
             }
             (Self::Aes(_) | Self::Hmac(_) | Self::Oaep(_), _) => Err(NOT_A_SIGNING_KEY),
-        }
-    }
-
-    /// Whether the two halves of an asymmetric key belong together: what the private one does, the public one accepts
-    /// (the pair-wise consistency test of FIPS 140-3). Always so of a symmetric key.
-    pub(crate) fn is_consistent(&self, algorithm: Algorithm) -> bool {
-        match self {
-            Self::Aes(_) | Self::Hmac(_) => true,
-            Self::Oaep(key) => oaep::is_consistent(key),
-            Self::Ecdsa(..) | Self::Ed25519(_) | Self::MlDsa(_) | Self::Rsa(..) => {
-                let (kind, message) = (MessageType::Raw, b"aegis/pair-wise consistency");
-                let (Ok(signature), Ok(Some(public))) = (self.sign(kind, message), self.public_key()) else {
-                    return false;
-                };
-                verify(algorithm, &public, kind, message, &signature).unwrap_or(false)
-            }
         }
     }
 

@@ -1,0 +1,213 @@
+//! Keys at a back end: registered, made there, and never left there unknown.
+
+use aegis_core::maintenance;
+use aegis_core::store::fault::{Fault, Operation};
+use aegis_tests::deployment::Deployment;
+use aegis_tests::{from_base64, message, text};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
+};
+use serde_json::{Value, json};
+use std::os::unix::fs::OpenOptionsExt;
+
+#[tokio::test]
+async fn a_registered_key_stays_where_it_is_and_is_under_aegis() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    let own = put(&deployment, "payments.pem");
+    let key = deployment.post(&alice, "/v1/keys/register", registration("payments", "payments.pem")).await.ok();
+    let told = ["origin", "backend", "object"].map(|field| text(&key, field));
+    assert_eq!(told, ["registered", "stick", "payments.pem"]);
+    let (_, agent) = deployment.agent(&alice, "key:payments:sign", json!({})).await;
+    let signed = deployment.post(&agent, "/v1/keys/payments/sign", message(b"x")).await.ok();
+    UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, own.public_key())
+        .verify(b"x", &from_base64(&signed["signature"]))
+        .unwrap();
+    // Its state is Aegis's affair, whatever the file could do.
+    deployment.post(&alice, "/v1/keys/payments/suspend", json!({})).await.ok();
+    assert_eq!(deployment.post(&agent, "/v1/keys/payments/sign", message(b"x")).await.failed(409), "key-state");
+    deployment.post(&alice, "/v1/keys/payments/resume", json!({})).await.ok();
+    // Away, it is said to be so; back, it works.
+    let (here, away) = (deployment.stick(), deployment.stick().with_extension("away"));
+    std::fs::rename(&here, &away).unwrap();
+    let answer = deployment.post(&agent, "/v1/keys/payments/sign", message(b"x")).await;
+    assert_eq!(
+        (answer.failed(503), text(&answer.body, "title").as_str()),
+        ("unavailable", "the key store did not answer")
+    );
+    std::fs::rename(&away, &here).unwrap();
+    deployment.post(&agent, "/v1/keys/payments/sign", message(b"x")).await.ok();
+}
+
+#[tokio::test]
+async fn one_object_is_one_key() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    put(&deployment, "payments.pem");
+    let post = |body| deployment.post(&alice, "/v1/keys/register", body);
+    let key = post(registration("payments", "payments.pem")).await.ok();
+    let again = post(registration("others", "payments.pem")).await;
+    assert_eq!(again.failed(400), "invalid-request");
+    assert!(text(&again.body, "detail").contains(&text(&key, "id")));
+    assert_eq!(post(registration("payments", "payments.pem")).await.failed(409), "name-taken");
+    for (field, wrong) in [("backend", "nowhere"), ("object", "no-such.pem"), ("algorithm", "Ed25519")] {
+        let mut body = registration("others", "payments.pem");
+        put(&deployment, "others.pem");
+        body["object"] = "others.pem".into();
+        body[field] = wrong.into();
+        assert_eq!(post(body).await.failed(400), "invalid-request", "{field}");
+    }
+    // Two at once: one of them.
+    put(&deployment, "contested.pem");
+    let (one, two) =
+        tokio::join!(post(registration("one", "contested.pem")), post(registration("two", "contested.pem")));
+    let mut statuses = [one.status, two.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 400]);
+}
+
+#[tokio::test]
+async fn what_was_made_at_a_back_end_and_never_recorded_is_undone() {
+    // The intent is the first write, the key the second.
+    for (passing, fault, made) in
+        [(0, Fault::BeforeWrite, 0), (0, Fault::AfterWrite, 0), (1, Fault::BeforeWrite, 1), (1, Fault::AfterWrite, 1)]
+    {
+        let deployment = Deployment::new().await;
+        let alice = deployment.alice().await;
+        deployment.store.fail_later(Operation::Write, passing, fault);
+        let answer = deployment.post(&alice, "/v1/keys", creation("payments")).await;
+        assert_eq!(answer.failed(503), "unavailable");
+        assert_eq!(files(&deployment), made, "{passing} {fault:?}");
+        let exists = (passing, fault) == (1, Fault::AfterWrite);
+        // Nothing is undone that may still be on its way.
+        deployment.pass(299);
+        assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
+        assert_eq!(files(&deployment), made);
+        deployment.pass(1);
+        let undone = !exists && (passing, fault) != (0, Fault::BeforeWrite);
+        assert_eq!(
+            maintenance::run_due(&deployment.host.app).await.unwrap(),
+            usize::from(undone),
+            "{passing} {fault:?}"
+        );
+        assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
+        assert_eq!(files(&deployment), usize::from(exists), "{passing} {fault:?}");
+        let alice = deployment.alice().await;
+        let records = deployment.get(&alice, "/v1/audit?op=intent.undo").await.ok();
+        assert_eq!(records["items"].as_array().unwrap().len(), usize::from(undone), "{passing} {fault:?}");
+        let signed = deployment.post(&alice, "/v1/keys/payments/sign", message(b"x")).await;
+        assert_eq!(signed.status, if exists { 200 } else { 404 });
+        // The name is free, or the key works.
+        if !exists {
+            deployment.post(&alice, "/v1/keys", creation("payments")).await.ok();
+            assert_eq!(files(&deployment), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_undoing_that_is_cut_short_goes_on() {
+    for passing in 0..2 {
+        for fault in [Fault::BeforeWrite, Fault::AfterWrite] {
+            let deployment = Deployment::new().await;
+            let alice = deployment.alice().await;
+            deployment.store.fail_later(Operation::Write, 1, Fault::BeforeWrite);
+            deployment.post(&alice, "/v1/keys", creation("payments")).await.failed(503);
+            deployment.pass(300);
+            deployment.store.fail_later(Operation::Write, passing, fault);
+            maintenance::run_due(&deployment.host.app).await.unwrap_err();
+            let _ = maintenance::run_due(&deployment.host.app).await.unwrap();
+            assert_eq!(files(&deployment), 0, "{passing} {fault:?}");
+            let alice = deployment.alice().await;
+            let records = deployment.get(&alice, "/v1/audit?op=intent.undo").await.ok();
+            assert_eq!(records["items"].as_array().unwrap().len(), 1, "{passing} {fault:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_at_a_back_end_rotates_and_is_destroyed_there() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    put(&deployment, "payments.pem");
+    let mut body = registration("payments", "payments.pem");
+    body["rotate_every_days"] = 1.into();
+    deployment.post(&alice, "/v1/keys/register", body).await.ok();
+    let signed = deployment.post(&alice, "/v1/keys/payments/sign", message(b"x")).await.ok();
+    let rotated = deployment.post(&alice, "/v1/keys/payments/rotate", json!({})).await.ok();
+    assert_eq!((text(&rotated, "origin"), rotated["object"].is_null()), ("generated".into(), true));
+    deployment.pass(86_400);
+    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1);
+    assert_eq!(files(&deployment), 3, "one for each version");
+    let alice = deployment.alice().await;
+    let old = json!({ "message": message(b"x")["message"], "signature": signed["signature"], "key_version": 1 });
+    assert_eq!(deployment.post(&alice, "/v1/keys/payments/verify", old).await.ok()["valid"], true);
+    let signed = deployment.post(&alice, "/v1/keys/payments/sign", message(b"x")).await.ok();
+    assert_eq!(signed["key_version"], 3);
+
+    deployment.key(&alice, "other", "Ed25519").await;
+    for name in ["payments", "other"] {
+        deployment.post(&alice, &format!("/v1/keys/{name}/deactivate"), json!({})).await.ok();
+        deployment.post(&alice, &format!("/v1/keys/{name}/destroy"), json!({})).await.ok();
+    }
+    deployment.pass(7 * 86_400);
+    // Away, it keeps no other key waiting, and nothing is forgotten.
+    let (here, away) = (deployment.stick(), deployment.stick().with_extension("away"));
+    std::fs::rename(&here, &away).unwrap();
+    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1, "the other key");
+    std::fs::rename(&away, &here).unwrap();
+    assert_eq!(files(&deployment), 3);
+    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1);
+    assert_eq!(files(&deployment), 0);
+    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
+    let alice = deployment.alice().await;
+    assert_eq!(deployment.get(&alice, "/v1/keys/payments").await.ok()["state"], "destroyed");
+}
+
+#[tokio::test]
+async fn a_repeated_creation_at_a_back_end_makes_one_key_and_leaves_one_file() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    let send = || {
+        let request = http::Request::post("/v1/keys")
+            .header("authorization", format!("Bearer {alice}"))
+            .header("content-type", "application/json")
+            .header("idempotency-key", "once");
+        deployment.send(request.body(creation("payments").to_string().into()).unwrap())
+    };
+    deployment.store.fail_later(Operation::Write, 1, Fault::BeforeWrite);
+    send().await.failed(503);
+    let key = send().await.ok();
+    assert_eq!(send().await.ok()["id"], key["id"]);
+    assert_eq!(files(&deployment), 2);
+    deployment.pass(300);
+    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1);
+    assert_eq!(files(&deployment), 1);
+    let alice = deployment.alice().await;
+    deployment.post(&alice, "/v1/keys/payments/sign", message(b"x")).await.ok();
+}
+
+fn registration(name: &str, object: &str) -> Value {
+    json!({ "name": name, "backend": "stick", "object": object, "algorithm": "ECDSA-P256", "activate": true })
+}
+
+fn creation(name: &str) -> Value {
+    json!({ "name": name, "backend": "stick", "algorithm": "ECDSA-P256", "activate": true })
+}
+
+/// A file as `openssl genpkey` writes it.
+fn put(deployment: &Deployment, name: &str) -> EcdsaKeyPair {
+    use std::io::Write;
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+    let body = aegis_tests::base64(pair.to_pkcs8v1().unwrap().as_ref());
+    let lines: Vec<&str> = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"));
+    let path = deployment.stick().join(name);
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).unwrap();
+    file.write_all(pem.as_bytes()).unwrap();
+    pair
+}
+
+fn files(deployment: &Deployment) -> usize {
+    std::fs::read_dir(deployment.stick()).unwrap().count()
+}
