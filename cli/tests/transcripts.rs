@@ -6,8 +6,10 @@
 
 #[cfg(test)]
 mod transcripts {
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
     use std::collections::BTreeMap;
-    use std::io::{BufRead, BufReader, Lines};
+    use std::io::{BufRead, BufReader, Lines, Write};
+    use std::os::unix::fs::OpenOptionsExt;
     use std::path::{Path, PathBuf};
     use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -28,6 +30,11 @@ mod transcripts {
     #[test]
     fn keys() {
         check("keys");
+    }
+
+    #[test]
+    fn keys_from_elsewhere() {
+        check("keys-from-elsewhere");
     }
 
     #[test]
@@ -198,7 +205,22 @@ mod transcripts {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
         std::fs::write(dir.path().join("invoice.json"), "{\"total\":100}\n").unwrap();
+        std::fs::create_dir(dir.path().join("stick")).unwrap();
+        std::fs::write(dir.path().join("aegis.toml"), "[backends.stick]\nkind = \"folder\"\npath = \"stick\"\n")
+            .unwrap();
+        private_key(&dir.path().join("legacy.pem"), "PRIVATE KEY");
+        private_key(&dir.path().join("stick/payments.pem"), "PRIVATE KEY");
+        private_key(&dir.path().join("old-form.pem"), "EC PRIVATE KEY");
+        std::fs::write(dir.path().join("archive.key"), [7; 32]).unwrap();
         dir
+    }
+
+    /// A fresh key of P-256 in PKCS#8, as `openssl genpkey` writes it if `label` is that of PKCS#8.
+    fn private_key(path: &Path, label: &str) {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap().to_pkcs8v1().unwrap();
+        let pem = pem_rfc7468::encode_string(label, pem_rfc7468::LineEnding::LF, pair.as_ref()).unwrap();
+        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        file.unwrap().write_all(pem.as_bytes()).unwrap();
     }
 
     struct Server {
@@ -216,7 +238,8 @@ mod transcripts {
 
     fn deployment() -> (tempfile::TempDir, Server) {
         let dir = folder();
-        let arguments = ["serve", "--data", "data", "--listen", "127.0.0.1:0", "--passphrase-file", "root"];
+        let arguments = ["--data", "data", "--listen", "127.0.0.1:0", "--passphrase-file", "root"];
+        let arguments = [["serve", "--config", "aegis.toml"].as_slice(), &arguments].concat();
         let mut child = spawn(&dir, None, &arguments);
         let mut said = lines(&mut child);
         let mut next = |before: &str| said.next().unwrap().unwrap().strip_prefix(before).unwrap().to_string();

@@ -35,17 +35,19 @@ def main():
     examples = int(sys.argv[1])
     # Each agent that is stopped would be a warning.
     os.environ.setdefault("AEGIS_LOG", "error")
-    server = Aegis(SETTINGS)
-    server.start()
-    try:
-        runs = [
-            run(server, "human", examples, []),
-            run(server, "agent", max(1, examples // 5), []),
-            run(server, "human", 1, ["--include-path", "/v1/humans/{human}/revoke"], AEGIS_LAST="1"),
-        ]
-        unreached = operations(server) - set.union(*(reached for _, _, reached in runs))
-    finally:
-        server.stop()
+    with tempfile.TemporaryDirectory(prefix="aegis-stick-") as stick:
+        os.environ["AEGIS_STICK"] = stick
+        server = Aegis(SETTINGS + f'[backends.stick]\nkind = "folder"\npath = "{stick}"\n')
+        server.start()
+        try:
+            runs = [
+                run(server, "human", examples, []),
+                run(server, "agent", max(1, examples // 5), []),
+                run(server, "human", 1, ["--include-path", "/v1/humans/{human}/revoke"], AEGIS_LAST="1"),
+            ]
+            unreached = operations(server) - set.union(*(reached for _, _, reached in runs))
+        finally:
+            server.stop()
     if unreached:
         print("never answered with success, so no reply was compared:", *sorted(unreached), sep="\n  ")
     passed = sum(passed for passed, _, _ in runs)

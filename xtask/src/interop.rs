@@ -26,7 +26,9 @@ pub(crate) fn schemathesis_long(workshop: &Workshop) -> Result<Counts, NotPassed
 /// `examples` for each operation, beside those that Schemathesis derives from the schemas.
 fn schemathesis_with(workshop: &Workshop, examples: &str) -> Result<Counts, NotPassed> {
     let venv = Venv::open(workshop).map_err(NotPassed::Skipped)?;
-    venv.install(workshop, "tests/openapi/requirements.txt").map_err(NotPassed::Skipped)?;
+    for requirements in ["tests/interop/requirements.txt", "tests/openapi/requirements.txt"] {
+        venv.install(workshop, requirements).map_err(NotPassed::Skipped)?;
+    }
     let aegis = workshop.aegis()?;
     let mut command = workshop.command(venv.program("python"));
     command.args(["-B", "tests/openapi/run.py", examples]);

@@ -99,9 +99,7 @@ impl From<KeyStoreError> for Error {
             KeyStoreError::Invalid { .. } => Self::invalid("request", error),
             KeyStoreError::Refused => Self::NotAuthentic,
             KeyStoreError::Damaged => Self::Damaged { what: "key material", source: error.into() },
-            KeyStoreError::Unavailable { .. } => {
-                Self::Unavailable { dependency: "the key store", source: error.into() }
-            }
+            KeyStoreError::Unavailable { source } => Self::Unavailable { dependency: "the key store", source },
         }
     }
 }

@@ -148,16 +148,13 @@ async fn undo(app: &App, item: &ItemKey) -> Result<bool, Error> {
     let load = || repository::load::<Intent>(app.store.as_ref(), item);
     // The index may lag: what is done rests on the intent as it is now.
     let Some(found) = load().await?.filter(|found| found.value.state != IntentState::Settled) else { return Ok(false) };
-    let now = app.clock.now();
-    if found.value.due > now {
-        return Ok(false);
-    }
     if found.value.state == IntentState::Begun {
         commit(app, vec![found.into(IntentState::Undoing)?]).await?;
     }
     let Some(found) = load().await?.filter(|found| found.value.state == IntentState::Undoing) else { return Ok(false) };
     let intent = &found.value;
     app.keystores.backend(&intent.backend)?.undo(&intent.id).await?;
+    let now = app.clock.now();
     let (id, request) = (RecordId::new(now, &app.entropy), RequestId::new(now, &app.entropy));
     let mut record = AuditRecord {
         human: Some(intent.human.clone()),

@@ -9,7 +9,7 @@ use crate::encoding::Bytes64;
 use crate::error::Error;
 use crate::id::KeyId;
 use crate::key::{Environment, Key, Origin, Tier};
-use crate::keystore::{Material, VersionRef};
+use crate::keystore::{KeyStoreError, Material, VersionRef};
 use crate::name::{HumanId, KeyName, Label};
 use crate::pipeline::{App, Done, Note, Permit};
 use crate::repository::{self, Document, Loaded};
@@ -126,9 +126,8 @@ pub struct ImportKey {
 /// Makes a key whose first version is the caller's. The wrapping key is used up with it.
 ///
 /// # Errors
-/// [`Error::NameTaken`]; [`Error::NotAuthentic`] for what does not unwrap; [`Error::Invalid`] for what is no key of the
-/// algorithm, and for a wrapping key that is not the caller's, or is used, or too old. After all of them it can be tried
-/// again with the same wrapping key.
+/// [`Error::NameTaken`]; [`Error::Invalid`] for what does not unwrap or is no key of the algorithm, and for a wrapping key
+/// that is not the caller's, or is used, or too old. A wrapping key outlives a failed import.
 pub async fn import_key(
     app: &App,
     permit: &Permit,
@@ -152,7 +151,14 @@ pub async fn import_key(
     let _turn = app.shares.enter(|| permit.facts().claims.root(), permit.operation(), WRAPPING)?;
     let target = VersionRef { key: &new.id, version: 1, algorithm: input.algorithm };
     let from = version(&input.wrapping_key_id);
-    let material = app.keystores.own().import(target, from, &unwraps, &input.wrapped_key.0).await?;
+    let imported = app.keystores.own().import(target, from, &unwraps, &input.wrapped_key.0).await;
+    let material = imported.map_err(|error| match error {
+        KeyStoreError::Refused => {
+            Error::invalid("wrapped_key", "it was not wrapped for this wrapping key, or not by its wrapping_algorithm")
+        }
+        KeyStoreError::Invalid { .. } => Error::invalid("wrapped_key", error),
+        other => other.into(),
+    })?;
     wrapping.value.material = None;
     let source = Source { origin: Origin::Imported, backend: None, object: None, material };
     new.made(permit, source, vec![wrapping.replace()?])

@@ -6,6 +6,7 @@ use crate::algorithm::Algorithm;
 use crate::error::Error;
 use crate::id::KeyId;
 use crate::key::{Environment, Key, Origin, Tier};
+use crate::keystore::KeyStoreError;
 use crate::name::{BackendName, KeyName, Label, ObjectName};
 use crate::pipeline::{App, Done, Permit};
 use crate::repository::{self, Document, Loaded};
@@ -88,7 +89,11 @@ pub async fn register_key(
     if let Some(known) = known {
         return Err(Error::invalid("object", format!("it is registered already, as {}", known.value.key)));
     }
-    let material = keystore.register(input.algorithm, &input.object).await?;
+    let registered = keystore.register(input.algorithm, &input.object).await;
+    let material = registered.map_err(|error| match error {
+        KeyStoreError::Invalid { .. } => Error::invalid("object", error),
+        other => other.into(),
+    })?;
     let (backend, object) = (input.backend.clone(), input.object.clone());
     let registration =
         Registration { backend: backend.clone(), object: object.clone(), key: new.id.clone() }.put(Expect::Absent)?;

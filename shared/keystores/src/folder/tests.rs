@@ -96,7 +96,7 @@ fn what_may_not_be_registered() {
     let pem = std::fs::read_to_string(dir.path().join("own.pem")).unwrap();
     for (what, text) in [
         ("nothing", String::new()),
-        ("cut", pem[..pem.len() / 2].to_string()),
+        ("cut", pem.chars().take(pem.len() / 2).collect()),
         ("two", format!("{pem}{pem}")),
         ("far too long", format!("{pem}{}", "\n".repeat(20_000))),
     ] {
