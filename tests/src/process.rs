@@ -2,6 +2,7 @@
 
 use crate::{Answer, text};
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -51,6 +52,13 @@ impl Process {
     pub fn start_telling(data: &Path, log: std::fs::File) -> Self {
         let mut command = Self::command(data, PASSPHRASE);
         command.env("AEGIS_LOG", "trace").stderr(log);
+        Self::spawn(command).unwrap_or_else(|output| panic!("{output:?}"))
+    }
+
+    /// With more in its environment.
+    pub fn start_among(data: &Path, environment: &[(&str, &OsStr)]) -> Self {
+        let mut command = Self::command(data, PASSPHRASE);
+        command.envs(environment.iter().copied());
         Self::spawn(command).unwrap_or_else(|output| panic!("{output:?}"))
     }
 

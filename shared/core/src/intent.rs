@@ -171,3 +171,32 @@ async fn undo(app: &App, item: &ItemKey) -> Result<bool, Error> {
 async fn commit(app: &App, puts: Vec<Put>) -> Result<(), Error> {
     Ok(app.store.transact(puts).await?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ambient::Entropy;
+
+    #[test]
+    fn a_settled_intent_is_looked_for_no_more_and_kept_for_a_day() {
+        let now = Timestamp::from_second(1_790_000_000).unwrap();
+        let intent = Intent {
+            id: RecordId::new(now, &Entropy::system()),
+            backend: "stick".parse().unwrap(),
+            key: KeyId::none(),
+            version: 1,
+            algorithm: Algorithm::Ed25519,
+            human: "alice@org".parse().unwrap(),
+            state: IntentState::Begun,
+            due: now,
+        };
+        for (state, looked_for, kept_until) in [
+            (IntentState::Begun, true, None),
+            (IntentState::Undoing, true, None),
+            (IntentState::Settled, false, Some(after_seconds(now, 86_400))),
+        ] {
+            let intent = Intent { state, ..intent.clone() };
+            assert_eq!((!intent.indexes().is_empty(), intent.expires_at()), (looked_for, kept_until), "{state:?}");
+        }
+    }
+}
