@@ -20,3 +20,4 @@ mod revocation;
 mod routes;
 mod serve;
 mod tokens;
+mod wire;

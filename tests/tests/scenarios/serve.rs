@@ -187,6 +187,8 @@ fn an_enrolment_code_works_once() {
     assert_eq!(server.post("", "/local/token", wrong).refused(401), "login_refused");
     let record = server.get(&server.log_in(), "/v1/audit?op=human.enrol").ok();
     assert_eq!(record["items"][0]["human"], "alice@org");
+    // Its fields in their order are no request.
+    assert_eq!(server.post("", "/local/token", json!(["alice@org", PASSPHRASE])).failed(400), "invalid-request");
     let nobody = json!({ "human": "nobody@org", "passphrase": PASSPHRASE });
     assert_eq!(server.post("", "/local/token", nobody).refused(401), "login_refused");
 }
