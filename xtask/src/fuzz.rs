@@ -79,7 +79,7 @@ fn fuzz(workshop: &Workshop, program: &Path, target: &str, seconds: u32) -> Resu
     let artifacts = format!("-artifact_prefix={}/{target}-", found.display());
     child::run(workshop.command(program).args(["-runs=0", "-verbosity=0", &artifacts]).arg(&corpus))?;
     let time = format!("-max_total_time={seconds}");
-    let options = ["-max_len=8192", "-print_final_stats=1", "-verbosity=0", &time, &artifacts];
+    let options = ["-max_len=8192", "-print_final_stats=1", "-print_funcs=0", "-verbosity=0", &time, &artifacts];
     child::run(workshop.command(program).args(options).args([&fresh, &corpus]))
 }
 
