@@ -95,6 +95,13 @@ Examples:
     Wrap(encryption::Crypt),
 }
 
+impl Command {
+    /// Whether it becomes the parent of a program of its user's.
+    pub(crate) fn runs_another_program(&self) -> bool {
+        matches!(self, Self::Exec(_))
+    }
+}
+
 pub(crate) fn run(connection: &Connection, command: &Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Agent(command) => agent::run(connection, command),

@@ -3,6 +3,7 @@
 mod api;
 mod backup;
 mod client;
+mod core_dumps;
 mod demo;
 mod failure;
 mod serve;
@@ -38,16 +39,25 @@ enum Command {
 
 fn main() -> ExitCode {
     let Cli { connection, command } = Cli::parse();
-    let result = match command {
-        Command::Client(command) => client::run(&connection, &command),
-        Command::Backup(command) => backup::run(&command, connection.json).map(|()| ExitCode::SUCCESS),
-        Command::Demo(arguments) => demo::run(&arguments).map(|()| ExitCode::SUCCESS),
-        Command::Serve(arguments) => serve::run(&arguments).map(|()| ExitCode::SUCCESS),
-    };
-    result.unwrap_or_else(|failure| {
+    run(&connection, command).unwrap_or_else(|failure| {
         client::advice::report(&failure, connection.json);
         ExitCode::from(failure.code())
     })
+}
+
+fn run(connection: &Connection, command: Command) -> Result<ExitCode, Failure> {
+    // Before there is anything to keep: a client holds tokens and passphrases, too.
+    match &command {
+        Command::Client(command) if command.runs_another_program() => core_dumps::forbid_own()?,
+        _ => core_dumps::forbid()?,
+    }
+    match command {
+        Command::Client(command) => return client::run(connection, &command),
+        Command::Backup(command) => backup::run(&command, connection.json),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
+    }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

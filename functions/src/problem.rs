@@ -69,6 +69,7 @@ pub const PROBLEMS: [(&str, u16); 21] = [
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Stranded {
     Crashed,
+    Malformed,
     NoSuchMethod,
     NoSuchPath,
     Overloaded,
@@ -80,6 +81,7 @@ impl Stranded {
     fn kind(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Crashed => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request failed"),
+            Self::Malformed => (StatusCode::BAD_REQUEST, "invalid-request", "the body broke off, or is not in chunks"),
             Self::NoSuchMethod => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this path has other methods"),
             // Says nothing of what exists: the paths are public.
             Self::NoSuchPath => (StatusCode::NOT_FOUND, "no-such-route", "no such path; see /v1/openapi.json"),

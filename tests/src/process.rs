@@ -62,6 +62,15 @@ impl Process {
         Self::spawn(command).unwrap_or_else(|output| panic!("{output:?}"))
     }
 
+    /// From a shell that lets it dump core, as far as the machine lets the shell.
+    pub fn start_dumpable(data: &Path) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -c \"$(ulimit -H -c)\"; exec \"$@\"", "sh"]).arg(aegis());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).env("AEGIS_PASSPHRASE", PASSPHRASE);
+        command.stderr(Stdio::piped()).current_dir(data);
+        Self::spawn(command).unwrap_or_else(|output| panic!("{output:?}"))
+    }
+
     /// What the server said, if it did not start.
     pub fn try_start(data: &Path, passphrase: &str) -> Result<Self, Output> {
         Self::spawn(Self::command(data, passphrase))
@@ -104,6 +113,12 @@ impl Process {
     pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    /// Has the kernel end it as a crash would. How it ended.
+    pub fn abort(mut self) -> std::process::ExitStatus {
+        self.signal("ABRT");
+        self.child.wait().unwrap()
     }
 
     /// Reads what it logs until a line has this in it.

@@ -8,7 +8,9 @@ use crate::child::{self, Counts, NotPassed};
 use crate::workshop::Workshop;
 
 pub(crate) fn fmt(workshop: &Workshop) -> Result<Counts, NotPassed> {
-    child::run(workshop.cargo().args(["fmt", "--all", "--check"]))
+    child::run(workshop.cargo().args(["fmt", "--all", "--check"]))?;
+    // A workspace of its own.
+    child::run(workshop.cargo().args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))
 }
 
 pub(crate) fn clippy(workshop: &Workshop) -> Result<Counts, NotPassed> {

@@ -7,6 +7,7 @@
 mod cargo;
 mod child;
 mod deny;
+mod fuzz;
 mod interop;
 mod keychain;
 mod oidc;

@@ -2,7 +2,7 @@
 
 use crate::child::{Counts, NotPassed};
 use crate::workshop::Workshop;
-use crate::{cargo, deny, interop, keychain, oidc};
+use crate::{cargo, deny, fuzz, interop, keychain, oidc};
 
 /// Something that passes, fails or is skipped, on its own.
 pub(crate) struct Suite {
@@ -152,6 +152,22 @@ static SUITES: &[Suite] = &[
         installs: "schemathesis and cryptography from PyPI, in a venv; on Debian as root also python3-venv",
         kind: Kind::Test(Tier::Full),
         run: interop::schemathesis_long,
+    },
+    Suite {
+        name: "fuzz",
+        proves: "nothing that is parsed panics, opens or passes without leave: the corpus, and 20 seconds a target",
+        minutes: (3, 8),
+        installs: "on Debian as root g++",
+        kind: Kind::Test(Tier::Standard),
+        run: fuzz::short,
+    },
+    Suite {
+        name: "fuzz-long",
+        proves: "the same, ten minutes a target",
+        minutes: (61, 65),
+        installs: "on Debian as root g++",
+        kind: Kind::Test(Tier::Full),
+        run: fuzz::long,
     },
     Suite {
         name: "demo",

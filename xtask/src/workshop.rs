@@ -27,6 +27,11 @@ impl Workshop {
         self.target.join("tools")
     }
 
+    /// What is built with coverage, and what fuzzing found.
+    pub(crate) fn fuzzing(&self) -> PathBuf {
+        self.target.join("fuzz")
+    }
+
     /// The debug build of the real binary, up to date.
     pub(crate) fn aegis(&self) -> Result<PathBuf, NotPassed> {
         // `--test` makes cargo choose features as for the tests; without, shared dependencies may be built twice.

@@ -107,6 +107,8 @@ fn follow(client: &Client, filter: &Filter) -> Result<(), Failure> {
     let me = client.api.get("/v1/whoami")?.ok("ask who you are")?;
     let mine = field(&me, "/credential");
     let mut query = filter.query(client)?;
+    // The same each time: a question that shows more than the one on record is on record, too.
+    query.limit = Some(MAX_LIMIT);
     let mut floor = query.since.unwrap_or(Timestamp::MIN);
     let mut most = usize::try_from(filter.limit).unwrap_or(usize::MAX);
     let mut shown: BTreeSet<RecordId> = BTreeSet::new();
@@ -148,12 +150,13 @@ const SKEW: SignedDuration = SignedDuration::from_secs(30);
 /// How often --follow asks.
 const POLL: Duration = Duration::from_secs(1);
 
-/// At most `limit` records, newest first, from as many pages as it takes; and where to go on.
+/// At most `limit` records, newest first, from as many pages as it takes; and where to go on, unless the query says how
+/// large its pages are: then the last one may have been cut.
 fn find(client: &Client, query: &AuditQuery, limit: usize) -> Result<(Vec<Value>, Option<String>), Failure> {
-    let mut query = query.clone();
+    let (mut query, page) = (query.clone(), query.limit);
     let mut found = Vec::new();
     loop {
-        query.limit = Some(limit.saturating_sub(found.len()).min(MAX_LIMIT));
+        query.limit = page.or_else(|| Some(limit.saturating_sub(found.len()).min(MAX_LIMIT)));
         let text = serde_urlencoded::to_string(&query).map_err(|error| Failure::because("the query", &error))?;
         let mut page = client.api.get(&format!("/v1/audit?{text}"))?.ok("read the audit trail")?;
         if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
@@ -162,7 +165,10 @@ fn find(client: &Client, query: &AuditQuery, limit: usize) -> Result<(Vec<Value>
         let next = page.get("next_cursor").and_then(Value::as_str).map(str::to_string);
         match next.clone().and_then(|next| RecordId::try_from(next).ok()) {
             Some(cursor) if found.len() < limit => query.cursor = Some(cursor),
-            _ => return Ok((found, next)),
+            _ => {
+                found.truncate(limit);
+                return Ok((found, next));
+            }
         }
     }
 }

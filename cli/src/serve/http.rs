@@ -57,7 +57,8 @@ async fn answer(
         let Ok(_receiving) = shared.bodies.try_acquire() else { return refuse(Stranded::Overloaded) };
         match tokio::time::timeout(BODY_TIME, to_bytes(body, MAX_BODY)).await {
             Ok(Ok(body)) => body,
-            Ok(Err(_)) => return refuse(Stranded::TooLarge),
+            Ok(Err(error)) if is_too_large(&error) => return refuse(Stranded::TooLarge),
+            Ok(Err(_)) => return refuse(Stranded::Malformed),
             Err(_) => return refuse(Stranded::TooSlow),
         }
     };
@@ -81,4 +82,8 @@ async fn answer(
             refuse(Stranded::Crashed)
         }
     }
+}
+
+fn is_too_large(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
 }

@@ -125,7 +125,7 @@ where
 {
     let service = TowerToHyperService::new(router.layer(Extension(ConnectInfo(peer))));
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(head);
+    builder.timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(MAX_HEAD);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(error = %error, source = %peer, "connection ended early");
@@ -139,6 +139,9 @@ const MIN_CONNECTIONS: usize = 64;
 const OTHER_FILES: usize = 256;
 /// Long enough for a slow line, short enough that silent connections do not pile up.
 const HEAD: Duration = Duration::from_secs(15);
+/// Longest head of a request that must wait for more, in bytes; one that comes at once may have twice that. The longest
+/// token has 6 KiB, and nginx takes 32 KiB. Hyper's own bound is 400 KB, of each of 8,192 connections.
+const MAX_HEAD: usize = 32 * 1024;
 /// How long to wait after a connection could not be accepted.
 const RETRY: Duration = Duration::from_millis(100);
 

@@ -5,7 +5,7 @@ mod caller;
 mod places;
 
 use aegis_core::ambient::{Clock, Entropy};
-use aegis_core::encoding::hex;
+use aegis_core::encoding::{hex, object};
 use aegis_core::error::Error;
 use aegis_core::human::{Human, Role};
 use aegis_core::id::{RecordId, RequestId};
@@ -294,7 +294,8 @@ impl LocalIssuer {
 
 fn read<T: serde::de::DeserializeOwned>(request: &http::Request<Bytes>) -> Result<T, Error> {
     // What is wrong is told by place, never by value: the value may be a passphrase.
-    serde_json::from_slice(request.body()).map_err(|error| {
+    let mut text = serde_json::Deserializer::from_slice(request.body());
+    object(&mut text).and_then(|body| text.end().map(|()| body)).map_err(|error| {
         let place = format!("not what is expected at line {}, column {}", error.line(), error.column());
         Error::invalid("body", place)
     })

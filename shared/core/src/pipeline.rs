@@ -16,7 +16,7 @@ mod share;
 pub use admit::admit;
 pub use begin::initialize;
 pub use facts::{Found, Target};
-pub use once::Recorded;
+pub use once::{Once, Recorded};
 pub use perform::{Done, Note, perform};
 pub use permit::Permit;
 pub use share::Shares;

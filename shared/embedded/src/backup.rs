@@ -159,6 +159,23 @@ pub fn restore(
     Ok(summary)
 }
 
+/// The bytes of a backup with this root file and this store, as [`create`] writes them.
+#[cfg(feature = "testing")]
+pub fn sealed(root: &[u8], store: &[u8], now: Timestamp, kek: &[u8; 32]) -> Option<Vec<u8>> {
+    let (header, mut bytes) = (Header::new(now, root.to_vec()), Vec::new());
+    header.write(&mut bytes).ok()?;
+    seal::seal(&header.key(kek).ok()?, &mut &*store, &mut bytes, &mut |_| ()).ok()?;
+    Some(bytes)
+}
+
+/// The root file and the store in the bytes of a backup, as [`verify`] reads them.
+#[cfg(feature = "testing")]
+pub fn opened(mut bytes: &[u8], kek: &[u8; 32]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (header, mut store) = (Header::read(&mut bytes).ok()?, Vec::new());
+    seal::open(&header.key(kek).ok()?, &mut bytes, &mut store, &mut |_| ()).ok()?;
+    Some((header.root, store))
+}
+
 /// A backup whose root is open.
 struct Backup<'a> {
     path: &'a Path,

@@ -95,6 +95,12 @@ impl Root {
         file::open(sealed, |params, salt| passphrase.stretch(params, salt)).map(Self)
     }
 
+    /// Opens the bytes of a root file with what a passphrase would have been stretched to.
+    #[cfg(feature = "testing")]
+    pub fn open_with_key(sealed: &[u8], key: [u8; 32]) -> Result<Self, RootError> {
+        file::open(sealed, |_, _| Ok(zeroize::Zeroizing::new(key))).map(Self)
+    }
+
     /// Writes the root of these bytes to a folder, at another epoch and under the same passphrase: at once or not at
     /// all. Replaces no root of another deployment, and none of a later epoch.
     pub(crate) fn restore(dir: &Path, sealed: &[u8], passphrase: &Passphrase, epoch: u64) -> Result<(), RootError> {

@@ -234,8 +234,8 @@ async fn reading_the_trail_is_on_record_once() {
     let alice = deployment.alice().await;
     let next = text(&deployment.get(&alice, "/v1/audit?limit=1").await.ok()["items"][0], "id");
     // Its pages, and whoever follows the trail, ask again and again.
-    deployment.get(&alice, &format!("/v1/audit?cursor={next}")).await.ok();
-    deployment.get(&alice, "/v1/audit?since=2020-01-01T00:00:00Z").await.ok();
+    deployment.get(&alice, &format!("/v1/audit?limit=1&cursor={next}")).await.ok();
+    deployment.get(&alice, "/v1/audit?limit=1&since=2020-01-01T00:00:00Z").await.ok();
     let reads = async || {
         let found = deployment.get(&alice, "/v1/audit?op=audit.query&until=2030-01-01T00:00:00Z").await.ok();
         found["items"].as_array().unwrap().len()
@@ -256,6 +256,46 @@ async fn reading_the_trail_is_on_record_once() {
     again().await.ok();
     deployment.pass(1);
     assert_eq!(reads().await, 7, "and the one that counted, in its new minute");
+}
+
+#[tokio::test]
+async fn a_query_that_shows_more_than_the_one_on_record_is_on_record_too() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    let auditor = deployment.log_in("root@org", &["auditor"]).await;
+    let at = |seconds: i64| jiff::Timestamp::from_second(deployment.now() + seconds).unwrap();
+    // Whether each is recorded, after those before it; as --follow asks at first, then wider and wider.
+    let table = [
+        (format!("since={}&limit=50", at(-10)), 1),
+        (format!("since={}&limit=50", at(-9)), 0),
+        (format!("since={}&limit=10", at(-10)), 0),
+        (format!("since={}&limit=50", at(-11)), 1),
+        (format!("since={}", at(-10)), 0),
+        (format!("since={}&limit=51", at(-11)), 1),
+        ("limit=51".to_string(), 1),
+        (format!("since={}&limit=51", at(-3_600)), 0),
+        ("limit=51&outcome=ok".to_string(), 1),
+        ("limit=51&outcome=ok&op=key.sign".to_string(), 1),
+        (format!("limit=51&until={}", at(60)), 1),
+        (format!("limit=51&until={}", at(61)), 1),
+    ];
+    let reads = async || {
+        let found = deployment.get(&auditor, "/v1/audit?op=audit.query&actor=alice@org&limit=200").await.ok();
+        found["items"].as_array().unwrap().len()
+    };
+    let mut before = 0;
+    for (query, recorded) in table {
+        deployment.get(&alice, &format!("/v1/audit?{query}")).await.ok();
+        let after = reads().await;
+        assert_eq!(after - before, recorded, "{query}");
+        before = after;
+    }
+    // However far the moment moves on.
+    for seconds in 1..=200 {
+        deployment.pass(i64::from(seconds == 100));
+        deployment.get(&alice, &format!("/v1/audit?since={}&op=whoami", at(seconds))).await.ok();
+    }
+    assert_eq!(reads().await - before, 1);
 }
 
 #[tokio::test]

@@ -22,3 +22,4 @@ mod revocation;
 mod routes;
 mod serve;
 mod tokens;
+mod wire;

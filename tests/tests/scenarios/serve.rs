@@ -127,6 +127,23 @@ fn the_log_holds_no_payload_token_passphrase_or_key() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_server_that_crashes_leaves_no_core_dump() {
+    use std::os::unix::process::ExitStatusExt;
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start_dumpable(folder.path());
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.id())).unwrap();
+    let core: Vec<&str> =
+        limits.lines().find(|line| line.starts_with("Max core file size")).unwrap().split(' ').collect();
+    assert_eq!(core.iter().filter(|word| **word == "0").count(), 2, "{limits}");
+    let status = server.abort();
+    assert_eq!(status.signal(), Some(6), "{status}");
+    assert!(!status.core_dumped(), "{status}");
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().contains("core")), "{left:?}");
+}
+
 #[test]
 fn what_was_turned_away_is_summed_up_on_record() {
     let folder = tempfile::tempdir().unwrap();
@@ -170,6 +187,8 @@ fn an_enrolment_code_works_once() {
     assert_eq!(server.post("", "/local/token", wrong).refused(401), "login_refused");
     let record = server.get(&server.log_in(), "/v1/audit?op=human.enrol").ok();
     assert_eq!(record["items"][0]["human"], "alice@org");
+    // Its fields in their order are no request.
+    assert_eq!(server.post("", "/local/token", json!(["alice@org", PASSPHRASE])).failed(400), "invalid-request");
     let nobody = json!({ "human": "nobody@org", "passphrase": PASSPHRASE });
     assert_eq!(server.post("", "/local/token", nobody).refused(401), "login_refused");
 }

@@ -8,7 +8,7 @@ use crate::id::{AgentId, KeyId, RecordId};
 use crate::journal::{self, Search};
 use crate::name::{HumanId, KeyRef};
 use crate::operation::Operation;
-use crate::pipeline::{App, Done, Note, Permit};
+use crate::pipeline::{App, Done, Note, Once, Permit};
 use crate::policy::Resource;
 use crate::reason::Reason;
 use crate::record::{AuditRecord, Outcome};
@@ -70,10 +70,11 @@ pub async fn query_audit(app: &App, permit: &Permit, query: &AuditQuery) -> Resu
     let page = journal::search(app.store.as_ref(), &search, beginning, app.clock.now(), limit).await?;
     let value = AuditPage { items: page.records, next_cursor: page.next };
     // The pages of a query, and its repetitions from a later moment on, are one read of whoever has this credential.
-    let query = AuditQuery { since: None, limit: None, cursor: None, ..query.clone() };
-    let read = format!("{} {query:?}", permit.facts().claims.jti);
-    let once = Some(app.digest_key.digest(&[read.as_bytes()]));
-    Ok(Done { note: Note { once, ..Note::default() }, ..Done::read(value) })
+    // What reaches further back, or shows more at once, is another.
+    let same = AuditQuery { since: None, limit: None, cursor: None, ..query.clone() };
+    let read = format!("{} {same:?}", permit.facts().claims.jti);
+    let once = Once { read: app.digest_key.digest(&[read.as_bytes()]), since: query.since, limit };
+    Ok(Done { note: Note { once: Some(once), ..Note::default() }, ..Done::read(value) })
 }
 
 async fn search_for(app: &App, permit: &Permit, query: &AuditQuery) -> Result<Search, Error> {

@@ -3,6 +3,8 @@
 use crate::error::Error;
 use crate::keystore::Context;
 use schemars::JsonSchema;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// Most pairs in a context, and most bytes in one name or value.
 const MAX_CONTEXT: usize = 16;
@@ -26,6 +28,50 @@ impl JsonSchema for ContextText {
             "propertyNames": { "maxLength": MAX_CONTEXT_TEXT },
             "additionalProperties": { "type": "string", "maxLength": MAX_CONTEXT_TEXT },
         })
+    }
+}
+
+/// `#[serde(deserialize_with)]`: a name that comes twice is refused, for readers differ on which of the two counts.
+///
+/// # Errors
+/// The deserializer's.
+pub(super) fn distinct<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Context, D::Error> {
+    Distinct::deserialize(deserializer).map(|Distinct(context)| context)
+}
+
+/// [`distinct`] for a field that may be absent or `null`.
+///
+/// # Errors
+/// The deserializer's.
+pub(super) fn optional_distinct<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Context>, D::Error> {
+    Ok(Option::<Distinct>::deserialize(deserializer)?.map(|Distinct(context)| context))
+}
+
+struct Distinct(Context);
+
+impl<'de> Deserialize<'de> for Distinct {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Pairs)
+    }
+}
+
+struct Pairs;
+
+impl<'de> Visitor<'de> for Pairs {
+    type Value = Distinct;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object of strings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Distinct, A::Error> {
+        let mut context = Context::new();
+        while let Some((name, value)) = pairs.next_entry()? {
+            if context.insert(name, value).is_some() {
+                return Err(serde::de::Error::custom("a name comes twice"));
+            }
+        }
+        Ok(Distinct(context))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Using keys: what agents are for. Material never leaves the key store.
 
-use super::context::{ContextText, check_context, wrap_context};
+use super::context::{ContextText, check_context, distinct, optional_distinct, wrap_context};
 use crate::algorithm::{Algorithm, MessageType};
 use crate::encoding::Bytes64;
 use crate::error::Error;
@@ -95,7 +95,7 @@ pub struct EncryptRequest {
     /// At most 64 KiB; with RSA-OAEP at most 190, 318 or 446 bytes, as the key has 2048, 3072 or 4096 bits.
     pub plaintext: Bytes64,
     /// Authenticated, not encrypted; needed again to decrypt. At most 16 pairs of 256 bytes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "distinct")]
     #[schemars(with = "ContextText")]
     pub context: Context,
 }
@@ -121,7 +121,7 @@ pub async fn encrypt(app: &App, permit: &Permit, input: &EncryptRequest) -> Resu
 pub struct DecryptRequest {
     pub ciphertext: Bytes64,
     /// As it was given to encrypt.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "distinct")]
     #[schemars(with = "ContextText")]
     pub context: Context,
 }
@@ -149,11 +149,11 @@ pub async fn decrypt(app: &App, permit: &Permit, input: &DecryptRequest) -> Resu
 #[serde(deny_unknown_fields)]
 pub struct ReEncryptRequest {
     pub ciphertext: Bytes64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "distinct")]
     #[schemars(with = "ContextText")]
     pub context: Context,
     /// The context from now on; the same if absent.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_distinct")]
     #[schemars(with = "Option<ContextText>")]
     pub new_context: Option<Context>,
 }
@@ -176,7 +176,7 @@ pub async fn re_encrypt(app: &App, permit: &Permit, input: &ReEncryptRequest) ->
 pub struct WrapRequest {
     /// Key bytes of the caller, at most as long as the plaintext of encrypt.
     pub key_material: Bytes64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "distinct")]
     #[schemars(with = "ContextText")]
     pub context: Context,
 }
@@ -205,7 +205,7 @@ pub async fn wrap(app: &App, permit: &Permit, input: &WrapRequest) -> Result<Don
 #[serde(deny_unknown_fields)]
 pub struct UnwrapRequest {
     pub wrapped_key: Bytes64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "distinct")]
     #[schemars(with = "ContextText")]
     pub context: Context,
 }
@@ -235,7 +235,7 @@ pub struct DataKeyRequest {
     #[serde(default)]
     #[schemars(range(min = 16, max = 64))]
     pub length: Option<usize>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "distinct")]
     #[schemars(with = "ContextText")]
     pub context: Context,
     /// Leaves the plaintext out of the reply.

@@ -6,20 +6,39 @@ use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub struct Recorded(Mutex<LruCache<String, i64>>);
+/// A read that is on record once a minute, unless it shows more than the one on record.
+#[derive(Clone, Debug)]
+pub struct Once {
+    /// Who reads, and what of it must be equal.
+    pub read: String,
+    /// What came before is not shown; everything is shown without.
+    pub since: Option<Timestamp>,
+    /// Most that is shown at once.
+    pub limit: usize,
+}
+
+impl Once {
+    fn shows_no_more_than(&self, other: &Self) -> bool {
+        self.since >= other.since && self.limit <= other.limit
+    }
+}
+
+/// The latest on record of each read, with its minute.
+pub struct Recorded(Mutex<LruCache<String, (i64, Once)>>);
 
 impl Recorded {
-    /// Whether `read` was recorded in the minute of `now`.
-    pub(super) fn holds(&self, read: &str, now: Timestamp) -> bool {
-        self.lock().get(read) == Some(&minute(now))
+    /// Whether a read that showed as much as this one was recorded in the minute of `now`.
+    pub(super) fn covers(&self, once: &Once, now: Timestamp) -> bool {
+        let mut recorded = self.lock();
+        recorded.get(&once.read).is_some_and(|(at, other)| *at == minute(now) && once.shows_no_more_than(other))
     }
 
     /// To be called once the record is durable.
-    pub(super) fn insert(&self, read: String, now: Timestamp) {
-        self.lock().put(read, minute(now));
+    pub(super) fn insert(&self, once: Once, now: Timestamp) {
+        self.lock().put(once.read.clone(), (minute(now), once));
     }
 
-    fn lock(&self) -> MutexGuard<'_, LruCache<String, i64>> {
+    fn lock(&self) -> MutexGuard<'_, LruCache<String, (i64, Once)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,6 +1,7 @@
 //! From a permit to a reply: act, write the record, then answer.
 
 use super::facts::Facts;
+use super::once::Once;
 use super::refuse::begin_record;
 use super::{ATTEMPTS, App, Permit, Request};
 use crate::ambient::after_seconds;
@@ -28,8 +29,8 @@ pub struct Note {
     pub key_version: Option<u32>,
     /// The id of what was made or acted upon; a repeated request with the same idempotency key finds it.
     pub object: Option<String>,
-    /// Of reads that say the same here one a minute is recorded.
-    pub once: Option<String>,
+    /// Of reads that say the same here, and show no more, one a minute is recorded.
+    pub once: Option<Once>,
     /// Why nothing was done, where the reply must not tell.
     pub refused: Option<Reason>,
 }
@@ -107,9 +108,9 @@ where
         }
         if done.puts.is_empty() {
             let now = app.clock.now();
-            if done.note.once.as_ref().is_none_or(|read| !app.reads.holds(read, now)) {
+            if done.note.once.as_ref().is_none_or(|once| !app.reads.covers(once, now)) {
                 journal::append(app, record).await?;
-                done.note.once.into_iter().for_each(|read| app.reads.insert(read, now));
+                done.note.once.into_iter().for_each(|once| app.reads.insert(once, now));
             }
             return Ok(done.value);
         }

@@ -13,7 +13,7 @@ pub struct MemoryStore {
     tables: Mutex<Tables>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Tables {
     items: BTreeMap<ItemKey, Stored>,
     counters: HashMap<ItemKey, i64>,
@@ -26,6 +26,12 @@ impl MemoryStore {
     pub fn hold_indexes(&self, hold: bool) {
         let mut tables = self.lock();
         tables.held = hold.then(|| tables.items.clone());
+    }
+
+    /// Makes it hold what `other` holds, so that many runs begin alike.
+    pub fn reset_to(&self, other: &Self) {
+        let tables = other.lock().clone();
+        *self.lock() = tables;
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
