@@ -87,7 +87,7 @@ mod tests {
     #[tokio::test]
     async fn what_panics_says_so_and_its_caller_goes_on() {
         assert_eq!(Finish::new(async { 7 }).await.unwrap(), 7);
-        let error = Finish::new(async { panic!("at {}", "once") }).await.map(|()| ()).unwrap_err();
+        let error = Finish::new(async { panic!("at {}", "once") }).await.unwrap_err();
         assert_eq!(error.to_string(), "it panicked: at once");
     }
 }

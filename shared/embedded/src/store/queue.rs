@@ -169,7 +169,9 @@ mod tests {
             tokio::task::yield_now().await;
             let is_called = queue.lock().is_called;
             let job = Job { work: Work::Transact(Vec::new()), reply: oneshot::channel().0 };
-            queue.push(job).unwrap().map(Lead::follow);
+            if let Some(lead) = queue.push(job).unwrap() {
+                lead.follow();
+            }
             is_called
         };
         let requests: Vec<_> = (0..64).map(|_| tokio::spawn(request(Arc::clone(&queue)))).collect();
