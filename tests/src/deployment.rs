@@ -10,6 +10,7 @@ use aegis_core::pipeline::{self, App, PolicyCache, Recorded, Shares};
 use aegis_core::rate::Rate;
 use aegis_core::store::Store;
 use aegis_core::store::fault::Faulty;
+use aegis_core::store::memory::MemoryStore;
 use aegis_core::token::{TokenKeys, public_jwk};
 use aegis_embedded::store::SqliteStore;
 use aegis_functions::{Gate, Host, Metrics, handle};
@@ -28,14 +29,14 @@ use zeroize::Zeroizing;
 /// The instant every deployment begins at.
 pub const BEGINNING: i64 = 1_790_000_000;
 
-pub struct Deployment {
+pub struct Deployment<S = SqliteStore> {
     pub host: Arc<Host>,
-    pub store: Arc<Faulty<SqliteStore>>,
+    pub store: Arc<Faulty<S>>,
     provider: EncodingKey,
     kid: String,
     now: Arc<AtomicI64>,
     logins: AtomicU64,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Deployment {
@@ -47,10 +48,23 @@ impl Deployment {
     /// With these shares of a minute: of a source without credentials, and of a credential.
     pub async fn with(unverified: u64, requests: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        Self::on(SqliteStore::open(folder.path()).unwrap(), Some(folder), unverified, requests).await
+    }
+}
+
+impl Deployment<MemoryStore> {
+    /// One without a disk, for what a disk would only disturb.
+    pub async fn in_memory() -> Self {
+        Self::on(MemoryStore::default(), None, u64::MAX, u64::MAX).await
+    }
+}
+
+impl<S: Store + 'static> Deployment<S> {
+    async fn on(store: S, folder: Option<tempfile::TempDir>, unverified: u64, requests: u64) -> Self {
         let now = Arc::new(AtomicI64::new(BEGINNING));
         let ticking = Arc::clone(&now);
         let clock = Clock::new(move || Timestamp::from_second(ticking.load(Ordering::SeqCst)).unwrap());
-        let store = Arc::new(Faulty::new(SqliteStore::open(folder.path()).unwrap()));
+        let store = Arc::new(Faulty::new(store));
         pipeline::initialize(store.as_ref(), "dep_test", 1, &Entropy::system(), clock.now()).await.unwrap();
         let provider = EncodingKey::from_ec_der(&p256());
         let jwk = public_jwk(&provider).unwrap();
