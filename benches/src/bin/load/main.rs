@@ -1,78 +1,160 @@
 //! The load harness: server CPU-seconds per signature of Aegis, with every check and a durable audit record, beside the
-//! bare server's, taken in turns in one run. The server runs on one core, this on the other.
+//! bare server's, taken in turns in one run; then what of it each check costs. The server runs on one core, this on the
+//! other.
 //!
-//! Figures are ratios of CPU time, which a noisy machine disturbs less than rates. Linux only: it reads `/proc`.
+//! Figures are of CPU time, which a noisy machine disturbs less than rates. Linux only: it reads `/proc`.
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a measuring tool: what fails ends it")]
 
+mod checks;
+mod target;
+
 use aegis_tests::process::{Process, aegis};
-use aegis_tests::{message, text};
-use serde_json::json;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use aegis_tests::text;
+use checks::Checks;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use target::{Run, Target};
 
-/// Connections at full load: enough that one flush of the store serves many requests.
-const CONNECTIONS: usize = 64;
+const ALGORITHMS: [&str; 3] = ["Ed25519", "ECDSA-P256", "RSA-2048-PSS-SHA256"];
+/// At full load: the first is enough that one flush of the store serves many requests, with the second few share one.
+const CONNECTIONS: [usize; 2] = [64, 16];
 /// Rounds of each server, in turns; the median counts.
 const ROUNDS: usize = 5;
-/// Clock ticks in a second, as Linux reports CPU time.
-const TICKS: f64 = 100.0;
 
 fn main() {
     let seconds: f64 = std::env::args().nth(1).map_or(3.0, |seconds| seconds.parse().unwrap());
     pin(std::process::id(), 1);
-    println!("{CONNECTIONS} connections, {ROUNDS} rounds of {seconds} s each in turns, medians; server on one core\n");
+    println!("{ROUNDS} rounds of {seconds} s each in turns, medians; the server on one core\n");
     println!(
-        "| algorithm | bare, us CPU | Aegis, us CPU | ratio | Aegis p50, ms | p99, ms at half load | Aegis per s |"
+        "| algorithm | connections | bare, us CPU | Aegis, us CPU | ratio | p50, ms | p99, ms at half load | Aegis per s |"
     );
-    println!("|---|---|---|---|---|---|---|");
-    for algorithm in ["Ed25519", "ECDSA-P256", "RSA-2048-PSS-SHA256"] {
-        measure(algorithm, Duration::from_secs_f64(seconds));
+    println!("|---|---|---|---|---|---|---|---|");
+    let mut columns = Vec::new();
+    for algorithm in ALGORITHMS {
+        let bench = Bench::new(algorithm);
+        for connections in CONNECTIONS {
+            let figures = bench.measure(connections, Duration::from_secs_f64(seconds));
+            println!(
+                "| {algorithm} | {connections} | {:.1} | {:.1} | {:.2} | {:.2} | {:.2} | {:.0} |",
+                figures.bare,
+                figures.aegis,
+                figures.aegis / figures.bare,
+                figures.calm.percentile(0.5),
+                figures.calm.percentile(0.99),
+                figures.per_second,
+            );
+            columns.push((format!("{algorithm}, {connections}"), figures));
+        }
     }
+    println!("\nWhat of it each part costs, in us CPU of a request:\n");
+    print_parts(&columns, &ALGORITHMS.map(Checks::measure));
 }
 
-fn measure(algorithm: &str, length: Duration) {
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("aegis.toml");
-    std::fs::write(&config, "requests_per_minute = 100000000\n").unwrap();
-    let server = Process::start_with(folder.path(), &config);
-    pin(server.id(), 0);
-    server.enrol();
-    let alice = server.log_in();
-    let body = json!({ "name": "bench-key", "algorithm": algorithm, "activate": true });
-    let key = text(&server.post(&alice, "/v1/keys", body).ok(), "id");
-    let body = json!({ "label": "bench", "scope": "key:bench-key:sign" });
-    let agent = text(&server.post(&alice, "/v1/agents", body).ok(), "id");
-    let token = text(&server.post(&alice, &format!("/v1/agents/{agent}/credentials"), json!({})).ok(), "token");
-    let bare = Bare::start(algorithm);
-    pin(bare.child.id(), 0);
+/// What was measured of one algorithm at one number of connections.
+struct Figures {
+    bare: f64,
+    aegis: f64,
+    /// Of the thread that writes.
+    writer: f64,
+    /// What a limit in the agent's grant adds.
+    limit: f64,
+    per_second: f64,
+    calm: Run,
+}
 
-    let payload = message(b"an invoice of ordinary length, to be signed: 2026-001, Nordlicht Energie, 1,234.00 EUR");
-    let aegis = Target::new(&server.url, &format!("/v1/keys/{key}/sign"), Some(&token), &payload, server.id());
-    let plain = Target::new(&bare.url, "/sign", None, &payload, bare.child.id());
-    for target in [&aegis, &plain] {
-        target.run(CONNECTIONS, length / 4, None);
+/// A column for each algorithm at each number of connections.
+fn print_parts(columns: &[(String, Figures)], checks: &[Checks]) {
+    let of_each = checks.iter().flat_map(|checks| CONNECTIONS.map(|_| checks));
+    let columns: Vec<(&str, &Figures, &Checks)> =
+        columns.iter().zip(of_each).map(|((name, figures), checks)| (name.as_str(), figures, checks)).collect();
+    let row = |what: &str, how: &str, figure: &dyn Fn(&Figures, &Checks) -> f64| {
+        let cells: String =
+            columns.iter().map(|(_, figures, checks)| format!(" {:.1} |", figure(figures, checks))).collect();
+        println!("| {what} | {how} |{cells}");
+    };
+    let names: String = columns.iter().map(|(name, ..)| format!(" {name} |")).collect();
+    println!("| part | measured |{names}");
+    println!("|---|---|{}", "---|".repeat(columns.len()));
+    row("HTTP and JSON of the request", "bare server less its signature", &|figures, checks| {
+        figures.bare - checks.sign
+    });
+    row("signature, with its key found", IN_PROCESS, &|_, checks| checks.sign);
+    row("identify: token known", IN_PROCESS, &|_, checks| checks.identify);
+    row("limit of requests in a minute", IN_PROCESS, &|_, checks| checks.rate);
+    row("store read: who asks, and the key", IN_PROCESS, &|_, checks| checks.read);
+    row("authorize: scope and policy", IN_PROCESS, &|_, checks| checks.authorize);
+    row("score", IN_PROCESS, &|_, checks| checks.score);
+    row("record: digest and JSON", IN_PROCESS, &|_, checks| checks.record);
+    row("record: written and flushed", "CPU time of the store's thread", &|figures, _| figures.writer);
+    row("all else", "the rest", &|figures, checks| figures.aegis - figures.bare - figures.writer - checks.ours());
+    row("**all**", "CPU time of the server", &|figures, _| figures.aegis);
+    row("more, with a limit in the grant", "difference of two loads", &|figures, _| figures.limit);
+}
+
+const IN_PROCESS: &str = "alone, in this process";
+
+struct Bench {
+    /// Ended with this.
+    _servers: (Process, Bare),
+    aegis: Target,
+    limited: Target,
+    plain: Target,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(algorithm: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("aegis.toml");
+        std::fs::write(&config, "requests_per_minute = 100000000\n").unwrap();
+        let server = Process::start_with(folder.path(), &config);
+        pin(server.id(), 0);
+        server.enrol();
+        let alice = server.log_in();
+        let body = json!({ "name": "bench-key", "algorithm": algorithm, "activate": true });
+        let key = text(&server.post(&alice, "/v1/keys", body).ok(), "id");
+        let token = |limits: Value| {
+            let body = json!({ "label": "bench", "scope": "key:bench-key:sign", "limits": limits });
+            let agent = text(&server.post(&alice, "/v1/agents", body).ok(), "id");
+            text(&server.post(&alice, &format!("/v1/agents/{agent}/credentials"), json!({})).ok(), "token")
+        };
+        let bare = Bare::start(algorithm);
+        pin(bare.child.id(), 0);
+        let payload = checks::payload();
+        let path = format!("/v1/keys/{key}/sign");
+        let aegis = Target::new(&server.url, &path, Some(&token(json!({}))), &payload, server.id());
+        let limited = token(json!({ "max_uses": 1_000_000_000 }));
+        let limited = Target::new(&server.url, &path, Some(&limited), &payload, server.id());
+        let plain = Target::new(&bare.url, "/sign", None, &payload, bare.child.id());
+        Self { _servers: (server, bare), aegis, limited, plain, _folder: folder }
     }
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        ours.push(aegis.run(CONNECTIONS, length, None));
-        theirs.push(plain.run(CONNECTIONS, length, None));
+
+    fn measure(&self, connections: usize, length: Duration) -> Figures {
+        for target in [&self.aegis, &self.limited, &self.plain] {
+            target.run(connections, length / 4, None);
+        }
+        let (mut ours, mut theirs, mut limited) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            ours.push(self.aegis.run(connections, length, None));
+            theirs.push(self.plain.run(connections, length, None));
+            limited.push(self.limited.run(connections, length / 2, None));
+        }
+        let of = |runs: &[Run], figure: &dyn Fn(&Run) -> f64| median(runs.iter().map(figure).collect());
+        let per_second = of(&ours, &|run| run.per_second);
+        let aegis = of(&ours, &|run| run.cpu_us);
+        Figures {
+            bare: of(&theirs, &|run| run.cpu_us),
+            aegis,
+            writer: of(&ours, &|run| run.writer_us),
+            limit: of(&limited, &|run| run.cpu_us) - aegis,
+            per_second,
+            calm: self.aegis.run(connections, length, Some(per_second / 2.0)),
+        }
     }
-    let cpu = |runs: &[Run]| median(runs.iter().map(|run| run.cpu_us).collect());
-    let rate = median(ours.iter().map(|run| run.per_second).collect());
-    let calm = aegis.run(CONNECTIONS, length, Some(rate / 2.0));
-    let (ours_cpu, theirs_cpu) = (cpu(&ours), cpu(&theirs));
-    println!(
-        "| {algorithm} | {theirs_cpu:.1} | {ours_cpu:.1} | {:.2} | {:.2} | {:.2} | {rate:.0} |",
-        ours_cpu / theirs_cpu,
-        calm.percentile(0.5),
-        calm.percentile(0.99),
-    );
 }
 
 struct Bare {
@@ -95,110 +177,6 @@ impl Drop for Bare {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-struct Target {
-    address: String,
-    request: Arc<Vec<u8>>,
-    process: u32,
-}
-
-struct Run {
-    cpu_us: f64,
-    per_second: f64,
-    latencies_ms: Vec<f64>,
-}
-
-impl Target {
-    fn new(url: &str, path: &str, token: Option<&str>, body: &serde_json::Value, process: u32) -> Self {
-        let address = url.strip_prefix("http://").unwrap().to_string();
-        let body = body.to_string();
-        let token = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n{token}content-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        Self { address, request: Arc::new(request.into_bytes()), process }
-    }
-
-    /// Asks on every connection as fast as answers come, or at `rate` in a second over all of them.
-    fn run(&self, connections: usize, length: Duration, rate: Option<f64>) -> Run {
-        let (over, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let latencies = Arc::new(Mutex::new(Vec::new()));
-        let pause = rate.map(|rate| Duration::from_secs_f64(f64::from(u32::try_from(connections).unwrap()) / rate));
-        let (cpu_before, begun) = (cpu_ticks(self.process), Instant::now());
-        let workers: Vec<_> = (0..connections)
-            .map(|_| {
-                let (over, done, latencies) = (Arc::clone(&over), Arc::clone(&done), Arc::clone(&latencies));
-                let (address, request) = (self.address.clone(), Arc::clone(&self.request));
-                std::thread::spawn(move || {
-                    let mut stream = TcpStream::connect(address).unwrap();
-                    stream.set_nodelay(true).unwrap();
-                    let mut own = Vec::new();
-                    let mut due = Instant::now();
-                    while !over.load(Ordering::Relaxed) {
-                        if let Some(pause) = pause {
-                            due += pause;
-                            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-                        }
-                        let sent = Instant::now();
-                        exchange(&mut stream, &request);
-                        own.push(sent.elapsed().as_secs_f64() * 1_000.0);
-                        done.fetch_add(1, Ordering::Relaxed);
-                    }
-                    latencies.lock().unwrap().extend(own);
-                })
-            })
-            .collect();
-        std::thread::sleep(length);
-        over.store(true, Ordering::Relaxed);
-        for worker in workers {
-            worker.join().unwrap();
-        }
-        let count = f64::from(u32::try_from(done.load(Ordering::Relaxed)).unwrap());
-        let mut latencies_ms = std::mem::take(&mut *latencies.lock().unwrap());
-        latencies_ms.sort_by(f64::total_cmp);
-        Run {
-            cpu_us: (cpu_ticks(self.process) - cpu_before) / TICKS * 1e6 / count,
-            per_second: count / begun.elapsed().as_secs_f64(),
-            latencies_ms,
-        }
-    }
-}
-
-impl Run {
-    fn percentile(&self, share: f64) -> f64 {
-        let last = f64::from(u32::try_from(self.latencies_ms.len()).unwrap()) - 1.0;
-        let place = format!("{:.0}", last * share).parse().unwrap_or(0_usize);
-        self.latencies_ms.get(place).copied().unwrap_or(f64::NAN)
-    }
-}
-
-/// One request and its answer, which must be a success.
-fn exchange(stream: &mut TcpStream, request: &[u8]) {
-    stream.write_all(request).unwrap();
-    let mut received = Vec::with_capacity(2_048);
-    let mut buffer = [0; 4_096];
-    loop {
-        let count = stream.read(&mut buffer).unwrap();
-        received.extend_from_slice(buffer.get(..count).unwrap());
-        let Some(head) = received.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
-        let headers = String::from_utf8_lossy(received.split_at(head).0).to_lowercase();
-        assert!(headers.starts_with("http/1.1 200"), "{headers} {}", String::from_utf8_lossy(&received));
-        let length = headers.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
-        let length: usize = length.unwrap().trim().parse().unwrap();
-        if received.len() >= head + 4 + length {
-            return;
-        }
-    }
-}
-
-/// CPU time of a process so far: user and system, all its threads.
-fn cpu_ticks(process: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    // User and system time, counted from the state, which follows the name in brackets.
-    fields.iter().skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap()).sum()
 }
 
 /// Every thread of the process on one core. Without `taskset` the figures are noisier, and the run says so.
