@@ -114,7 +114,8 @@ async fn read(store: &dyn Store, permit: &Permit, credential: &CredentialId, key
     black_box(repository::share::<agent::Agent>(found.find(agent).unwrap()).unwrap());
 }
 
-/// The median of many batches, of one call.
+/// Of one call, in the batch that a tenth of all were faster than: in the others something else took the processor, where
+/// the machine is not quiet.
 async fn time(mut call: impl AsyncFnMut()) -> f64 {
     let mut batches = Vec::new();
     for _ in 0..BATCHES {
@@ -124,7 +125,8 @@ async fn time(mut call: impl AsyncFnMut()) -> f64 {
         }
         batches.push(begun.elapsed().as_secs_f64() * 1e6 / f64::from(CALLS));
     }
-    crate::median(batches)
+    batches.sort_by(f64::total_cmp);
+    batches.get(batches.len() / 10).copied().unwrap_or(f64::NAN)
 }
 
 /// What is signed.
@@ -132,5 +134,5 @@ pub(crate) fn payload() -> serde_json::Value {
     message(b"an invoice of ordinary length, to be signed: 2026-001, Nordlicht Energie, 1,234.00 EUR")
 }
 
-const BATCHES: usize = 51;
-const CALLS: u32 = 200;
+const BATCHES: usize = 301;
+const CALLS: u32 = 10;
