@@ -15,8 +15,8 @@ use std::time::Instant;
 
 const FEW: u32 = 1_000;
 const MANY: u32 = 1_000_000;
-/// Of which the records tell, in turns: few enough that each fills a page of either trail.
-const AGENTS: u32 = 20;
+/// Of which the records tell, in turns: few enough that each fills more than a page of either trail.
+const AGENTS: u32 = 10;
 const KEYS: u32 = 10;
 const HUMANS: u32 = 5;
 /// Over how long the records are spread, in seconds: within one day, which is one partition of each index.
