@@ -11,6 +11,7 @@ use aegis_core::pipeline::{self, App, PolicyCache, Recorded, Shares};
 use aegis_core::rate::Rate;
 use aegis_core::store::Store;
 use aegis_core::store::fault::Faulty;
+use aegis_core::store::memory::MemoryStore;
 use aegis_core::token::{TokenKeys, public_jwk};
 use aegis_embedded::store::SqliteStore;
 use aegis_functions::{Gate, Host, Metrics, handle};
@@ -31,14 +32,14 @@ use zeroize::Zeroizing;
 /// The instant every deployment begins at.
 pub const BEGINNING: i64 = 1_790_000_000;
 
-pub struct Deployment {
+pub struct Deployment<S = SqliteStore> {
     pub host: Arc<Host>,
-    pub store: Arc<Faulty<SqliteStore>>,
+    pub store: Arc<Faulty<S>>,
     provider: EncodingKey,
     kid: String,
     now: Arc<AtomicI64>,
     logins: AtomicU64,
-    folder: tempfile::TempDir,
+    folder: Option<tempfile::TempDir>,
 }
 
 impl Deployment {
@@ -50,10 +51,23 @@ impl Deployment {
     /// With these shares of a minute: of a source without credentials, and of a credential.
     pub async fn with(unverified: u64, requests: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        Self::on(SqliteStore::open(folder.path()).unwrap(), Some(folder), unverified, requests).await
+    }
+}
+
+impl Deployment<MemoryStore> {
+    /// One without a disk, for what a disk would only disturb.
+    pub async fn in_memory() -> Self {
+        Self::on(MemoryStore::default(), None, u64::MAX, u64::MAX).await
+    }
+}
+
+impl<S: Store + 'static> Deployment<S> {
+    async fn on(store: S, folder: Option<tempfile::TempDir>, unverified: u64, requests: u64) -> Self {
         let now = Arc::new(AtomicI64::new(BEGINNING));
         let ticking = Arc::clone(&now);
         let clock = Clock::new(move || Timestamp::from_second(ticking.load(Ordering::SeqCst)).unwrap());
-        let store = Arc::new(Faulty::new(SqliteStore::open(folder.path()).unwrap()));
+        let store = Arc::new(Faulty::new(store));
         pipeline::initialize(store.as_ref(), "dep_test", 1, &Entropy::system(), clock.now()).await.unwrap();
         let provider = EncodingKey::from_ec_der(&p256());
         let jwk = public_jwk(&provider).unwrap();
@@ -67,15 +81,19 @@ impl Deployment {
             keys: Arc::new(keys),
             device_scopes: None,
         };
-        std::fs::create_dir(folder.path().join(STICK)).unwrap();
-        let stick: Arc<dyn KeyStore> = Arc::new(FolderKeyStore::new(folder.path().join(STICK), Entropy::system()));
+        let stick = |folder: &tempfile::TempDir| {
+            let path = folder.path().join(STICK);
+            std::fs::create_dir(&path).unwrap();
+            let keystore: Arc<dyn KeyStore> = Arc::new(FolderKeyStore::new(path, Entropy::system()));
+            (STICK.parse().unwrap(), keystore)
+        };
         let kek = KeyEncryptionKey::new("kek-1".into(), Zeroizing::new([7; 32]));
         let port: Arc<dyn Store> = store.clone();
         let app = App {
             store: port,
             keystores: KeyStores::new(
                 Arc::new(SoftwareKeyStore::new(kek, Entropy::system())),
-                [("stick".parse().unwrap(), stick)].into(),
+                folder.iter().map(stick).collect(),
             ),
             tokens: TokenKeys::new("urn:aegis:test".into(), "aegis".into(), &p256()).unwrap(),
             logins: Logins::new(login, roles),
@@ -93,7 +111,7 @@ impl Deployment {
 
     /// The folder of the back end `stick`.
     pub fn stick(&self) -> PathBuf {
-        self.folder.path().join(STICK)
+        self.folder.as_ref().unwrap().path().join(STICK)
     }
 
     /// Moves the clock.

@@ -1,5 +1,7 @@
 //! Requests over HTTP: taken in, bounded in number, size and time, and handed to the route table.
 
+mod finish;
+
 use super::local_issuer::LocalIssuer;
 use super::proxies::Proxies;
 use aegis_functions::{Host, MAX_BODY, Stranded, handle, strand};
@@ -7,6 +9,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, State};
 use axum::routing::get;
+use finish::Finish;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request, Response};
 use std::net::SocketAddr;
@@ -65,8 +68,8 @@ async fn answer(
     let Ok(room) = Arc::clone(&shared.room).try_acquire_owned() else { return refuse(Stranded::Overloaded) };
     let source = shared.proxies.source(peer.ip(), &parts.headers);
     let request = Request::from_parts(parts, body);
-    // In a task of its own: a caller who goes away does not cut off a refusal before it is on record.
-    let answered = tokio::spawn(async move {
+    // To its end: a caller who goes away does not cut off a refusal before it is on record.
+    let answered = Finish::new(async move {
         let _room = room;
         match &shared.local {
             Some(local) if request.uri().path().starts_with("/local/") => {

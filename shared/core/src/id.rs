@@ -3,6 +3,7 @@
 //! mistaken for a name.
 
 use crate::ambient::{Entropy, Timestamp};
+use crate::encoding::push_hex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -11,14 +12,14 @@ macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal, $pattern:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[serde(try_from = "String")]
         #[schemars(extend("pattern" = $pattern))]
         pub struct $name(String);
 
         impl $name {
             /// A fresh id; `at` gives its first 48 bits.
             pub fn new(at: Timestamp, entropy: &Entropy) -> Self {
-                Self(format!(concat!($prefix, "_{}"), time_ordered(at, entropy)))
+                Self(time_ordered(concat!($prefix, "_"), at, entropy))
             }
 
             pub fn as_str(&self) -> &str {
@@ -90,11 +91,15 @@ pub struct InvalidId {
     prefix: &'static str,
 }
 
-fn time_ordered(at: Timestamp, entropy: &Entropy) -> String {
+fn time_ordered(prefix: &str, at: Timestamp, entropy: &Entropy) -> String {
+    let [_, _, time @ ..] = unix_millis(at).to_be_bytes();
     let mut random = [0_u8; 10];
     entropy.fill(&mut random);
-    let tail: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{:012x}{tail}", unix_millis(at))
+    let mut text = String::with_capacity(prefix.len().saturating_add(32));
+    text.push_str(prefix);
+    push_hex(&mut text, &time);
+    push_hex(&mut text, &random);
+    text
 }
 
 fn unix_millis(at: Timestamp) -> u64 {
@@ -118,6 +123,13 @@ mod tests {
         for bad in ["", "key_", "key_ABCDEF", "agt_00000000000000000000000000000000", "invoice-2026"] {
             assert!(KeyId::try_from(bad.to_string()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_id_is_its_time_and_then_what_was_random() {
+        let at = Timestamp::from_millisecond(0x01a0_c5e6_087b).unwrap();
+        let entropy = Entropy::new(|bytes| bytes.copy_from_slice(&[0, 1, 0x2f, 0xf0, 4, 5, 6, 7, 8, 0xff]));
+        assert_eq!(KeyId::new(at, &entropy).as_str(), "key_01a0c5e6087b00012ff00405060708ff");
     }
 
     #[test]

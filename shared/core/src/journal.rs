@@ -10,6 +10,7 @@ use crate::record::{AuditRecord, MAX_RECORD, Outcome};
 use crate::repository::decode;
 use crate::store::{Expect, Index, IndexEntry, Item, ItemKey, MAX_SPREAD, Order, Put, Query, Store, Table};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Most records one page looks at; filters that no index serves may leave it short (DESIGN §4).
 pub const MAX_EXAMINED: usize = 1_000;
@@ -19,6 +20,9 @@ pub const RECORDS: &str = "record/";
 
 /// Most days one page walks: an empty one costs as many queries as a full one.
 const MAX_DAYS: usize = 64;
+
+/// What most records take, in bytes.
+const RECORD: usize = 1_024;
 
 /// Writes a record, which from then on tells how long the request took. Durable once it returns.
 ///
@@ -51,22 +55,25 @@ pub fn put_timed(app: &App, record: &mut AuditRecord) -> Result<Put, Error> {
 /// [`Error::Damaged`] if the record is larger than any record should be.
 pub fn put(store: &dyn Store, record: &AuditRecord) -> Result<Put, Error> {
     let too_large = |cause: crate::error::Cause| Error::Damaged { what: "audit record", source: cause };
-    let body = serde_json::to_string(record).map_err(|error| too_large(error.into()))?;
+    let mut body = Vec::with_capacity(RECORD);
+    serde_json::to_writer(&mut body, record).map_err(|error| too_large(error.into()))?;
     if body.len() > MAX_RECORD {
         return Err(too_large("longer than 16 KiB".into()));
     }
-    let indexes = [
-        (Index::First, Some("all".to_string())),
-        (Index::Second, record.human.as_ref().map(|human| format!("human/{human}"))),
-        (Index::Third, record.agents.first().map(|agent| format!("agent/{agent}"))),
-        (Index::Fourth, record.key.as_ref().map(|key| format!("key/{key}"))),
-    ];
-    let sort = record.id.as_str();
-    let entry = |(index, subject): (Index, Option<String>)| {
-        let partition = partition(&subject?, day(record.id.at()), shard(&record.id, store.spread()));
-        Some(IndexEntry { index, partition, sort: sort.to_string() })
+    let body = String::from_utf8(body).map_err(|error| too_large(error.into()))?;
+    let id = record.id.as_str();
+    let (day, shard) = (day(record.id.at()), shard(&record.id, store.spread()));
+    let entry = |index, subject: fmt::Arguments<'_>| {
+        let partition = partition(subject, day, shard);
+        IndexEntry { index, partition, sort: id.to_string() }
     };
-    let indexes = indexes.into_iter().filter_map(entry).collect();
+    let indexes = [
+        Some(entry(Index::First, format_args!("all"))),
+        record.human.as_ref().map(|human| entry(Index::Second, format_args!("human/{human}"))),
+        record.agents.first().map(|agent| entry(Index::Third, format_args!("agent/{agent}"))),
+        record.key.as_ref().map(|key| entry(Index::Fourth, format_args!("key/{key}"))),
+    ];
+    let indexes = indexes.into_iter().flatten().collect();
     Ok(Put { item: Item { key: item_key(&record.id), body, indexes, expires_at: None }, expect: Expect::Absent })
 }
 
@@ -223,7 +230,7 @@ fn item_key(id: &RecordId) -> ItemKey {
     ItemKey::journal(format!("{RECORDS}{id}"), "record")
 }
 
-fn partition(subject: &str, day: i64, shard: u8) -> String {
+fn partition(subject: impl fmt::Display, day: i64, shard: u8) -> String {
     format!("{subject}/{day}/{shard}")
 }
 

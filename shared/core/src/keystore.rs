@@ -156,7 +156,7 @@ pub struct VersionRef<'a> {
 }
 
 /// What a store keeps of one key version: the wrapped blob (standalone) or the handle (layered), and the public half.
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Material {
     /// Wrapped key bytes or an opaque handle. Never plaintext.
     #[serde(with = "crate::encoding::base64_bytes")]

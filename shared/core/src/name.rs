@@ -9,7 +9,7 @@ macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $pattern:literal, $rule:literal, $valid:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[serde(try_from = "String")]
         #[schemars(extend("pattern" = $pattern))]
         pub struct $name(String);
 

@@ -33,7 +33,7 @@ use crate::rate::Rate;
 use crate::record::Plane;
 use crate::repository::{self, Loaded};
 use crate::store::Store;
-use crate::token::TokenKeys;
+use crate::token::{Presented, TokenKeys};
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -58,8 +58,8 @@ pub struct App {
 pub struct Request<'a> {
     pub id: RequestId,
     pub arrived_at: Timestamp,
-    /// As presented; unverified.
-    pub token: &'a str,
+    /// Unverified.
+    pub token: Presented<'a>,
     pub operation: Operation,
     pub target: Target,
     pub plane: Plane,

@@ -100,6 +100,32 @@ pub struct TokenKeys {
     verified: Mutex<LruCache<[u8; 32], Arc<Claims>>>,
 }
 
+/// A token as somebody presents it: unverified, unless its signature was checked before.
+#[derive(Clone)]
+pub struct Presented<'a> {
+    token: &'a str,
+    digest: [u8; 32],
+    known: Option<Arc<Claims>>,
+}
+
+impl Presented<'_> {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.token.is_empty()
+    }
+
+    /// Whether the token's signature was checked before, so that checking it again costs nothing.
+    pub fn is_known(&self) -> bool {
+        self.known.is_some()
+    }
+}
+
+impl std::fmt::Debug for Presented<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Presented(..)")
+    }
+}
+
 impl TokenKeys {
     /// `pkcs8` is a P-256 private key in DER.
     ///
@@ -145,22 +171,29 @@ impl TokenKeys {
         }
     }
 
-    /// Whether the token's signature was checked before, so that checking it again costs nothing.
-    pub fn is_known(&self, token: &str) -> bool {
-        token.len() <= MAX_TOKEN && self.cached(&digest(token)).is_some()
+    /// Looks a token up among those whose signature was checked before. Digests it, once for all that follows.
+    pub fn look_up<'a>(&self, token: &'a str) -> Presented<'a> {
+        // Too long a token is refused unread.
+        let digest = if token.len() <= MAX_TOKEN { digest(token) } else { [0; 32] };
+        Presented { token, digest, known: self.lock().get(&digest).cloned() }
+    }
+
+    /// As [`Self::verify_presented`], of a token as it is.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Arc<Claims>, Reason> {
+        self.verify_presented(&self.look_up(token), now)
     }
 
     /// The claims of a token that is ours, for us, and valid now. Says nothing on revocation.
     ///
     /// # Errors
     /// The [`Reason`] it is refused for.
-    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Arc<Claims>, Reason> {
-        if token.len() > MAX_TOKEN {
-            return Err(Reason::InvalidToken);
-        }
-        let claims = match self.cached(&digest(token)) {
-            Some(claims) => claims,
-            None => self.verify_signature(token)?,
+    pub fn verify_presented(&self, presented: &Presented<'_>, now: Timestamp) -> Result<Arc<Claims>, Reason> {
+        let claims = match &presented.known {
+            Some(claims) => Arc::clone(claims),
+            None => self.verify_signature(presented)?,
         };
         let now = now.as_second();
         match () {
@@ -171,7 +204,11 @@ impl TokenKeys {
         }
     }
 
-    fn verify_signature(&self, token: &str) -> Result<Arc<Claims>, Reason> {
+    fn verify_signature(&self, presented: &Presented<'_>) -> Result<Arc<Claims>, Reason> {
+        let token = presented.token;
+        if token.len() > MAX_TOKEN {
+            return Err(Reason::InvalidToken);
+        }
         let header = jsonwebtoken::decode_header(token).map_err(|_| Reason::InvalidToken)?;
         // The key is chosen among ours by its id alone: nothing else in the header is looked at, neither its own key
         // nor an address of one. The algorithm is the key's, not the header's.
@@ -189,12 +226,8 @@ impl TokenKeys {
         let claims: Claims =
             jsonwebtoken::decode(token, verifier, &validation).map_err(|_| Reason::InvalidToken)?.claims;
         let claims = Arc::new(claims);
-        self.lock().put(digest(token), Arc::clone(&claims));
+        self.lock().put(presented.digest, Arc::clone(&claims));
         Ok(claims)
-    }
-
-    fn cached(&self, digest: &[u8; 32]) -> Option<Arc<Claims>> {
-        self.lock().get(digest).cloned()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<[u8; 32], Arc<Claims>>> {

@@ -5,6 +5,7 @@
 //! It does not expire items by itself: somebody calls [`SqliteStore::sweep_expired`].
 
 mod cache;
+mod queue;
 mod rows;
 mod schema;
 pub(crate) mod snapshot;
@@ -19,13 +20,14 @@ use aegis_core::store::{
 };
 use async_trait::async_trait;
 use cache::Cache;
+use queue::{Lead, Queue, Refused};
 use rusqlite::Connection;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use writer::{Job, Outcome, Work};
 
 /// The store. Dropped, it finishes what was accepted, folds the log into the file and lets the folder go.
@@ -34,8 +36,9 @@ pub struct SqliteStore {
     path: PathBuf,
     /// Idle connections; a read takes one or opens another.
     readers: Mutex<Vec<Connection>>,
+    queue: Arc<Queue>,
     /// `None` only while it is being dropped.
-    writer: Option<(mpsc::Sender<Job>, JoinHandle<()>)>,
+    writer: Option<JoinHandle<()>>,
     commits: Arc<AtomicU64>,
     cache: Arc<Cache>,
     _lock: File,
@@ -63,8 +66,10 @@ impl SqliteStore {
         folder::sync(dir).map_err(folder_error)?;
         let commits = Arc::new(AtomicU64::new(0));
         let cache = Arc::new(Cache::new());
-        let writer = writer::start(connection, Arc::clone(&commits), Arc::clone(&cache)).map_err(folder_error)?;
-        Ok(Self { path, readers: Mutex::default(), writer: Some(writer), commits, cache, _lock: lock })
+        let queue = Arc::new(Queue::default());
+        let writer = writer::start(connection, Arc::clone(&queue), Arc::clone(&commits), Arc::clone(&cache));
+        let writer = Some(writer.map_err(folder_error)?);
+        Ok(Self { path, readers: Mutex::default(), queue, writer, commits, cache, _lock: lock })
     }
 
     /// Whether a restore into the folder has not finished. Writes nothing.
@@ -100,18 +105,21 @@ impl SqliteStore {
     }
 
     async fn write(&self, work: Work) -> Outcome {
+        let (answer, lead) = self.submit(work)?;
+        if let Some(lead) = lead {
+            lead.follow();
+        }
         // A reply that never comes means that the writer ended in between.
-        self.submit(work)?.await.unwrap_or_else(|_| Err(unavailable("the writer has stopped")))
+        answer.await.unwrap_or_else(|_| Err(unavailable("the writer has stopped")))
     }
 
-    fn submit(&self, work: Work) -> Result<oneshot::Receiver<Outcome>, StoreError> {
+    fn submit(&self, work: Work) -> Result<(oneshot::Receiver<Outcome>, Option<Lead>), StoreError> {
         let (reply, answer) = oneshot::channel();
-        let Some((queue, _)) = &self.writer else { return Err(unavailable("the writer has stopped")) };
-        queue.try_send(Job { work, reply }).map_err(|error| match error {
-            mpsc::error::TrySendError::Closed(_) => unavailable("the writer has stopped"),
-            mpsc::error::TrySendError::Full(_) => unavailable("too many writes are waiting"),
+        let lead = self.queue.push(Job { work, reply }).map_err(|refused| match refused {
+            Refused::Closed => unavailable("the writer has stopped"),
+            Refused::Full => unavailable("too many writes are waiting"),
         })?;
-        Ok(answer)
+        Ok((answer, lead))
     }
 
     fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
@@ -165,11 +173,9 @@ impl Drop for SqliteStore {
     fn drop(&mut self) {
         // First, so that the writer is the last to close: that is what removes the log.
         self.readers.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
-        if let Some((queue, thread)) = self.writer.take() {
-            drop(queue);
-            if thread.join().is_err() {
-                tracing::error!("store writer panicked");
-            }
+        self.queue.close();
+        if self.writer.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("store writer panicked");
         }
     }
 }

@@ -23,7 +23,8 @@ const FRESH_LOGIN: u32 = 300;
 /// [`Error::FreshLoginNeeded`], [`Error::LimitReached`], [`Error::Unavailable`].
 pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
     let now = app.clock.now();
-    let claims = app.tokens.verify(request.token, now).map_err(|reason| Error::Unauthenticated { reason })?;
+    let claims = app.tokens.verify_presented(&request.token, now);
+    let claims = claims.map_err(|reason| Error::Unauthenticated { reason })?;
     if let Err(spent) = app.rates.count(&claims.root(), now) {
         let (reason, retry_after) = (Reason::RateLimited, Some(spent.retry_after));
         return Err(Error::LimitReached { reason, retry_after }.into());

@@ -88,21 +88,14 @@ impl App {
         now: Timestamp,
     ) -> Result<(Result<Facts, (Reason, Arc<Claims>)>, Found), Error> {
         let (target_item, formers) = self.item_of(target).await?;
-        let chain = claims.act.as_ref().map(|act| act.chain()).unwrap_or_default();
-        let mut items = vec![
-            repository::credential_item(&claims.jti),
-            repository::human_item(&claims.sub),
-            repository::deployment_item(),
-        ];
-        items.extend(chain.iter().map(repository::agent_item));
-        items.extend(claims.via.iter().map(repository::credential_item));
-        items.extend(target_item.clone());
+        let names = Names::of(&claims);
+        let mut items: Vec<ItemKey> = names.all().chain(&target_item).cloned().collect();
         // A target may be the caller itself: no item is asked for twice.
         items.sort();
         items.dedup();
         let read = self.store.batch_get(&items).await?;
         let found = found(target, target_item.and_then(|item| read.find(&item)), formers)?;
-        let facts = self.facts(claims, &chain, &read, now).await?;
+        let facts = self.facts(claims, &names, &read, now).await?;
         Ok((facts, found))
     }
 
@@ -133,28 +126,26 @@ impl App {
     async fn facts(
         &self,
         claims: Arc<Claims>,
-        chain: &[AgentId],
+        names: &Names,
         read: &Items,
         now: Timestamp,
     ) -> Result<Result<Facts, (Reason, Arc<Claims>)>, Error> {
-        let deployment: Option<Arc<Deployment>> = value(read, &repository::deployment_item())?;
+        let deployment: Option<Arc<Deployment>> = value(read, &names.deployment)?;
         let deployment = deployment
             .ok_or_else(|| Error::Damaged { what: "store", source: "the deployment's own item is missing".into() })?;
         let policies = self.policies.of_version(self.store.as_ref(), deployment.policy_version).await?;
-        let credential: Option<Arc<Credential>> = value(read, &repository::credential_item(&claims.jti))?;
-        let human: Option<Arc<Human>> = value(read, &repository::human_item(&claims.sub))?;
-        let agents: Vec<Option<Loaded<Arc<Agent>>>> = chain
-            .iter()
-            .map(|id| read.find(&repository::agent_item(id)).map(|stored| share(stored)).transpose())
-            .collect::<Result<_, Error>>()?;
+        let credential: Option<Arc<Credential>> = value(read, &names.credential)?;
+        let human: Option<Arc<Human>> = value(read, &names.human)?;
+        let agents: Vec<Option<Loaded<Arc<Agent>>>> =
+            names.agents.iter().map(|agent| loaded(read.find(agent))).collect::<Result<_, Error>>()?;
         // What a genuine token names is written before the token is; missing items mean an older store was restored.
         let present = (credential, human, agents.into_iter().collect::<Option<Vec<_>>>());
         let (Some(credential), Some(human), Some(chain)) = present else {
             return Ok(Err((Reason::CredentialRevoked, claims)));
         };
         // Revoking a credential reaches those that were issued with it.
-        for id in &claims.via {
-            let above: Option<Arc<Credential>> = value(read, &repository::credential_item(id))?;
+        for name in &names.via {
+            let above: Option<Arc<Credential>> = value(read, name)?;
             if above.is_none_or(|above| above.revoked) {
                 return Ok(Err((Reason::CredentialRevoked, claims)));
             }
@@ -264,6 +255,34 @@ impl Facts {
 
 pub(super) fn agent_facts(agent: &Agent) -> AgentFacts<'_> {
     AgentFacts { id: &agent.id, sponsor: &agent.sponsor, purpose: agent.purpose, parent: agent.ancestors.first() }
+}
+
+/// What a token stands on, as the store names it.
+struct Names {
+    credential: ItemKey,
+    human: ItemKey,
+    deployment: ItemKey,
+    /// The agent that asks, then those above it.
+    agents: Vec<ItemKey>,
+    /// The credentials it was issued with.
+    via: Vec<ItemKey>,
+}
+
+impl Names {
+    fn of(claims: &Claims) -> Self {
+        let chain = claims.act.as_ref().map(|act| act.chain()).unwrap_or_default();
+        Self {
+            credential: repository::credential_item(&claims.jti),
+            human: repository::human_item(&claims.sub),
+            deployment: repository::deployment_item(),
+            agents: chain.iter().map(repository::agent_item).collect(),
+            via: claims.via.iter().map(repository::credential_item).collect(),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &ItemKey> {
+        [&self.credential, &self.human, &self.deployment].into_iter().chain(&self.agents).chain(&self.via)
+    }
 }
 
 fn found(target: &Target, stored: Option<&Arc<Stored>>, formers: Vec<KeyId>) -> Result<Found, Error> {

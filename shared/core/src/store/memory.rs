@@ -15,10 +15,10 @@ pub struct MemoryStore {
 
 #[derive(Clone, Debug, Default)]
 struct Tables {
-    items: BTreeMap<ItemKey, Stored>,
+    items: BTreeMap<ItemKey, Arc<Stored>>,
     counters: HashMap<ItemKey, i64>,
     /// The items as queries on an index see them, while that is held.
-    held: Option<BTreeMap<ItemKey, Stored>>,
+    held: Option<BTreeMap<ItemKey, Arc<Stored>>>,
 }
 
 impl MemoryStore {
@@ -44,7 +44,7 @@ impl Store for MemoryStore {
     async fn batch_get(&self, keys: &[ItemKey]) -> Result<Items, StoreError> {
         check_keys(keys)?;
         let tables = self.lock();
-        Ok(Items(keys.iter().filter_map(|key| tables.items.get(key).cloned().map(Arc::new)).collect()))
+        Ok(Items(keys.iter().filter_map(|key| tables.items.get(key).cloned()).collect()))
     }
 
     async fn add(&self, additions: &[Add]) -> Result<Vec<i64>, StoreError> {
@@ -66,7 +66,7 @@ impl Store for MemoryStore {
             return Err(StoreError::Conflict { key: put.item.key.clone() });
         }
         for Put { item, expect } in puts {
-            tables.items.insert(item.key.clone(), Stored::new(normal(item), expect.next()));
+            tables.items.insert(item.key.clone(), Arc::new(Stored::new(normal(item), expect.next())));
         }
         Ok(())
     }
@@ -78,13 +78,13 @@ impl Store for MemoryStore {
             Some(_) => tables.held.as_ref().unwrap_or(&tables.items),
             None => &tables.items,
         };
-        let mut found: Vec<(Position, &Stored)> =
+        let mut found: Vec<(Position, &Arc<Stored>)> =
             items.values().filter_map(|stored| Some((position(query, &stored.item)?, stored))).collect();
         found.sort_by(|(a, _), (b, _)| in_order(query.order, a, b));
         let more = found.len() > query.limit;
         found.truncate(query.limit);
         let next = if more { found.last().map(|(position, _)| position.clone()) } else { None };
-        Ok(Page { items: found.into_iter().map(|(_, stored)| stored.clone()).collect(), next })
+        Ok(Page { items: found.into_iter().map(|(_, stored)| Stored::clone(stored)).collect(), next })
     }
 }
 

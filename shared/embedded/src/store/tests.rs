@@ -2,7 +2,9 @@ use super::*;
 use aegis_core::store::contract::{self, Subject, Suite};
 use aegis_core::store::{Expect, Index, IndexEntry, Item, Order, Revision};
 use proptest::prelude::*;
+use std::task::{Context, Waker};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 
 struct InFolder {
     store: Arc<SqliteStore>,
@@ -43,11 +45,16 @@ fn work(sort: &str) -> Work {
     Work::Transact(vec![Put { item: item(sort, "{}"), expect: Expect::Absent }])
 }
 
+/// Brings work and calls the writer at once.
+fn submit(store: &SqliteStore, work: Work) -> oneshot::Receiver<Outcome> {
+    store.submit(work).unwrap().0
+}
+
 /// Keeps the writer busy; returns what lets it go on.
 async fn hold(store: &SqliteStore) -> std::sync::mpsc::Sender<()> {
     let (taken, mut is_taken) = mpsc::unbounded_channel();
     let (go_on, wait) = std::sync::mpsc::channel();
-    drop(store.submit(Work::Hold(taken, wait)).unwrap());
+    drop(submit(store, Work::Hold(taken, wait)));
     is_taken.recv().await.unwrap();
     go_on
 }
@@ -57,8 +64,8 @@ async fn writes_that_wait_together_share_a_commit() {
     let subject = InFolder::new();
     let store = &subject.store;
     let go_on = hold(store).await;
-    let waiting: Vec<_> = (0..64).map(|n| store.submit(work(&n.to_string())).unwrap()).collect();
-    let refused = store.submit(work("0")).unwrap();
+    let waiting: Vec<_> = (0..64).map(|n| submit(store, work(&n.to_string()))).collect();
+    let refused = submit(store, work("0"));
     let before = store.stats().commits;
     go_on.send(()).unwrap();
     for answer in waiting {
@@ -69,11 +76,21 @@ async fn writes_that_wait_together_share_a_commit() {
 }
 
 #[tokio::test]
+async fn who_is_not_polled_any_more_keeps_nobody_waiting() {
+    let subject = InFolder::new();
+    let store = &subject.store;
+    let mut first = Box::pin(store.put_if(item("a", "{}"), Expect::Absent));
+    assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    store.put_if(item("b", "{}"), Expect::Absent).await.unwrap();
+    assert!(store.get(&ItemKey::state("p", "a")).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_at_once_and_recovers() {
     let subject = InFolder::new();
     let store = &subject.store;
     let go_on = hold(store).await;
-    let waiting: Vec<_> = (0..writer::QUEUE).map(|n| store.submit(work(&n.to_string())).unwrap()).collect();
+    let waiting: Vec<_> = (0..queue::MOST).map(|n| submit(store, work(&n.to_string()))).collect();
     let refused = store.put_if(item("a", "{}"), Expect::Absent).await;
     assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "{refused:?}");
     go_on.send(()).unwrap();
@@ -94,7 +111,7 @@ async fn a_commit_that_fails_is_told_to_all_and_leaves_nothing() {
         CREATE TRIGGER sabotage AFTER INSERT ON state WHEN NEW.sort = 'bad' BEGIN INSERT INTO child VALUES (1); END;";
     other.execute_batch(sabotage).unwrap();
     let go_on = hold(store).await;
-    let answers = ["good", "bad", "also-good"].map(|sort| store.submit(work(sort)).unwrap());
+    let answers = ["good", "bad", "also-good"].map(|sort| submit(store, work(sort)));
     go_on.send(()).unwrap();
     for answer in answers {
         let answer = answer.await.unwrap();
@@ -115,9 +132,9 @@ async fn a_piece_that_fails_undoes_only_itself() {
     other.execute_batch(sabotage).unwrap();
     let put = |sort: &str| Put { item: item(sort, "{}"), expect: Expect::Absent };
     let go_on = hold(store).await;
-    let good = store.submit(work("good")).unwrap();
-    let bad = store.submit(Work::Transact(vec![put("half"), put("bad")])).unwrap();
-    let also_good = store.submit(work("also-good")).unwrap();
+    let good = submit(store, work("good"));
+    let bad = submit(store, Work::Transact(vec![put("half"), put("bad")]));
+    let also_good = submit(store, work("also-good"));
     go_on.send(()).unwrap();
     assert!(matches!(bad.await.unwrap(), Err(StoreError::Unavailable { .. })));
     assert!(good.await.unwrap().is_ok() && also_good.await.unwrap().is_ok());
@@ -134,7 +151,7 @@ async fn a_lost_transaction_is_told_to_all() {
                     BEGIN SELECT RAISE(ROLLBACK, 'sabotage'); END;";
     other.execute_batch(sabotage).unwrap();
     let go_on = hold(store).await;
-    let answers = ["good", "bad", "also-good"].map(|sort| store.submit(work(sort)).unwrap());
+    let answers = ["good", "bad", "also-good"].map(|sort| submit(store, work(sort)));
     go_on.send(()).unwrap();
     for answer in answers {
         assert!(matches!(answer.await.unwrap(), Err(StoreError::Unavailable { .. })));
@@ -176,7 +193,7 @@ async fn a_store_closed_and_opened_again_is_the_same() {
     let store = SqliteStore::open(dir.path()).unwrap();
     store.put_if(item("a", "1"), Expect::Absent).await.unwrap();
     store.get(&ItemKey::state("p", "a")).await.unwrap();
-    let accepted = store.submit(work("accepted")).unwrap();
+    let accepted = submit(&store, work("accepted"));
     store.close();
     accepted.await.unwrap().unwrap();
     assert!(!dir.path().join("store.sqlite-wal").exists(), "the log was folded into the file");

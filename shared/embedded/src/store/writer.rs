@@ -2,6 +2,7 @@
 //! only then answers. A piece that is refused or fails undoes itself and nothing else.
 
 use super::cache::Cache;
+use super::queue::{Answers, Group, Queue};
 use super::{rows, unavailable};
 use aegis_core::ambient::Timestamp;
 use aegis_core::store::{Add, Put, StoreError, Table};
@@ -11,7 +12,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use tokio::sync::{mpsc, oneshot};
+#[cfg(test)]
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 
 #[derive(Debug)]
 pub(super) struct Job {
@@ -42,49 +45,49 @@ impl Work {
     }
 }
 
-/// The thread ends when every sender is gone and the queue is empty. Closing the last connection folds the log into the
-/// file.
+/// The thread ends when the queue is closed and empty. Closing the last connection folds the log into the file.
 pub(super) fn start(
     connection: Connection,
+    queue: Arc<Queue>,
     commits: Arc<AtomicU64>,
     cache: Arc<Cache>,
-) -> io::Result<(mpsc::Sender<Job>, JoinHandle<()>)> {
-    let (sender, queue) = mpsc::channel(QUEUE);
-    let thread = std::thread::Builder::new()
-        .name("aegis-store".into())
-        .spawn(move || run(connection, queue, &commits, &cache))?;
-    Ok((sender, thread))
+) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("aegis-store".into()).spawn(move || {
+        let queue = Abandoned(queue);
+        run(connection, &queue.0, &commits, &cache);
+    })
 }
 
-fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, commits: &AtomicU64, cache: &Cache) {
-    while let Some(first) = queue.blocking_recv() {
-        // Who is about to write gets in, too: on one busy processor a flush else serves few (with RSA-2048 signatures, a
-        // request cost 430 us of processor time without this and 366 us with it).
-        std::thread::yield_now();
-        let mut group = vec![first];
-        while group.len() < GROUP
-            && let Ok(job) = queue.try_recv()
-        {
-            group.push(job);
-        }
-        let (work, replies): (Vec<Work>, Vec<_>) = group.into_iter().map(|job| (job.work, job.reply)).unzip();
+/// Leaves nobody waiting, should the writer end before it is told to.
+struct Abandoned(Arc<Queue>);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+fn run(mut connection: Connection, queue: &Queue, commits: &AtomicU64, cache: &Cache) {
+    while let Some(Group { jobs, leader }) = queue.take(GROUP) {
+        let (work, replies): (Vec<Work>, Vec<_>) = jobs.into_iter().map(|job| (job.work, job.reply)).unzip();
         let touches = begin(cache, &work);
         let committed = commit(&mut connection, &work);
         if touches {
             cache.end(written(work, committed.as_deref().unwrap_or_default()));
         }
-        match committed {
+        let answers = match committed {
             Ok(results) => {
                 commits.fetch_add(1, Ordering::Relaxed);
-                // Who stopped waiting needs no answer.
-                replies.into_iter().zip(results).for_each(|(reply, result)| drop(reply.send(result)));
+                Answers(replies.into_iter().zip(results).collect())
             }
             Err(error) => {
                 tracing::error!(error = &*error, "store commit failed");
                 let error = Arc::<dyn Error + Send + Sync>::from(error);
-                replies.into_iter().for_each(|reply| drop(reply.send(Err(unavailable(Arc::clone(&error))))));
+                Answers(replies.into_iter().map(|reply| (reply, Err(unavailable(Arc::clone(&error))))).collect())
             }
-        }
+        };
+        // Where there is no leader, or no more, they are given here.
+        let _ = leader.map(|leader| leader.send(answers));
     }
 }
 
@@ -164,9 +167,6 @@ fn perform(connection: &Connection, work: &Work) -> Outcome {
     }
 }
 
-/// Writes that may wait; the next one is refused at once. Four full commits: a disk that flushes in 10 ms is done with
-/// them in less time than a caller notices.
-pub(super) const QUEUE: usize = 1024;
 /// Most writes of one commit: bounds how long the first of them waits for the last.
 const GROUP: usize = 256;
 /// Rows a sweep removes at once from a table, so that writes get their turn.

@@ -48,6 +48,11 @@ fn oaep_is_that_of_any_other_program() {
         let result = run(store.decrypt(version, &material, &none, altered));
         assert!(matches!(result, Err(KeyStoreError::Refused)));
     }
+    // A number with a leading zero is the same number without, and another ciphertext.
+    let encrypt = || run(store.encrypt(version, &material, &none, b"secret")).unwrap();
+    let zero = std::iter::repeat_with(encrypt).find(|ciphertext| ciphertext[0] == 0).unwrap();
+    run(store.decrypt(version, &material, &none, &zero)).unwrap();
+    assert!(matches!(run(store.decrypt(version, &material, &none, &zero[1..])), Err(KeyStoreError::Refused)));
     let context: Context = [("tenant".to_string(), "acme".to_string())].into();
     invalid(run(store.encrypt(version, &material, &context, b"secret")), "a context");
     invalid(run(store.decrypt(version, &material, &context, &ciphertext)), "a context");
@@ -60,7 +65,12 @@ fn oaep_is_that_of_any_other_program() {
 fn what_may_not_be_registered() {
     let (dir, store) = folder();
     put(&dir, "own.pem", Algorithm::EcdsaP256);
-    for object in ["../own.pem", "/etc/passwd", ".own.pem", "sub/own.pem", "own.pem~", "no-such.pem"] {
+    put(&dir, ".own.pem", Algorithm::EcdsaP256);
+    put(&dir, "own.pem~", Algorithm::EcdsaP256);
+    std::fs::create_dir(dir.path().join("sub")).unwrap();
+    put(&dir, "sub/own.pem", Algorithm::EcdsaP256);
+    for object in ["sub/../own.pem", "../own.pem", "/etc/passwd", ".own.pem", "sub/own.pem", "own.pem~", "no-such.pem"]
+    {
         invalid(register(&store, Algorithm::EcdsaP256, object), object);
     }
     for algorithm in [Algorithm::EcdsaP384, Algorithm::Ed25519, Algorithm::Rsa2048PssSha256] {
@@ -77,6 +87,7 @@ fn what_may_not_be_registered() {
     }
     symlink(dir.path().join("own.pem"), dir.path().join("link.pem")).unwrap();
     std::fs::create_dir(dir.path().join("folder.pem")).unwrap();
+    std::fs::set_permissions(dir.path().join("folder.pem"), PermissionsExt::from_mode(0o700)).unwrap();
     rustix::fs::mknodat(
         rustix::fs::CWD,
         dir.path().join("pipe.pem"),
