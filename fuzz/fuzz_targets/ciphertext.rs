@@ -5,8 +5,8 @@
 #![no_main]
 
 use aegis_core::algorithm::Algorithm;
-use aegis_core::ambient::Entropy;
-use aegis_core::id::KeyId;
+use aegis_core::ambient::{Entropy, Timestamp};
+use aegis_core::id::{KeyId, RecordId};
 use aegis_core::keystore::{Context, KeyStore, Material, VersionRef};
 use aegis_fuzz::{altered, seed};
 use aegis_keystores::software::{KeyEncryptionKey, SoftwareKeyStore};
@@ -57,11 +57,12 @@ static VAULT: LazyLock<Vault> = LazyLock::new(|| {
     let contexts = [vec![], vec![("tenant", "a")], vec![("tenant", "b"), ("x", "")]]
         .map(|pairs: Vec<(&str, &str)>| pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect());
     let mut vault = Vault { runtime, store, keys: Vec::new(), contexts, genuine: Vec::new() };
+    let token = RecordId::floor(Timestamp::UNIX_EPOCH);
     // OAEP's key is another one in each process: its ciphertexts are reached by their number alone.
     for (n, algorithm) in ALGORITHMS.into_iter().enumerate() {
         let mut key = Key { id: KeyId::try_from(format!("key_{n:032x}")).unwrap(), algorithm, versions: Vec::new() };
         for version in 1..=VERSIONS {
-            let material = vault.runtime.block_on(vault.store.create(key.version(version))).unwrap();
+            let material = vault.runtime.block_on(vault.store.create(key.version(version), &token)).unwrap();
             key.versions.push(material);
         }
         vault.keys.push(key);

@@ -5,6 +5,7 @@ use aegis_core::ambient::{Clock, Entropy, Timestamp};
 use aegis_core::deployment::DigestKey;
 use aegis_core::error::Error;
 use aegis_core::human::Role;
+use aegis_core::keystore::KeyStores;
 use aegis_core::login::{HumanClaim, Logins, Provider, ProviderKeys};
 use aegis_core::pipeline::{self, App, PolicyCache, Recorded, Shares};
 use aegis_core::rate::Rate;
@@ -18,6 +19,7 @@ use http::{Request, Response};
 use jsonwebtoken::EncodingKey;
 use jsonwebtoken::jwk::Jwk;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Runtime;
@@ -73,7 +75,7 @@ impl Deployment {
         let kek = KeyEncryptionKey::new("kek-1".into(), Zeroizing::new([7; 32]));
         let app = App {
             store: Arc::<MemoryStore>::clone(&store),
-            keystore: Arc::new(SoftwareKeyStore::new(kek, entropy.clone())),
+            keystores: KeyStores::new(Arc::new(SoftwareKeyStore::new(kek, entropy.clone())), BTreeMap::new()),
             tokens: TokenKeys::new("urn:aegis:fuzz".into(), "aegis".into(), &Signer::of_aegis().pkcs8).unwrap(),
             logins: Logins::new(login, roles),
             digest_key: DigestKey::new([9; 32]),

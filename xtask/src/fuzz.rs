@@ -72,15 +72,23 @@ fn fuzz(workshop: &Workshop, program: &Path, target: &str, seconds: u32) -> Resu
         std::io::ErrorKind::NotFound => Ok(()),
         _ => Err(error),
     });
+    // A target's own files go there, too: it ends without cleaning up.
+    let (scratch, learnt) = (fresh.join("scratch"), fresh.join("corpus"));
     prepared
-        .and_then(|()| fs::create_dir_all(&fresh))
+        .and_then(|()| fs::create_dir_all(&scratch))
+        .and_then(|()| fs::create_dir_all(&learnt))
         .and_then(|()| fs::create_dir_all(&found))
         .map_err(|error| NotPassed::Failed(format!("{} cannot be made: {error}", fresh.display())))?;
     let artifacts = format!("-artifact_prefix={}/{target}-", found.display());
-    child::run(workshop.command(program).args(["-runs=0", "-verbosity=0", &artifacts]).arg(&corpus))?;
+    let run = || {
+        let mut command = workshop.command(program);
+        command.env("TMPDIR", &scratch);
+        command
+    };
+    child::run(run().args(["-runs=0", "-verbosity=0", &artifacts]).arg(&corpus))?;
     let time = format!("-max_total_time={seconds}");
     let options = ["-max_len=8192", "-print_final_stats=1", "-print_funcs=0", "-verbosity=0", &time, &artifacts];
-    child::run(workshop.command(program).args(options).args([&fresh, &corpus]))
+    child::run(run().args(options).args([&learnt, &corpus]))
 }
 
 /// The machine's, as the compiler names it.

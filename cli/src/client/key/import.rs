@@ -63,7 +63,7 @@ The key stays in the form it has: what other programs make with it Aegis accepts
 round. As long as others can reach it, they can use it without Aegis.
 
 Examples:
-  aegis key register payments --backend stick --object payments.pem --algorithm ECDSA-P256 --activate")]
+  aegis key register payments --backend stick --object payments.pem --algorithm ECDSA-P256")]
 pub(crate) struct Register {
     #[command(flatten)]
     described: Described,
