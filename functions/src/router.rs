@@ -80,7 +80,7 @@ mod tests {
             }
         }
         assert!(matches!(find(&Method::GET, "/v1/nothing"), Err(Missing::Path)));
-        assert!(matches!(find(&Method::PUT, "/v1/keys"), Err(Missing::Method { allowed }) if allowed == "POST, GET"));
+        assert!(matches!(find(&Method::PUT, "/v1/keys"), Err(Missing::Method { allowed }) if allowed == "GET, POST"));
     }
 
     #[test]

@@ -21,9 +21,9 @@ use zeroize::Zeroizing;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-FILE is PKCS#8 in PEM or DER (openssl genpkey, openssl pkcs8 -topk8 -nocrypt), or for AES and HMAC the
-raw key bytes. It is wrapped here, and unwrapped only inside the deployment's key store. What is known
-elsewhere stays known there: rotate the key once nobody needs the old one.
+FILE is PKCS#8 in PEM or DER (openssl genpkey, openssl pkcs8 -topk8 -nocrypt), or for AES and HMAC
+the raw key bytes. It is wrapped here, and unwrapped only inside the deployment's key store. What is
+known elsewhere stays known there: rotate the key once nobody needs the old one.
 
 Examples:
   aegis key import legacy-signing --algorithm ECDSA-P256 legacy.pem --activate
