@@ -220,8 +220,11 @@ impl Server {
         if tokio::time::timeout(LAST_REQUESTS, self.serving).await.is_err() {
             tracing::warn!("requests still under way were cut off");
         }
-        if let Err(error) = self.housekeeping.await {
-            tracing::error!(error = %error, "housekeeping failed");
+        match tokio::time::timeout(LAST_REQUESTS, self.housekeeping).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(error = %error, "housekeeping failed"),
+            // Whatever it was about, the next start goes on with it.
+            Err(_) => tracing::warn!("housekeeping still under way was cut off"),
         }
         write_summaries(&self.host, Timestamp::MAX).await;
     }

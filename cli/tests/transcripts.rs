@@ -208,6 +208,7 @@ mod transcripts {
         std::fs::create_dir(dir.path().join("stick")).unwrap();
         std::fs::write(dir.path().join("aegis.toml"), "[backends.stick]\nkind = \"folder\"\npath = \"stick\"\n")
             .unwrap();
+        std::fs::write(dir.path().join("stick/.aegis-keys"), "").unwrap();
         private_key(&dir.path().join("legacy.pem"), "PRIVATE KEY");
         private_key(&dir.path().join("stick/payments.pem"), "PRIVATE KEY");
         private_key(&dir.path().join("old-form.pem"), "EC PRIVATE KEY");

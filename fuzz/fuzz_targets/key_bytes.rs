@@ -40,7 +40,7 @@ impl Elsewhere {
 }
 
 static ELSEWHERE: LazyLock<Elsewhere> = LazyLock::new(|| {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let entropy = Entropy::system();
     let own = SoftwareKeyStore::new(KeyEncryptionKey::new("kek-1".into(), Zeroizing::new([7; 32])), entropy.clone());
     let (id, token) = (KeyId::none(), RecordId::floor(Timestamp::UNIX_EPOCH));
@@ -48,6 +48,7 @@ static ELSEWHERE: LazyLock<Elsewhere> = LazyLock::new(|| {
     let wrapping = runtime.block_on(own.create(version, &token)).unwrap();
     // Kept: what ends this process lets nothing clean up.
     let path = tempfile::tempdir().unwrap().keep();
+    std::fs::write(path.join(".aegis-keys"), "").unwrap();
     let folder = FolderKeyStore::new(path.clone(), entropy);
     let genuine = wrapped(wrapping.public_key.as_ref().unwrap(), &[3; 32]);
     for (n, algorithm) in Algorithm::ALL.iter().enumerate() {

@@ -18,6 +18,7 @@ class KeysFromElsewhere(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.stick = pathlib.Path(tempfile.mkdtemp(prefix="aegis-stick-"))
+        (cls.stick / ".aegis-keys").touch()
         cls.aegis = Aegis(settings=f'[backends.stick]\nkind = "folder"\npath = "{cls.stick}"\n')
         cls.aegis.start()
 

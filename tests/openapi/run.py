@@ -37,6 +37,7 @@ def main():
     os.environ.setdefault("AEGIS_LOG", "error")
     with tempfile.TemporaryDirectory(prefix="aegis-stick-") as stick:
         os.environ["AEGIS_STICK"] = stick
+        (pathlib.Path(stick) / ".aegis-keys").touch()
         server = Aegis(SETTINGS + f'[backends.stick]\nkind = "folder"\npath = "{stick}"\n')
         server.start()
         try:

@@ -84,6 +84,7 @@ impl<S: Store + 'static> Deployment<S> {
         let stick = |folder: &tempfile::TempDir| {
             let path = folder.path().join(STICK);
             std::fs::create_dir(&path).unwrap();
+            std::fs::write(path.join(".aegis-keys"), "").unwrap();
             let keystore: Arc<dyn KeyStore> = Arc::new(FolderKeyStore::new(path, Entropy::system()));
             (STICK.parse().unwrap(), keystore)
         };

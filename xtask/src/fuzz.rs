@@ -16,7 +16,7 @@ pub(crate) fn short(workshop: &Workshop) -> Result<Counts, NotPassed> {
 }
 
 pub(crate) fn long(workshop: &Workshop) -> Result<Counts, NotPassed> {
-    run(workshop, 600)
+    run(workshop, 120)
 }
 
 /// Counts targets.

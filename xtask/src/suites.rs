@@ -163,8 +163,8 @@ static SUITES: &[Suite] = &[
     },
     Suite {
         name: "fuzz-long",
-        proves: "the same, ten minutes a target",
-        minutes: (61, 65),
+        proves: "the same, two minutes a target",
+        minutes: (16, 22),
         installs: "on Debian as root g++",
         kind: Kind::Test(Tier::Full),
         run: fuzz::long,

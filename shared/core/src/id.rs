@@ -78,6 +78,13 @@ impl RecordId {
         Self(format!("rec_{:012x}{:020x}", unix_millis(at), 0))
     }
 
+    /// One that is no record's, and the same for the same words: a token for what nobody asked for.
+    pub fn derived(at: Timestamp, words: &str) -> Self {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, words.as_bytes());
+        let tail: String = crate::encoding::hex(digest.as_ref()).chars().take(20).collect();
+        Self(format!("rec_{:012x}{tail}", unix_millis(at)))
+    }
+
     /// The millisecond in which the record was begun.
     pub fn at(&self) -> Timestamp {
         let millis = self.0.get(4..16).and_then(|hex| i64::from_str_radix(hex, 16).ok());

@@ -1,7 +1,6 @@
 //! Intents: a change of a back end is written down before it is made, so that none is left behind unknown. The record that
 //! goes with the change settles its intent in the same transaction; what is not settled in time is undone.
 
-use crate::algorithm::Algorithm;
 use crate::ambient::{Timestamp, after_seconds};
 use crate::error::Error;
 use crate::id::{KeyId, RecordId, RequestId};
@@ -18,12 +17,11 @@ use serde::{Deserialize, Serialize};
 /// One object that a back end was asked to make, under a token that is the intent's id.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Intent {
-    /// Also the id of the record that the change will have.
+    /// The token. For what somebody asked for, also the id of the record that the change will have.
     pub id: RecordId,
     pub backend: BackendName,
     pub key: KeyId,
     pub version: u32,
-    pub algorithm: Algorithm,
     pub human: HumanId,
     pub state: IntentState,
     /// When it is undone, unless it is settled.
@@ -52,10 +50,11 @@ const PATIENCE: i64 = 300;
 /// Seconds for which a settled intent is kept: a day, for people who look into what happened.
 const KEPT: i64 = 86_400;
 const UNSETTLED: &str = "intents";
-/// Most intents undone in one call; the next call goes on.
+/// Intents read at once.
 const AT_ONCE: usize = 100;
 
-/// Writes down that a back end will be asked for an object. A repetition with the same id finds the first.
+/// Writes down that a back end will be asked for an object. A repetition with the same token finds the first, and one that
+/// was undone begins anew.
 ///
 /// # Errors
 /// [`Error::Contended`] if it took so long that it is being undone; [`Error::Unavailable`].
@@ -70,7 +69,6 @@ pub(crate) async fn begin(
         backend: backend.clone(),
         key: version.key.clone(),
         version: version.version,
-        algorithm: version.algorithm,
         human: by.human.clone(),
         state: IntentState::Begun,
         due: after_seconds(app.clock.now(), PATIENCE),
@@ -81,7 +79,17 @@ pub(crate) async fn begin(
         Ok(revision) => Ok(Loaded { value: intent, revision }),
         Err(StoreError::Conflict { .. }) => {
             let found: Option<Loaded<Intent>> = repository::load(app.store.as_ref(), &key).await?;
-            found.filter(|found| found.value.state == IntentState::Begun).ok_or(Error::Contended)
+            let found = found.ok_or(Error::Contended)?;
+            match found.value.state {
+                // Another try of one request is about another key.
+                IntentState::Begun => Ok(Loaded { value: Intent { due: found.value.due, ..intent }, ..found }),
+                IntentState::Settled => {
+                    let put = intent.put(Expect::Current(found.revision))?;
+                    let revision = app.store.put_if(put.item, put.expect).await?;
+                    Ok(Loaded { value: intent, revision })
+                }
+                IntentState::Undoing => Err(Error::Contended),
+            }
         }
         Err(error) => Err(error.into()),
     }
@@ -120,26 +128,33 @@ impl Document for Intent {
 /// # Errors
 /// [`Error::Unavailable`] of the store; what was done until then stays done.
 pub async fn undo_due(app: &App) -> Result<usize, Error> {
-    let query = Query {
+    let below = due_sort(after_seconds(app.clock.now(), 1));
+    let mut query = Query {
         table: Table::State,
         index: Some(Index::Fourth),
         partition: UNSETTLED.to_string(),
         from: None,
-        below: Some(due_sort(after_seconds(app.clock.now(), 1))),
+        below: Some(below),
         order: Order::Ascending,
         limit: AT_ONCE,
         after: None,
     };
     let mut done: usize = 0;
-    for stored in app.store.query(&query).await?.items {
-        match undo(app, &stored.item.key).await {
-            Ok(undone) => done = done.saturating_add(usize::from(undone)),
-            Err(error @ Error::Unavailable { dependency: "the store", .. }) => return Err(error),
-            // A back end that does not answer keeps its own intents waiting, and no others.
-            Err(error) => tracing::warn!(intent = %stored.item.key.partition, error = %error, "undoing put off"),
+    loop {
+        let page = app.store.query(&query).await?;
+        for stored in page.items {
+            match undo(app, &stored.item.key).await {
+                Ok(undone) => done = done.saturating_add(usize::from(undone)),
+                Err(error @ Error::Unavailable { dependency: "the store", .. }) => return Err(error),
+                // A back end that does not answer keeps its own intents waiting, and no others.
+                Err(error) => tracing::warn!(intent = %stored.item.key.partition, error = %error, "undoing put off"),
+            }
+        }
+        query.after = page.next;
+        if query.after.is_none() {
+            return Ok(done);
         }
     }
-    Ok(done)
 }
 
 /// First nobody may settle it any more, then its object goes, then that is on record: whichever step is the last that
@@ -185,7 +200,6 @@ mod tests {
             backend: "stick".parse().unwrap(),
             key: KeyId::none(),
             version: 1,
-            algorithm: Algorithm::Ed25519,
             human: "alice@org".parse().unwrap(),
             state: IntentState::Begun,
             due: now,

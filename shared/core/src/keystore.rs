@@ -18,6 +18,9 @@ use zeroize::Zeroizing;
 /// presented under another name is refused. No call returns private or secret key bytes.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
+    /// Refuses what `create` would always refuse, before anything is begun.
+    fn check_create(&self, version: VersionRef<'_>) -> Result<(), KeyStoreError>;
+
     /// Fresh material for one version of a key. What a back end makes for it is found again by `token`: a repeated call
     /// with the same token makes no second object, and `undo` removes the first.
     async fn create(&self, version: VersionRef<'_>, token: &RecordId) -> Result<Material, KeyStoreError>;
@@ -37,7 +40,7 @@ pub trait KeyStore: Send + Sync {
         wrapped: &[u8],
     ) -> Result<Material, KeyStoreError>;
 
-    /// Material that stands for an object which is there already, and stays there. [`KeyStoreError::Invalid`] if there
+    /// Material that stands for an object which is there already, and stays there until `destroy`. [`KeyStoreError::Invalid`] if there
     /// is none of that name, or it is no key for `algorithm`.
     async fn register(&self, algorithm: Algorithm, object: &ObjectName) -> Result<Material, KeyStoreError>;
 

@@ -16,7 +16,7 @@ use crate::repository::{self, DUE, Loaded};
 use crate::store::{Index, Order, Query, StoreError, Table};
 use std::net::IpAddr;
 
-/// Most keys looked after in one call; the next call goes on.
+/// Keys read at once.
 const AT_ONCE: usize = 100;
 
 /// Destroys keys whose window is over, rotates those that are due, and undoes what was begun at a back end and never
@@ -26,7 +26,7 @@ const AT_ONCE: usize = 100;
 /// [`Error::Unavailable`]; what was done until then stays done.
 pub async fn run_due(app: &App) -> Result<usize, Error> {
     let now = app.clock.now();
-    let query = Query {
+    let mut query = Query {
         table: Table::State,
         index: Some(Index::Fourth),
         partition: DUE.to_string(),
@@ -37,21 +37,28 @@ pub async fn run_due(app: &App) -> Result<usize, Error> {
         after: None,
     };
     let mut done: usize = 0;
-    for stored in app.store.query(&query).await?.items {
-        let indexed: KeyRecord = repository::decode(&stored)?.value;
-        // The index may lag: what is done rests on the key as it is now.
-        let loaded = load_key(app, &indexed.key.id).await?;
-        let key = &loaded.value.key;
-        let result = match (key.destroy_at, key.rotation_due()) {
-            (Some(at), _) if at <= now => destroy(app, loaded, now).await,
-            (None, Some(at)) if at <= now => rotate(app, loaded).await,
-            _ => continue,
-        };
-        match result {
-            Ok(()) => done = done.saturating_add(1),
-            Err(error @ Error::Unavailable { dependency: "the store", .. }) => return Err(error),
-            // Another writer was faster, or this key or its back end is at fault: the others are not kept waiting.
-            Err(error) => tracing::warn!(key = %indexed.key.id, error = %error, "scheduled work put off"),
+    loop {
+        let page = app.store.query(&query).await?;
+        for stored in page.items {
+            let indexed: KeyRecord = repository::decode(&stored)?.value;
+            // The index may lag: what is done rests on the key as it is now.
+            let loaded = load_key(app, &indexed.key.id).await?;
+            let key = &loaded.value.key;
+            let result = match (key.destroy_at, key.rotation_due()) {
+                (Some(at), _) if at <= now => destroy(app, loaded, now).await,
+                (None, Some(at)) if at <= now => rotate(app, loaded).await,
+                _ => continue,
+            };
+            match result {
+                Ok(()) => done = done.saturating_add(1),
+                Err(error @ Error::Unavailable { dependency: "the store", .. }) => return Err(error),
+                // Another writer was faster, or this key or its back end is at fault: the others are not kept waiting.
+                Err(error) => tracing::warn!(key = %indexed.key.id, error = %error, "scheduled work put off"),
+            }
+        }
+        query.after = page.next;
+        if query.after.is_none() {
+            break;
         }
     }
     Ok(done.saturating_add(intent::undo_due(app).await?))
@@ -84,7 +91,10 @@ async fn destroy(app: &App, mut loaded: Loaded<KeyRecord>, now: Timestamp) -> Re
 
 async fn rotate(app: &App, mut loaded: Loaded<KeyRecord>) -> Result<(), Error> {
     let mut record = internal_record(app, &loaded.value.key, Operation::KeyRotate);
-    let mut puts = rotation(app, &mut loaded, &record.id).await?;
+    // However often it is tried, it is one change: at a back end the next try finds what this one began.
+    let next = loaded.value.key.version.saturating_add(1);
+    let token = RecordId::derived(loaded.value.key.created_at, &format!("{}/{next}", loaded.value.key.id));
+    let mut puts = rotation(app, &mut loaded, &token).await?;
     record.key_version = Some(loaded.value.key.version);
     puts.push(journal::put_timed(app, &mut record)?);
     commit(app, puts).await

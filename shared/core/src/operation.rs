@@ -103,6 +103,10 @@ impl Operation {
                 | Self::CredentialIssue
                 | Self::HumanReinstate
                 | Self::KeyDestroy
+                // A key that is worth something already may come under a label that grants name.
+                | Self::KeyImport
+                | Self::KeyImportParameters
+                | Self::KeyRegister
                 // Labels are what scopes select keys by: a new one may widen many grants.
                 | Self::KeyUpdate
         )

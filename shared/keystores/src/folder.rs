@@ -23,6 +23,7 @@ use file::Folder;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Uses, and makes, keys in the files of one folder.
@@ -62,7 +63,16 @@ impl FolderKeyStore {
                 false => Err(KeyStoreError::Damaged),
             }
         };
-        self.offload.run(read).await
+        self.within(read).await
+    }
+
+    /// On the blocking pool, and not for ever: a folder may lie on a device that does not answer.
+    async fn within<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, KeyStoreError> + Send + 'static,
+    ) -> Result<T, KeyStoreError> {
+        let done = tokio::time::timeout(DEADLINE, self.offload.run(work)).await;
+        done.unwrap_or_else(|late| Err(KeyStoreError::Unavailable { source: late.into() }))
     }
 }
 
@@ -98,14 +108,19 @@ fn material(name: &str, secret: &SecretKey) -> Result<Material, KeyStoreError> {
 
 #[async_trait]
 impl KeyStore for FolderKeyStore {
+    fn check_create(&self, version: VersionRef<'_>) -> Result<(), KeyStoreError> {
+        check_asymmetric(version.algorithm)?;
+        match version.version > 1 && version.algorithm.purpose() == Purpose::EncryptDecrypt {
+            true => Err(KeyStoreError::Invalid {
+                what: "ciphertexts of a key in a folder do not tell their version, so it does not rotate: make another key",
+            }),
+            false => Ok(()),
+        }
+    }
+
     async fn create(&self, version: VersionRef<'_>, token: &RecordId) -> Result<Material, KeyStoreError> {
         let algorithm = version.algorithm;
-        check_asymmetric(algorithm)?;
-        if version.version > 1 && algorithm.purpose() == Purpose::EncryptDecrypt {
-            return Err(KeyStoreError::Invalid {
-                what: "ciphertexts of a key in a folder do not tell their version, so it cannot be rotated: make another key",
-            });
-        }
+        self.check_create(version)?;
         let (folder, entropy, name) = (Arc::clone(&self.folder), self.entropy.clone(), file::name_of(token));
         let make = move || {
             let pkcs8 = match folder.read(&name)? {
@@ -120,13 +135,13 @@ impl KeyStore for FolderKeyStore {
         };
         match Scheme::of(algorithm).is_slow_to_generate() {
             true => self.offload.generate(make).await,
-            false => self.offload.run(make).await,
+            false => self.within(make).await,
         }
     }
 
     async fn undo(&self, token: &RecordId) -> Result<(), KeyStoreError> {
         let (folder, name) = (Arc::clone(&self.folder), file::name_of(token));
-        self.offload.run(move || folder.remove(&name)).await
+        self.within(move || folder.remove(&name)).await
     }
 
     async fn import(
@@ -140,18 +155,29 @@ impl KeyStore for FolderKeyStore {
     }
 
     async fn register(&self, algorithm: Algorithm, object: &ObjectName) -> Result<Material, KeyStoreError> {
+        if file::is_made_here(object.as_str()) {
+            return Err(KeyStoreError::Invalid { what: "files of this name are made by Aegis, for keys of its own" });
+        }
         let (folder, object) = (Arc::clone(&self.folder), object.clone());
         let read = move || {
             let pkcs8 = folder.read(object.as_str())?.ok_or(KeyStoreError::Invalid { what: NO_FILE })?;
             material(object.as_str(), &parse(algorithm, pkcs8)?)
         };
-        self.offload.run(read).await
+        self.within(read).await
     }
 
-    async fn destroy(&self, _: VersionRef<'_>, material: &Material) -> Result<(), KeyStoreError> {
-        let name = String::from_utf8(material.sealed.clone()).map_err(|_| KeyStoreError::Damaged)?;
-        let folder = Arc::clone(&self.folder);
-        self.offload.run(move || folder.remove(&name)).await
+    async fn destroy(&self, version: VersionRef<'_>, material: &Material) -> Result<(), KeyStoreError> {
+        let (folder, algorithm, material) = (Arc::clone(&self.folder), version.algorithm, material.clone());
+        let remove = move || {
+            let name = std::str::from_utf8(&material.sealed).map_err(|_| KeyStoreError::Damaged)?;
+            let found = folder.read(name).ok().flatten().and_then(|pkcs8| SecretKey::parse(algorithm, pkcs8));
+            // What the operator put in its place is not ours to remove. What cannot be read is removed: it must be gone.
+            match found.map(|secret| secret.public_key().ok().flatten()) {
+                Some(public) if public != material.public_key => Ok(()),
+                _ => folder.remove(name),
+            }
+        };
+        self.within(remove).await
     }
 
     async fn sign(
@@ -236,6 +262,8 @@ impl fmt::Debug for FolderKeyStore {
     }
 }
 
+/// Far more than a file takes, and less than a caller waits.
+const DEADLINE: Duration = Duration::from_secs(10);
 const NO_FILE: &str = "the folder has no such file";
 const NO_CODES: KeyStoreError =
     KeyStoreError::Invalid { what: "a folder holds private keys: they make no message authentication codes" };

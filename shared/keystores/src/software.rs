@@ -102,6 +102,10 @@ impl Safe {
 
 #[async_trait]
 impl KeyStore for SoftwareKeyStore {
+    fn check_create(&self, _: VersionRef<'_>) -> Result<(), KeyStoreError> {
+        Ok(())
+    }
+
     /// Nothing is made but the material returned, so the token finds nothing again.
     async fn create(&self, version: VersionRef<'_>, _: &RecordId) -> Result<Material, KeyStoreError> {
         if !Scheme::of(version.algorithm).is_slow_to_generate() {
@@ -122,9 +126,11 @@ impl KeyStore for SoftwareKeyStore {
         wrapping_material: &Material,
         wrapped: &[u8],
     ) -> Result<Material, KeyStoreError> {
-        let wrapping = self.load(wrapping, wrapping_material).await?;
+        let opened = self.load(wrapping, wrapping_material).await?;
+        // It serves once: nothing of it stays in memory.
+        self.safe.cache.forget(wrapping.key);
         let (safe, owned, wrapped) = (Arc::clone(&self.safe), Owned::new(version), wrapped.to_vec());
-        self.offload.run(move || safe.import(owned.version_ref(), &wrapping, &wrapped)).await
+        self.offload.run(move || safe.import(owned.version_ref(), &opened, &wrapped)).await
     }
 
     async fn register(&self, _: Algorithm, _: &ObjectName) -> Result<Material, KeyStoreError> {

@@ -278,6 +278,12 @@ async fn a_query_that_shows_more_than_the_one_on_record_is_on_record_too() {
         ("limit=51&outcome=ok&op=key.sign".to_string(), 1),
         (format!("limit=51&until={}", at(60)), 1),
         (format!("limit=51&until={}", at(61)), 1),
+        // A page that shows nothing, and then all there is.
+        (format!("op=key.create&cursor=rec_{:032x}", 1), 1),
+        (format!("op=key.create&cursor=rec_{:032x}", 2), 1),
+        (format!("op=key.create&cursor=rec_{:032x}", 1), 0),
+        ("op=key.create".to_string(), 1),
+        (format!("op=key.create&cursor=rec_{:032x}", 3), 0),
     ];
     let reads = async || {
         let found = deployment.get(&auditor, "/v1/audit?op=audit.query&actor=alice@org&limit=200").await.ok();

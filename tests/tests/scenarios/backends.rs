@@ -57,6 +57,15 @@ async fn one_object_is_one_key() {
         body[field] = wrong.into();
         assert_eq!(post(body).await.failed(400), "invalid-request", "{field}");
     }
+    // The same key in a copy of the file, and what Aegis itself made there.
+    std::fs::copy(deployment.stick().join("payments.pem"), deployment.stick().join("copy.pem")).unwrap();
+    assert_eq!(post(registration("others", "copy.pem")).await.failed(400), "invalid-request");
+    deployment.post(&alice, "/v1/keys", creation("made-there")).await.ok();
+    let own = std::fs::read_dir(deployment.stick()).unwrap().map(|entry| entry.unwrap().file_name());
+    let own = own.map(|name| name.into_string().unwrap()).find(|name| name.starts_with("aegis-")).unwrap();
+    assert_eq!(post(registration("others", &own)).await.failed(400), "invalid-request");
+    std::fs::copy(deployment.stick().join(own), deployment.stick().join("copy.pem")).unwrap();
+    assert_eq!(post(registration("others", "copy.pem")).await.failed(400), "invalid-request");
     // Two at once: one of them.
     put(&deployment, "contested.pem");
     let (one, two) =
@@ -209,5 +218,84 @@ fn put(deployment: &Deployment, name: &str) -> EcdsaKeyPair {
 }
 
 fn files(deployment: &Deployment) -> usize {
-    std::fs::read_dir(deployment.stick()).unwrap().count()
+    let entries = std::fs::read_dir(deployment.stick()).unwrap();
+    entries.filter(|entry| entry.as_ref().unwrap().file_name() != ".aegis-keys").count()
+}
+
+#[tokio::test]
+async fn a_scheduled_rotation_that_cannot_be_done_now_is_one_change_however_often_it_is_tried() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    let mut body = creation("payments");
+    body["rotate_every_days"] = 1.into();
+    deployment.post(&alice, "/v1/keys", body).await.ok();
+    deployment.pass(86_400);
+    let (here, away) = (deployment.stick(), deployment.stick().with_extension("away"));
+    std::fs::rename(&here, &away).unwrap();
+    for _ in 0..5 {
+        assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
+        deployment.pass(5);
+    }
+    std::fs::rename(&away, &here).unwrap();
+    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1);
+    assert_eq!(files(&deployment), 2);
+    deployment.pass(600);
+    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0, "nothing is left to undo");
+    let alice = deployment.alice().await;
+    assert_eq!(deployment.get(&alice, "/v1/keys/payments").await.ok()["version"], 2);
+    // Away for longer than an intent waits: undone, and begun anew.
+    deployment.pass(86_400);
+    deployment.store.fail_later(Operation::Write, 1, Fault::BeforeWrite);
+    maintenance::run_due(&deployment.host.app).await.unwrap_err();
+    assert_eq!(files(&deployment), 3, "made, and not on record");
+    std::fs::rename(&here, &away).unwrap();
+    deployment.pass(300);
+    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
+    std::fs::rename(&away, &here).unwrap();
+    for _ in 0..3 {
+        let _ = maintenance::run_due(&deployment.host.app).await.unwrap();
+    }
+    assert_eq!(files(&deployment), 3);
+    let alice = deployment.alice().await;
+    assert_eq!(deployment.get(&alice, "/v1/keys/payments").await.ok()["version"], 3);
+    deployment.post(&alice, "/v1/keys/payments/sign", message(b"x")).await.ok();
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_rotate_is_not_told_to() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    let archive = |days: Option<u16>| {
+        let mut body = json!({ "name": "archive", "backend": "stick", "algorithm": "RSA-2048-OAEP-SHA256" });
+        body["rotate_every_days"] = days.map_or(Value::Null, Value::from);
+        body
+    };
+    let refused = deployment.post(&alice, "/v1/keys", archive(Some(1))).await;
+    assert_eq!((refused.failed(400), files(&deployment)), ("invalid-request", 0));
+    deployment.post(&alice, "/v1/keys", archive(None)).await.ok();
+    let update = json!({ "rotate_every_days": 1 });
+    let refused = deployment.call(http::Method::PATCH, &alice, "/v1/keys/archive", Some(update)).await;
+    assert_eq!(refused.failed(400), "invalid-request");
+    deployment.post(&alice, "/v1/keys/archive/activate", json!({})).await.ok();
+    assert_eq!(deployment.post(&alice, "/v1/keys/archive/rotate", json!({})).await.failed(400), "invalid-request");
+    deployment.pass(600);
+    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0, "nothing was begun");
+}
+
+#[tokio::test]
+async fn a_back_end_that_is_away_keeps_no_other_key_waiting_however_many_it_has() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    for n in 0..101 {
+        let mut body = creation(&format!("away-{n}"));
+        body["rotate_every_days"] = 1.into();
+        deployment.post(&alice, "/v1/keys", body).await.ok();
+    }
+    let body = json!({ "name": "own", "algorithm": "Ed25519", "rotate_every_days": 1, "activate": true });
+    deployment.post(&alice, "/v1/keys", body).await.ok();
+    deployment.pass(86_400);
+    std::fs::rename(deployment.stick(), deployment.stick().with_extension("away")).unwrap();
+    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1);
+    let alice = deployment.alice().await;
+    assert_eq!(deployment.get(&alice, "/v1/keys/own").await.ok()["version"], 2);
 }

@@ -90,7 +90,10 @@ async fn an_import_that_may_have_happened_is_repeated_safely_and_holds_no_key_by
         assert_eq!(send().await.ok()["id"], first["id"], "{fault:?}");
         deployment.post(&alice, "/v1/keys/legacy/sign", message(b"x")).await.ok();
         let records = deployment.get(&alice, "/v1/audit").await.ok();
-        assert!(!records.to_string().contains(body["wrapped_key"].as_str().unwrap()));
+        let hex: String = own.iter().map(|byte| format!("{byte:02x}")).collect();
+        for secret in [body["wrapped_key"].as_str().unwrap(), &base64(&own), &hex] {
+            assert!(!records.to_string().contains(secret));
+        }
     }
 }
 
@@ -122,4 +125,14 @@ fn wrap(wrapping_key: &[u8], bytes: &[u8]) -> Vec<u8> {
 
 fn pkcs8(pair: &EcdsaKeyPair) -> Vec<u8> {
     pair.to_pkcs8v1().unwrap().as_ref().to_vec()
+}
+
+#[tokio::test]
+async fn bringing_a_key_needs_a_fresh_login() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.pass(301);
+    for path in ["/v1/keys/import-parameters", "/v1/keys/import", "/v1/keys/register"] {
+        assert_eq!(deployment.post(&alice, path, json!({})).await.failed(401), "fresh-login-needed", "{path}");
+    }
 }

@@ -23,7 +23,8 @@ use zeroize::Zeroizing;
 #[command(after_help = "\
 FILE is PKCS#8 in PEM or DER (openssl genpkey, openssl pkcs8 -topk8 -nocrypt), or for AES and HMAC
 the raw key bytes. It is wrapped here, and unwrapped only inside the deployment's key store. What is
-known elsewhere stays known there: rotate the key once nobody needs the old one.
+known elsewhere stays known there: rotate the key once nobody needs the old one. Needs a login at
+most five minutes old.
 
 Examples:
   aegis key import legacy-signing --algorithm ECDSA-P256 legacy.pem --activate
@@ -60,7 +61,10 @@ pub(crate) struct Parameters {
 #[derive(clap::Args)]
 #[command(after_help = "\
 The key stays in the form it has: what other programs make with it Aegis accepts, and the other way
-round. As long as others can reach it, they can use it without Aegis.
+round. As long as others can reach it, they can use it without Aegis. It is registered once, under
+one algorithm; `aegis key destroy` removes it from the back end.
+
+Needs a login at most five minutes old.
 
 Examples:
   aegis key register payments --backend stick --object payments.pem --algorithm ECDSA-P256")]

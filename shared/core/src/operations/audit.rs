@@ -73,7 +73,12 @@ pub async fn query_audit(app: &App, permit: &Permit, query: &AuditQuery) -> Resu
     // What reaches further back, or shows more at once, is another.
     let same = AuditQuery { since: None, limit: None, cursor: None, ..query.clone() };
     let read = format!("{} {same:?}", permit.facts().claims.jti);
-    let once = Once { read: app.digest_key.digest(&[read.as_bytes()]), since: query.since, limit };
+    let once = Once {
+        read: app.digest_key.digest(&[read.as_bytes()]),
+        since: query.since,
+        before: query.cursor.clone(),
+        limit,
+    };
     Ok(Done { note: Note { once: Some(once), ..Note::default() }, ..Done::read(value) })
 }
 

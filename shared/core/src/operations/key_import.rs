@@ -80,7 +80,7 @@ fn version(id: &KeyId) -> VersionRef<'_> {
 pub async fn import_parameters(app: &App, permit: &Permit) -> Result<Done<ImportParameters>, Error> {
     let now = app.clock.now();
     let (id, human) = (KeyId::new(now, &app.entropy), permit.facts().human.id.clone());
-    let _turn = app.shares.enter(|| permit.facts().claims.root(), permit.operation(), WRAPPING)?;
+    let _turn = app.shares.enter(|| permit.facts().claims.root(), permit.operation(), WRAPPING, None)?;
     let material = app.keystores.own().create(version(&id), permit.id()).await?;
     let missing = || Error::Damaged { what: "wrapping key", source: "it has no public half".into() };
     let public = material.public_key.clone().ok_or_else(missing)?;
@@ -148,7 +148,7 @@ pub async fn import_key(
     };
     let new = NewKey::check(app, described).await?;
     let (mut wrapping, unwraps) = usable(app, permit, &input.wrapping_key_id).await?;
-    let _turn = app.shares.enter(|| permit.facts().claims.root(), permit.operation(), WRAPPING)?;
+    let _turn = app.shares.enter(|| permit.facts().claims.root(), permit.operation(), WRAPPING, None)?;
     let target = VersionRef { key: &new.id, version: 1, algorithm: input.algorithm };
     let from = version(&input.wrapping_key_id);
     let imported = app.keystores.own().import(target, from, &unwraps, &input.wrapped_key.0).await;

@@ -1,5 +1,6 @@
 //! Making keys, and moving them through their states.
 
+use super::key_register;
 use super::listing::{MAX_LIMIT, PageOf, PageQuery, cursor_at};
 use super::new_key::{Description, NewKey, Source, check_labels, check_rotation, made_before};
 use crate::algorithm::Algorithm;
@@ -7,7 +8,7 @@ use crate::error::Error;
 use crate::id::{KeyId, RecordId};
 use crate::intent::{self, Begun};
 use crate::key::{DESTROY_WINDOW_DAYS, Environment, Key, KeyRecord, Origin, Tier, Transition, VersionRecord};
-use crate::keystore::{Material, VersionRef};
+use crate::keystore::{KeyStore, Material, VersionRef};
 use crate::name::{BackendName, KeyName, Label};
 use crate::pipeline::{App, Done, Note, Permit};
 use crate::repository::{self, ALL_KEYS, Document, Loaded};
@@ -63,8 +64,12 @@ pub async fn create_key(
         rotate_every_days: input.rotate_every_days,
     };
     let new = NewKey::check(app, described).await?;
+    if let (Some(backend), Some(_)) = (&input.backend, input.rotate_every_days) {
+        check_rotates(app.keystores.backend(backend)?, &new.id, input.algorithm)?;
+    }
     let version = VersionRef { key: &new.id, version: 1, algorithm: input.algorithm };
-    let _turn = app.shares.enter(|| permit.facts().claims.root(), permit.operation(), input.algorithm)?;
+    let who = || permit.facts().claims.root();
+    let _turn = app.shares.enter(who, permit.operation(), input.algorithm, input.backend.as_ref())?;
     let by = Begun { id: permit.id(), human: &permit.facts().human.id };
     let (material, settled) = fresh(app, version, input.backend.as_ref(), by).await?;
     let source = Source { origin: Origin::Generated, backend: input.backend.clone(), object: None, material };
@@ -104,6 +109,9 @@ pub async fn update_key(app: &App, permit: &Permit, input: &UpdateKey) -> Result
         if let Some(days) = input.rotate_every_days {
             let days = Some(days).filter(|days| *days > 0);
             check_rotation(days)?;
+            if days.is_some() {
+                check_rotates(app.keystores.of(key)?, &key.id, key.algorithm)?;
+            }
             key.rotate_every_days = days;
         }
         key.tier = input.tier.unwrap_or(key.tier);
@@ -187,6 +195,7 @@ pub(crate) async fn rotation(app: &App, loaded: &mut Loaded<KeyRecord>, id: &Rec
     loaded.value.key.advance_version(app.clock.now())?;
     let key = &loaded.value.key;
     let by = Begun { id, human: &key.changed_by };
+    app.keystores.of(key)?;
     let (material, settled) = fresh(app, key.version_ref(key.version), key.backend.as_ref(), by).await?;
     let material = Some(material);
     let version = VersionRecord { key: key.id.clone(), version: key.version, material: material.clone() };
@@ -207,8 +216,18 @@ async fn fresh(
         return Ok((app.keystores.own().create(version, by.id).await?, Vec::new()));
     };
     let keystore = app.keystores.backend(name)?;
+    keystore.check_create(version)?;
     let intent = intent::begin(app, name, version, by).await?;
-    Ok((keystore.create(version, by.id).await?, vec![intent.settle()?]))
+    let material = keystore.create(version, by.id).await?;
+    let mut settled = vec![intent.settle()?];
+    settled.extend(key_register::claim(app, name, version.key, &material).await?);
+    Ok((material, settled))
+}
+
+/// Refuses scheduled rotation where the key store makes no further version.
+pub(super) fn check_rotates(keystore: &dyn KeyStore, id: &KeyId, algorithm: Algorithm) -> Result<(), Error> {
+    let next = VersionRef { key: id, version: 2, algorithm };
+    keystore.check_create(next).map_err(|error| Error::invalid("rotate_every_days", error))
 }
 
 /// Shows a key; never its material.

@@ -1,16 +1,19 @@
 //! Putting a key under Aegis that a back end has already. Its material stays where it is, in the form it has: what the
 //! back end's own tools make with it, Aegis accepts, and the other way round.
 
+use super::key_lifecycle::check_rotates;
 use super::new_key::{Description, NewKey, Source, made_before};
 use crate::algorithm::Algorithm;
+use crate::encoding::hex;
 use crate::error::Error;
 use crate::id::KeyId;
 use crate::key::{Environment, Key, Origin, Tier};
-use crate::keystore::KeyStoreError;
+use crate::keystore::{KeyStoreError, Material};
 use crate::name::{BackendName, KeyName, Label, ObjectName};
 use crate::pipeline::{App, Done, Permit};
 use crate::repository::{self, Document, Loaded};
-use crate::store::{Expect, ItemKey};
+use crate::store::{Expect, ItemKey, Put};
+use aws_lc_rs::digest::{SHA256, digest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -23,7 +26,7 @@ pub struct RegisterKey {
     pub backend: BackendName,
     /// What the back end calls the object.
     pub object: ObjectName,
-    /// What the key shall be used for: an RSA key can serve several.
+    /// What the key shall be used for. An RSA key could serve several; under Aegis it serves this one, for ever.
     pub algorithm: Algorithm,
     #[serde(default)]
     pub tier: Tier,
@@ -41,22 +44,45 @@ pub struct RegisterKey {
     pub rotate_every_days: Option<u16>,
 }
 
-/// Which key an object of a back end is. Never removed: one object is one key, whose state and grants hold for it.
+/// Which key what a back end holds is. Never removed: it is one key, whose state and grants hold for it, under whatever
+/// name and at whatever back end it is found.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-struct Registration {
-    backend: BackendName,
-    object: ObjectName,
+struct Claim {
+    /// Digest of the public half; where there is none, the back end and what it calls the object.
+    of: String,
     key: KeyId,
 }
 
-impl Document for Registration {
+impl Document for Claim {
     fn item_key(&self) -> ItemKey {
-        registration_item(&self.backend, &self.object)
+        claim_item(&self.of)
     }
 }
 
-fn registration_item(backend: &BackendName, object: &ObjectName) -> ItemKey {
-    ItemKey::state(format!("registration/{backend}"), object.as_str())
+fn claim_item(of: &str) -> ItemKey {
+    ItemKey::state(format!("claim/{of}"), "claim")
+}
+
+/// The write that makes what `material` stands for the key's; none where it is already.
+///
+/// # Errors
+/// [`Error::Invalid`] if it is another key's.
+pub(super) async fn claim(
+    app: &App,
+    backend: &BackendName,
+    key: &KeyId,
+    material: &Material,
+) -> Result<Option<Put>, Error> {
+    let of = match &material.public_key {
+        Some(public) => hex(digest(&SHA256, public).as_ref()),
+        None => format!("{backend}/{}", hex(digest(&SHA256, &material.sealed).as_ref())),
+    };
+    let known: Option<Loaded<Claim>> = repository::load(app.store.as_ref(), &claim_item(&of)).await?;
+    match known {
+        Some(known) if known.value.key == *key => Ok(None),
+        Some(known) => Err(Error::invalid("object", format!("it is registered already, as {}", known.value.key))),
+        None => Ok(Some(Claim { of, key: key.clone() }.put(Expect::Absent)?)),
+    }
 }
 
 /// Makes a key of an object that a back end has already.
@@ -84,19 +110,18 @@ pub async fn register_key(
     };
     let keystore = app.keystores.backend(&input.backend)?;
     let new = NewKey::check(app, described).await?;
-    let item = registration_item(&input.backend, &input.object);
-    let known: Option<Loaded<Registration>> = repository::load(app.store.as_ref(), &item).await?;
-    if let Some(known) = known {
-        return Err(Error::invalid("object", format!("it is registered already, as {}", known.value.key)));
+    if input.rotate_every_days.is_some() {
+        check_rotates(keystore, &new.id, input.algorithm)?;
     }
+    let who = || permit.facts().claims.root();
+    let _turn = app.shares.enter(who, permit.operation(), input.algorithm, Some(&input.backend))?;
     let registered = keystore.register(input.algorithm, &input.object).await;
     let material = registered.map_err(|error| match error {
         KeyStoreError::Invalid { .. } => Error::invalid("object", error),
         other => other.into(),
     })?;
-    let (backend, object) = (input.backend.clone(), input.object.clone());
-    let registration =
-        Registration { backend: backend.clone(), object: object.clone(), key: new.id.clone() }.put(Expect::Absent)?;
-    let source = Source { origin: Origin::Registered, backend: Some(backend), object: Some(object), material };
-    new.made(permit, source, vec![registration])
+    let claimed = claim(app, &input.backend, &new.id, &material).await?;
+    let (backend, object) = (Some(input.backend.clone()), Some(input.object.clone()));
+    let source = Source { origin: Origin::Registered, backend, object, material };
+    new.made(permit, source, claimed.into_iter().collect())
 }

@@ -2,6 +2,7 @@
 //! record once and not with each request. In memory: what it forgets is recorded again.
 
 use crate::ambient::Timestamp;
+use crate::id::RecordId;
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,13 +14,20 @@ pub struct Once {
     pub read: String,
     /// What came before is not shown; everything is shown without.
     pub since: Option<Timestamp>,
+    /// What came from then on is not shown; everything is shown without.
+    pub before: Option<RecordId>,
     /// Most that is shown at once.
     pub limit: usize,
 }
 
 impl Once {
     fn shows_no_more_than(&self, other: &Self) -> bool {
-        self.since >= other.since && self.limit <= other.limit
+        let no_later = match (&self.before, &other.before) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(own), Some(others)) => own <= others,
+        };
+        no_later && self.since >= other.since && self.limit <= other.limit
     }
 }
 

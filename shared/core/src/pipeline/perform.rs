@@ -89,7 +89,10 @@ where
     R: Future<Output = Result<Done<T>, Error>>,
 {
     let _turn = match permit.key() {
-        Ok(record) => app.shares.enter(|| permit.facts.claims.root(), permit.operation, record.key.algorithm)?,
+        Ok(record) => {
+            let (key, who) = (&record.key, || permit.facts.claims.root());
+            app.shares.enter(who, permit.operation, key.algorithm, key.backend.as_ref())?
+        }
         Err(_) => None,
     };
     for _ in 0..ATTEMPTS {

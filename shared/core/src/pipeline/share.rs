@@ -1,8 +1,9 @@
-//! Shares of what is slow: making RSA keys, and private operations with large ones. The key store carries out few at a
+//! Shares of what is slow: making RSA keys, private operations with large ones, and all that a back end does. The key store carries out few at a
 //! time and lets few more wait; nobody may take all those places. In memory, one per process.
 
 use crate::algorithm::Algorithm;
 use crate::error::Error;
+use crate::name::BackendName;
 use crate::operation::Operation;
 use crate::reason::Reason;
 use std::collections::HashMap;
@@ -37,8 +38,9 @@ impl Shares {
         who: impl FnOnce() -> String,
         operation: Operation,
         with: Algorithm,
+        at: Option<&BackendName>,
     ) -> Result<Option<Turn>, Error> {
-        let Some(slow) = slow(operation, with) else { return Ok(None) };
+        let Some(slow) = slow(operation, with, at) else { return Ok(None) };
         let place = (who(), slow);
         let mut under_way = self.lock();
         let count = under_way.get(&place).copied().unwrap_or(0);
@@ -76,7 +78,14 @@ impl Slow {
     }
 }
 
-fn slow(operation: Operation, with: Algorithm) -> Option<Slow> {
+fn slow(operation: Operation, with: Algorithm, at: Option<&BackendName>) -> Option<Slow> {
+    if at.is_some() {
+        // Of a back end's places, whatever the algorithm.
+        let takes_one = operation == Operation::KeyRegister || operation.action().is_some();
+        let made = matches!(operation, Operation::KeyCreate | Operation::KeyRotate);
+        let private = (takes_one && operation != Operation::KeyVerify).then_some(Slow::Private);
+        return if made { Some(Slow::Generation) } else { private };
+    }
     let bits = with.modulus_bits()?;
     match operation {
         Operation::KeyCreate | Operation::KeyImportParameters | Operation::KeyRotate => Some(Slow::Generation),
@@ -97,7 +106,7 @@ mod tests {
     #[test]
     fn each_has_a_share_of_what_is_slow_and_no_more() {
         let shares = Shares::default();
-        let enter = |who: &str, operation| shares.enter(|| who.to_string(), operation, Rsa4096PssSha256);
+        let enter = |who: &str, operation| shares.enter(|| who.to_string(), operation, Rsa4096PssSha256, None);
         for (operation, share) in [(Operation::KeySign, 8), (Operation::KeyCreate, 2)] {
             let mut turns: Vec<_> = (0..share).map(|_| enter("one", operation).unwrap()).collect();
             let refused = enter("one", operation).unwrap_err();
@@ -126,7 +135,18 @@ mod tests {
             (Operation::KeyImport, Rsa3072OaepSha256, Some(Slow::Private)),
         ];
         for (operation, with, want) in table {
-            assert_eq!(slow(operation, with), want, "{operation} {with}");
+            assert_eq!(slow(operation, with, None), want, "{operation} {with}");
+        }
+        let stick = "stick".parse().unwrap();
+        for (operation, want) in [
+            (Operation::KeySign, Some(Slow::Private)),
+            (Operation::KeyRegister, Some(Slow::Private)),
+            (Operation::KeyVerify, None),
+            (Operation::KeyGet, None),
+            (Operation::KeyCreate, Some(Slow::Generation)),
+            (Operation::KeyRotate, Some(Slow::Generation)),
+        ] {
+            assert_eq!(slow(operation, Ed25519, Some(&stick)), want, "{operation} at a back end");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! One folder's files: read with suspicion, written whole or not at all.
+//! One folder's files: read with suspicion, written whole or not at all. A folder without its mark is taken for one that is
+//! not mounted: what is missing in it is not gone.
 
 use aegis_core::id::RecordId;
 use aegis_core::keystore::KeyStoreError;
@@ -16,8 +17,15 @@ pub(super) struct Folder(PathBuf);
 
 /// The file that is made for a token.
 pub(super) fn name_of(token: &RecordId) -> String {
-    format!("aegis-{token}.pem")
+    format!("{MADE_HERE}{token}.pem")
 }
+
+/// Whether Aegis makes files of this name: until one is on record it may be removed again.
+pub(super) fn is_made_here(name: &str) -> bool {
+    name.starts_with(MADE_HERE)
+}
+
+const MADE_HERE: &str = "aegis-";
 
 impl Folder {
     pub(super) fn new(path: PathBuf) -> Self {
@@ -41,7 +49,7 @@ impl Folder {
         if !about.is_file() {
             return Err(NOT_A_FILE);
         }
-        if about.mode() & 0o077 != 0 {
+        if about.mode() & OTHERS != 0 {
             return Err(KeyStoreError::Invalid { what: "others than its owner may use the file: chmod 600 it" });
         }
         // With room for all of it, so that growing leaves no copy behind.
@@ -66,6 +74,11 @@ impl Folder {
         let file =
             rustix::fs::openat(&folder, unfinished.as_str(), flags, Mode::RUSR | Mode::WUSR).map_err(unavailable)?;
         let mut file = File::from(file);
+        // Where there are no permissions, nothing is written that needs them.
+        if file.metadata().map_err(unavailable)?.mode() & OTHERS != 0 {
+            remove(&folder, &unfinished)?;
+            return Err(KeyStoreError::Invalid { what: "the folder's file system keeps nobody from reading a file" });
+        }
         file.write_all(pem.as_bytes()).and_then(|()| file.sync_all()).map_err(unavailable)?;
         rustix::fs::renameat(&folder, unfinished.as_str(), &folder, name).map_err(unavailable)?;
         rustix::fs::fsync(&folder).map_err(unavailable)
@@ -82,7 +95,14 @@ impl Folder {
 
     fn open(&self) -> Result<OwnedFd, KeyStoreError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::open(&self.0, flags, Mode::empty()).map_err(unavailable)
+        let folder = rustix::fs::open(&self.0, flags, Mode::empty()).map_err(unavailable)?;
+        match rustix::fs::statat(&folder, MARK, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(folder),
+            Err(Errno::NOENT) => Err(KeyStoreError::Unavailable {
+                source: "the folder has no file `.aegis-keys`: it is not mounted, or not meant for Aegis".into(),
+            }),
+            Err(error) => Err(unavailable(error)),
+        }
     }
 }
 
@@ -111,6 +131,10 @@ fn unavailable(error: impl Into<std::io::Error>) -> KeyStoreError {
     KeyStoreError::Unavailable { source: error.into().into() }
 }
 
+/// Puts a folder under Aegis: its operator makes this file in it.
+const MARK: &str = ".aegis-keys";
+/// What others than the owner may do.
+const OTHERS: u32 = 0o077;
 const NOT_A_FILE: KeyStoreError = KeyStoreError::Invalid { what: "this is no file, but a link or something else" };
 const NOT_PEM: KeyStoreError = KeyStoreError::Invalid {
     what: "the file is no PKCS#8 in PEM (BEGIN PRIVATE KEY): openssl pkcs8 -topk8 -nocrypt converts it",

@@ -153,8 +153,7 @@ fn one_token_makes_one_file_and_undoing_removes_it() {
     assert_eq!(names, [format!("aegis-{token}.pem")]);
     let mode = std::fs::metadata(dir.path().join(&names[0])).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let registered = register(&store, Algorithm::EcdsaP256, &names[0]).unwrap();
-    assert_eq!(registered.public_key, first.public_key, "it is a file as any other");
+    invalid(register(&store, Algorithm::EcdsaP256, &names[0]), "it may be removed again until it is on record");
     run(store.sign(version, &first, MessageType::Raw, b"m")).unwrap();
     let other = run(store.create(version, &self::token())).unwrap();
     assert_ne!(other.public_key, first.public_key);
@@ -172,12 +171,67 @@ fn one_token_makes_one_file_and_undoing_removes_it() {
 }
 
 #[test]
+fn what_was_put_in_a_files_place_is_not_removed() {
+    let (dir, store) = folder();
+    let id = key();
+    let version = VersionRef { key: &id, version: 1, algorithm: Algorithm::Ed25519 };
+    put(&dir, "own.pem", Algorithm::Ed25519);
+    let material = register(&store, Algorithm::Ed25519, "own.pem").unwrap();
+    put(&dir, "own.pem", Algorithm::Ed25519);
+    run(store.destroy(version, &material)).unwrap();
+    assert_eq!(files(&dir), ["own.pem"], "another key");
+    let material = register(&store, Algorithm::Ed25519, "own.pem").unwrap();
+    // Readable to others, or garbled, it is the key's file all the same.
+    std::fs::set_permissions(dir.path().join("own.pem"), PermissionsExt::from_mode(0o644)).unwrap();
+    run(store.destroy(version, &material)).unwrap();
+    assert_eq!(files(&dir), [""; 0]);
+}
+
+#[test]
+fn a_folder_without_its_mark_is_away() {
+    let (dir, store) = folder();
+    let (id, token) = (key(), token());
+    let version = VersionRef { key: &id, version: 1, algorithm: Algorithm::Ed25519 };
+    put(&dir, "own.pem", Algorithm::Ed25519);
+    let material = register(&store, Algorithm::Ed25519, "own.pem").unwrap();
+    // As a mount point is while nothing is mounted.
+    for file in ["own.pem", ".aegis-keys"] {
+        std::fs::remove_file(dir.path().join(file)).unwrap();
+    }
+    unavailable(run(store.sign(version, &material, MessageType::Raw, b"m")), "signing");
+    unavailable(register(&store, Algorithm::Ed25519, "own.pem"), "registering");
+    unavailable(run(store.create(version, &token)), "making");
+    unavailable(run(store.undo(&token)), "undoing");
+    unavailable(run(store.destroy(version, &material)), "destroying");
+    assert_eq!(files(&dir), [""; 0]);
+}
+
+#[test]
+fn a_folder_that_does_not_answer_keeps_nobody_waiting_for_ever() {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let (dir, store) = folder();
+    put(&dir, "own.pem", Algorithm::Ed25519);
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let late = runtime.block_on(async {
+        let hanging = store.within(move || Ok(ended.recv()));
+        let wait = async {
+            tokio::task::yield_now().await;
+            tokio::time::advance(DEADLINE).await;
+        };
+        tokio::join!(hanging, wait).0
+    });
+    drop(end);
+    unavailable(late, "past the deadline");
+}
+
+#[test]
 fn debug_shows_nothing() {
     assert_eq!(format!("{:?}", folder().1), "FolderKeyStore(..)");
 }
 
 fn folder() -> (TempDir, FolderKeyStore) {
     let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(".aegis-keys"), "").unwrap();
     let store = FolderKeyStore::new(dir.path().to_path_buf(), Entropy::system());
     (dir, store)
 }
@@ -196,7 +250,8 @@ fn write(path: &Path, text: impl AsRef<[u8]>) {
 
 fn files(dir: &TempDir) -> Vec<String> {
     let entries = std::fs::read_dir(dir.path()).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name != ".aegis-keys").collect()
 }
 
 fn register(store: &FolderKeyStore, algorithm: Algorithm, object: &str) -> Result<Material, KeyStoreError> {
@@ -220,6 +275,6 @@ fn token() -> RecordId {
 }
 
 fn run<F: Future>(future: F) -> F::Output {
-    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().build().unwrap());
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().enable_time().build().unwrap());
     RUNTIME.block_on(future)
 }

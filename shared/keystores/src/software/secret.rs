@@ -56,7 +56,7 @@ pub(crate) fn generate(algorithm: Algorithm, entropy: &Entropy) -> Result<Zeroiz
 }
 
 impl SecretKey {
-    /// The key behind bytes that [`generate`] made, or `None`.
+    /// The key behind bytes as [`generate`] makes them, whoever made these, or `None`.
     pub(crate) fn parse(algorithm: Algorithm, bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
         match Scheme::of(algorithm) {
             Scheme::Aes(length) => (bytes.len() == length).then_some(Self::Aes(bytes)),
