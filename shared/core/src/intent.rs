@@ -161,15 +161,16 @@ pub async fn undo_due(app: &App) -> Result<usize, Error> {
 /// happened, the next call goes on.
 async fn undo(app: &App, item: &ItemKey) -> Result<bool, Error> {
     let load = || repository::load::<Intent>(app.store.as_ref(), item);
-    // The index may lag: what is done rests on the intent as it is now.
-    let Some(found) = load().await?.filter(|found| found.value.state != IntentState::Settled) else { return Ok(false) };
+    // The index may lag: what is done rests on the intent as it is now, which may have begun anew.
+    let now = app.clock.now();
+    let unsettled = |found: &Loaded<Intent>| found.value.state != IntentState::Settled && found.value.due <= now;
+    let Some(found) = load().await?.filter(unsettled) else { return Ok(false) };
     if found.value.state == IntentState::Begun {
         commit(app, vec![found.into(IntentState::Undoing)?]).await?;
     }
     let Some(found) = load().await?.filter(|found| found.value.state == IntentState::Undoing) else { return Ok(false) };
     let intent = &found.value;
     app.keystores.backend(&intent.backend)?.undo(&intent.id).await?;
-    let now = app.clock.now();
     let (id, request) = (RecordId::new(now, &app.entropy), RequestId::new(now, &app.entropy));
     let mut record = AuditRecord {
         human: Some(intent.human.clone()),

@@ -71,9 +71,13 @@ impl FolderKeyStore {
         &self,
         work: impl FnOnce() -> Result<T, KeyStoreError> + Send + 'static,
     ) -> Result<T, KeyStoreError> {
-        let done = tokio::time::timeout(DEADLINE, self.offload.run(work)).await;
-        done.unwrap_or_else(|late| Err(KeyStoreError::Unavailable { source: late.into() }))
+        in_time(DEADLINE, self.offload.run(work)).await
     }
+}
+
+async fn in_time<T>(limit: Duration, work: impl Future<Output = Result<T, KeyStoreError>>) -> Result<T, KeyStoreError> {
+    let done = tokio::time::timeout(limit, work).await;
+    done.unwrap_or_else(|late| Err(KeyStoreError::Unavailable { source: late.into() }))
 }
 
 /// The key of a file; only what has a public half is one here.
@@ -134,7 +138,7 @@ impl KeyStore for FolderKeyStore {
             material(&name, &parse(algorithm, pkcs8)?)
         };
         match Scheme::of(algorithm).is_slow_to_generate() {
-            true => self.offload.generate(make).await,
+            true => in_time(GENERATION_DEADLINE, self.offload.generate(make)).await,
             false => self.within(make).await,
         }
     }
@@ -264,6 +268,8 @@ impl fmt::Debug for FolderKeyStore {
 
 /// Far more than a file takes, and less than a caller waits.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// The last of those who wait for RSA-4096 primes waits some ten seconds.
+const GENERATION_DEADLINE: Duration = Duration::from_secs(60);
 const NO_FILE: &str = "the folder has no such file";
 const NO_CODES: KeyStoreError =
     KeyStoreError::Invalid { what: "a folder holds private keys: they make no message authentication codes" };
