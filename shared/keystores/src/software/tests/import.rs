@@ -24,6 +24,13 @@ fn a_key_of_every_algorithm_is_itself_after_import() {
 }
 
 #[test]
+fn a_wrapping_key_that_was_used_is_not_kept_in_memory() {
+    let importer = Importer::new();
+    importer.import(Algorithm::Aes256Gcm, &importer.wrap(&bytes_of(Algorithm::Aes256Gcm, 0))).unwrap();
+    assert!(importer.store.safe.cache.get(importer.from(), &importer.wrapping).is_none());
+}
+
+#[test]
 fn what_was_altered_on_the_way_does_not_unwrap() {
     let importer = Importer::new();
     let wrapped = importer.wrap(&bytes_of(Algorithm::Aes256Gcm, 0));
