@@ -13,7 +13,7 @@ use crate::store::{
     Expect, Index, IndexEntry, Item, ItemKey, Order, Position, Put, Query, Revision, Store, Stored, Table,
 };
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A document that lies in the state table as one item.
@@ -206,7 +206,7 @@ pub struct Alias {
     pub key: Option<KeyId>,
     /// Where it led before, the latest last: an agent that still calls by this name is told so, and not taken for a
     /// rogue.
-    #[serde(default, alias = "former", deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub formers: Vec<KeyId>,
 }
 
@@ -224,20 +224,6 @@ impl Alias {
 
 /// Most keys a name remembers that it led to.
 const MAX_FORMERS: usize = 32;
-
-/// Where only the last one was remembered, it was no list.
-fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<KeyId>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Formers {
-        One(KeyId),
-        Many(Vec<KeyId>),
-    }
-    Ok(match Formers::deserialize(deserializer)? {
-        Formers::One(key) => vec![key],
-        Formers::Many(keys) => keys,
-    })
-}
 
 impl Document for Alias {
     fn item_key(&self) -> ItemKey {

@@ -241,11 +241,7 @@ impl KeyStore for FolderKeyStore {
         check_context(context)?;
         let ciphertext = ciphertext.to_vec();
         self.with(version.algorithm, material, move |secret| match secret {
-            // Of exactly the length of the modulus: AWS-LC would take a shorter one for a number with leading zeros.
-            SecretKey::Oaep(key) => Some(&ciphertext)
-                .filter(|ciphertext| ciphertext.len() == key.modulus())
-                .and_then(|ciphertext| oaep::open(key, None, ciphertext))
-                .ok_or(KeyStoreError::Refused),
+            SecretKey::Oaep(key) => oaep::open(key, None, &ciphertext).ok_or(KeyStoreError::Refused),
             _ => Err(NOT_AN_ENCRYPTING_KEY),
         })
         .await

@@ -291,6 +291,8 @@ async fn a_back_end_that_is_away_keeps_no_other_key_waiting_however_many_it_has(
         body["rotate_every_days"] = 1.into();
         deployment.post(&alice, "/v1/keys", body).await.ok();
     }
+    // Due after all of them.
+    deployment.pass(1);
     let body = json!({ "name": "own", "algorithm": "Ed25519", "rotate_every_days": 1, "activate": true });
     deployment.post(&alice, "/v1/keys", body).await.ok();
     deployment.pass(86_400);
