@@ -27,7 +27,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
         }
     }
     let problem = generator.subschema_for::<Problem>();
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Aegis",
@@ -50,8 +50,29 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
                 },
             },
         },
-    })
+    });
+    bound_integers(&mut document);
+    document
 });
+
+/// Says how large an integer may be, where only its format does: that is an annotation, which no validator minds.
+fn bound_integers(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(bound_integers),
+        Value::Object(members) => {
+            let largest = match members.get("format").and_then(Value::as_str) {
+                Some("uint32") => Some(u64::from(u32::MAX)),
+                Some("uint64") => Some(u64::MAX),
+                _ => None,
+            };
+            if let Some(largest) = largest {
+                members.entry("maximum").or_insert_with(|| largest.into());
+            }
+            members.values_mut().for_each(bound_integers);
+        }
+        _ => {}
+    }
+}
 
 fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
     let mut operation = Map::new();
@@ -177,6 +198,25 @@ fn parameter(name: &str, generator: &mut SchemaGenerator) -> Schema {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_integer_has_a_largest_value() {
+        fn unbounded(schema: &Value) -> bool {
+            match schema {
+                Value::Array(items) => items.iter().any(unbounded),
+                Value::Object(members) => {
+                    let is_sized = members.get("format").is_some_and(|format| format == "uint32");
+                    is_sized && !members.contains_key("maximum") || members.values().any(unbounded)
+                }
+                _ => false,
+            }
+        }
+        assert!(!unbounded(document()));
+        assert_eq!(
+            document().pointer("/components/schemas/VerifyMacRequest/properties/key_version/maximum"),
+            Some(&json!(4_294_967_295_u32))
+        );
+    }
 
     #[test]
     fn the_document_has_every_route_and_every_reference_resolves() {

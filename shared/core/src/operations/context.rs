@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// Most pairs in a context, and most bytes in one name or value.
+/// Most pairs in a context, and most characters (Unicode scalar values, as JSON Schema counts) in one name or value.
 const MAX_CONTEXT: usize = 16;
 const MAX_CONTEXT_TEXT: usize = 256;
 /// Names of a context that callers may not use.
@@ -76,13 +76,13 @@ impl<'de> Visitor<'de> for Pairs {
 }
 
 pub(super) fn check_context(context: &Context) -> Result<(), Error> {
-    let text_ok = |text: &String| text.len() <= MAX_CONTEXT_TEXT;
+    let text_ok = |text: &String| text.chars().take(MAX_CONTEXT_TEXT.saturating_add(1)).count() <= MAX_CONTEXT_TEXT;
     let pairs_ok = context.iter().all(|(name, value)| text_ok(name) && text_ok(value) && !name.starts_with(RESERVED));
     match context.len() <= MAX_CONTEXT && pairs_ok {
         true => Ok(()),
         false => Err(Error::invalid(
             "context",
-            "it has at most 16 pairs, each name and value at most 256 bytes, no name beginning with `aegis:`",
+            "it has at most 16 pairs, each name and value at most 256 characters, no name beginning with `aegis:`",
         )),
     }
 }
@@ -93,4 +93,29 @@ pub(super) fn wrap_context(context: &Context) -> Result<Context, Error> {
     let mut marked = context.clone();
     marked.insert(format!("{RESERVED}purpose"), "wrap".to_string());
     Ok(marked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bounds_of_a_context() {
+        let pairs = |count: usize| (0..count).map(|n| (n.to_string(), String::new())).collect::<Context>();
+        let pair = |name: &str, value: &str| Context::from([(name.to_string(), value.to_string())]);
+        // A character is one, however many bytes it has.
+        let (full, beyond) = ("\u{10ffff}".repeat(256), "a".repeat(257));
+        let table = [
+            (pairs(16), true),
+            (pairs(17), false),
+            (pair(&full, &full), true),
+            (pair(&beyond, ""), false),
+            (pair("a", &beyond), false),
+            (pair("aegis:purpose", ""), false),
+            (pair("aegis", "aegis:purpose"), true),
+        ];
+        for (context, fits) in table {
+            assert_eq!(check_context(&context).is_ok(), fits, "{context:?}");
+        }
+    }
 }

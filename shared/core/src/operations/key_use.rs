@@ -94,7 +94,7 @@ pub async fn verify(app: &App, permit: &Permit, input: &VerifyRequest) -> Result
 pub struct EncryptRequest {
     /// At most 64 KiB; with RSA-OAEP at most 190, 318 or 446 bytes, as the key has 2048, 3072 or 4096 bits.
     pub plaintext: Bytes64,
-    /// Authenticated, not encrypted; needed again to decrypt. At most 16 pairs of 256 bytes.
+    /// Authenticated, not encrypted; needed again to decrypt. At most 16 pairs, each name and value at most 256 characters.
     #[serde(default, deserialize_with = "distinct")]
     #[schemars(with = "ContextText")]
     pub context: Context,
