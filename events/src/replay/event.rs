@@ -1,0 +1,69 @@
+//! The replay format: JSON lines, ordered by time, one event a line. Unknown fields are ignored.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Somebody used, or asked to use, a key.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Event {
+    /// Unix seconds.
+    pub ts: f64,
+    pub actor: String,
+    #[serde(default)]
+    pub kind: Kind,
+    /// The human or agent behind the actor. Of a service it is not known.
+    #[serde(default)]
+    pub parent: Option<String>,
+    #[serde(default)]
+    pub source_ip: Option<String>,
+    /// `sign`, `verify`, `encrypt`, `decrypt`, `generatedatakey`, `wrap`, `unwrap`, `get`, `describe`, `rotate`, …
+    pub op: String,
+    /// The key.
+    #[serde(default)]
+    pub resource: Option<String>,
+    #[serde(default)]
+    pub user_agent: Option<String>,
+    #[serde(default)]
+    pub outcome: Outcome,
+    /// Of the key or the credential.
+    #[serde(default)]
+    pub env: Option<String>,
+    #[serde(default)]
+    pub plane: Option<String>,
+    /// Seconds since the credential was issued.
+    #[serde(default)]
+    pub cred_age: Option<f64>,
+    /// How many keys the credential may use; a list of them is counted.
+    #[serde(default, deserialize_with = "counted")]
+    pub scope: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    #[default]
+    Agent,
+    Human,
+    Service,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    Denied,
+    Error,
+    #[default]
+    Ok,
+}
+
+fn counted<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Scope {
+        Count(u32),
+        Keys(Vec<serde_json::Value>),
+    }
+    Ok(Option::<Scope>::deserialize(deserializer)?.map(|scope| match scope {
+        Scope::Count(keys) => keys,
+        Scope::Keys(keys) => u32::try_from(keys.len()).unwrap_or(u32::MAX),
+    }))
+}
