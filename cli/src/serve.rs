@@ -16,7 +16,7 @@ use aegis_core::deployment::DigestKey;
 use aegis_core::keystore::KeyStores;
 use aegis_core::login::{HumanClaim, Logins, Provider};
 use aegis_core::maintenance;
-use aegis_core::pipeline::{self, App, PolicyCache, Recorded, Shares};
+use aegis_core::pipeline::{self, App, PolicyCache, Recorded, RulesCache, Shares};
 use aegis_core::rate::Rate;
 use aegis_core::store::Store;
 use aegis_core::token::TokenKeys;
@@ -187,6 +187,7 @@ impl Server {
             clock,
             entropy,
             policies: PolicyCache::default(),
+            rules: RulesCache::default(),
             rates: Rate::new(settings.requests_per_minute),
             reads: Recorded::default(),
             shares: Shares::default(),

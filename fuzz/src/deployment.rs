@@ -7,7 +7,7 @@ use aegis_core::error::Error;
 use aegis_core::human::Role;
 use aegis_core::keystore::KeyStores;
 use aegis_core::login::{HumanClaim, Logins, Provider, ProviderKeys};
-use aegis_core::pipeline::{self, App, PolicyCache, Recorded, Shares};
+use aegis_core::pipeline::{self, App, PolicyCache, Recorded, RulesCache, Shares};
 use aegis_core::rate::Rate;
 use aegis_core::store::memory::MemoryStore;
 use aegis_core::token::{TokenKeys, public_jwk};
@@ -82,6 +82,7 @@ impl Deployment {
             clock,
             entropy,
             policies: PolicyCache::default(),
+            rules: RulesCache::default(),
             rates: Rate::new(u64::MAX),
             reads: Recorded::default(),
             shares: Shares::default(),

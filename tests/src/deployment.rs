@@ -7,7 +7,7 @@ use aegis_core::deployment::DigestKey;
 use aegis_core::human::Role;
 use aegis_core::keystore::{KeyStore, KeyStores};
 use aegis_core::login::{HumanClaim, Logins, Provider};
-use aegis_core::pipeline::{self, App, PolicyCache, Recorded, Shares};
+use aegis_core::pipeline::{self, App, PolicyCache, Recorded, RulesCache, Shares};
 use aegis_core::rate::Rate;
 use aegis_core::store::Store;
 use aegis_core::store::fault::Faulty;
@@ -102,6 +102,7 @@ impl<S: Store + 'static> Deployment<S> {
             clock,
             entropy: Entropy::system(),
             policies: PolicyCache::default(),
+            rules: RulesCache::default(),
             rates: Rate::new(requests),
             reads: Recorded::default(),
             shares: Shares::default(),

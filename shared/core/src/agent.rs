@@ -1,7 +1,7 @@
 //! Agents: who they are, what they were granted, and the credentials that prove them. An agent always has a sponsor.
 
 use crate::ambient::{DateTime, Timestamp};
-use crate::id::{AgentId, CredentialId, KeyId, RecordId};
+use crate::id::{AgentId, CredentialId, KeyId, RecommendationId, RecordId};
 use crate::name::{AgentLabel, HumanId};
 use crate::reason::Reason;
 use crate::scope::Scope;
@@ -36,6 +36,27 @@ pub struct Agent {
     /// Why it is not active, since when, and the record that tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stopped>,
+    /// What responses ask of it for some time: at most one of each kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Hold>,
+}
+
+/// For some time an agent is refused, or asks a human before each use. Binds all below it, too.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct Hold {
+    pub kind: HoldKind,
+    #[schemars(with = "DateTime")]
+    pub until: Timestamp,
+    /// The recommendation it answers.
+    pub cause: RecommendationId,
+}
+
+/// The later is the harder.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HoldKind {
+    StepUp,
+    Deny,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -170,6 +191,22 @@ impl Agent {
         }
     }
 
+    /// What a response asks of the agent now.
+    pub fn held(&self, now: Timestamp) -> Option<HoldKind> {
+        self.holds.iter().filter(|hold| now < hold.until).map(|hold| hold.kind).max()
+    }
+
+    /// Adds a hold. Of each kind the one that lasts longest stays.
+    pub fn add_hold(&mut self, hold: Hold, now: Timestamp) {
+        self.holds.retain(|old| now < old.until);
+        let same = self.holds.iter_mut().find(|old| old.kind == hold.kind);
+        match same {
+            Some(old) if old.until >= hold.until => {}
+            Some(old) => *old = hold,
+            None => self.holds.push(hold),
+        }
+    }
+
     pub fn revoke(&mut self, stopped: Stopped) {
         self.state = AgentState::Revoked;
         self.epoch = self.epoch.saturating_add(1);
@@ -181,6 +218,48 @@ impl Agent {
 pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_hardest_hold_counts_and_each_ends_by_itself() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let cause = RecommendationId::new(at(0), &crate::ambient::Entropy::system());
+        let hold = |kind, until| Hold { kind, until: at(until), cause: cause.clone() };
+        let mut agent = an_agent();
+        for (kind, until) in
+            [(HoldKind::StepUp, 60), (HoldKind::Deny, 20), (HoldKind::Deny, 10), (HoldKind::StepUp, 30)]
+        {
+            agent.add_hold(hold(kind, until), at(0));
+        }
+        let table = [(0, Some(HoldKind::Deny)), (19, Some(HoldKind::Deny)), (20, Some(HoldKind::StepUp)), (60, None)];
+        for (second, want) in table {
+            assert_eq!(agent.held(at(second)), want, "{second}");
+        }
+        assert_eq!(agent.holds.len(), 2);
+    }
+
+    fn an_agent() -> Agent {
+        let now = Timestamp::from_second(0).unwrap();
+        Agent {
+            id: AgentId::new(now, &crate::ambient::Entropy::system()),
+            label: "invoices".parse().unwrap(),
+            purpose: Purpose::Service,
+            sponsor: "alice@org".parse().unwrap(),
+            ancestors: Vec::new(),
+            state: AgentState::Active,
+            epoch: 1,
+            grant: Grant {
+                version: 1,
+                scope: Scope(vec![]),
+                not_before: now,
+                not_after: now,
+                limits: Limits::default(),
+                delegate: false,
+            },
+            created_at: now,
+            stopped: None,
+            holds: Vec::new(),
+        }
+    }
 
     proptest! {
         #[test]

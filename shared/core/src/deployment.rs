@@ -13,6 +13,9 @@ pub struct Deployment {
     pub epoch: u32,
     pub created_at: Timestamp,
     pub policy_version: u32,
+    /// The response rules in force; 0 for those that Aegis ships with.
+    #[serde(default)]
+    pub rules_version: u32,
     /// Where the humans come from: a name is one human only among the names of one provider. Absent until the first start
     /// that knew of this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,6 +33,15 @@ pub struct PolicyDocument {
     /// Which of the policies that Aegis ships with; absent where somebody wrote them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub built_in: Option<u32>,
+}
+
+/// One version of the response rules, as text. Never changed, only followed by another.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct RulesDocument {
+    pub version: u32,
+    pub toml: String,
+    pub created_at: Timestamp,
+    pub created_by: String,
 }
 
 impl PolicyDocument {

@@ -93,6 +93,33 @@ impl Operation {
         }
     }
 
+    /// Whether the risk of a request for this decides on it: it uses a key, or changes what others may do. Reading, and
+    /// stopping somebody, is always open to those whom policy permits it.
+    pub fn is_weighed(self) -> bool {
+        let stops = matches!(
+            self,
+            Self::AgentFreeze | Self::AgentRevoke | Self::CredentialRevoke | Self::HumanRevoke | Self::KeySuspend
+        );
+        let reads = matches!(
+            self,
+            Self::AgentGet
+                | Self::AgentList
+                | Self::AgentScope
+                | Self::AuditGet
+                | Self::AuditQuery
+                | Self::CredentialIntrospect
+                | Self::KeyGet
+                | Self::KeyList
+                | Self::Whoami
+        );
+        !stops && !reads
+    }
+
+    /// Whether this takes a key out of use in a way that is hard to undo.
+    pub fn is_destructive(self) -> bool {
+        matches!(self, Self::KeyCompromise | Self::KeyDeactivate | Self::KeyDestroy)
+    }
+
     /// Whether a human must have logged in within the last five minutes (DESIGN §5).
     pub fn needs_fresh_login(self) -> bool {
         matches!(

@@ -18,11 +18,11 @@ pub use begin::initialize;
 pub use facts::{Found, Target};
 pub use once::{Once, Recorded};
 pub use perform::{Done, Note, perform};
-pub use permit::Permit;
+pub use permit::{Obligation, Permit};
 pub use share::Shares;
 
 use crate::ambient::{Clock, Entropy, Timestamp};
-use crate::deployment::{Deployment, DigestKey, PolicyDocument};
+use crate::deployment::{Deployment, DigestKey, PolicyDocument, RulesDocument};
 use crate::error::Error;
 use crate::id::RequestId;
 use crate::keystore::KeyStores;
@@ -32,6 +32,7 @@ use crate::policy::Policies;
 use crate::rate::Rate;
 use crate::record::Plane;
 use crate::repository::{self, Loaded};
+use crate::rules::RuleSet;
 use crate::store::Store;
 use crate::token::{Presented, TokenKeys};
 use std::net::IpAddr;
@@ -47,6 +48,7 @@ pub struct App {
     pub clock: Clock,
     pub entropy: Entropy,
     pub policies: PolicyCache,
+    pub rules: RulesCache,
     /// Requests of each human, and of each agent with all below it, in a minute.
     pub rates: Rate<String>,
     pub reads: Recorded,
@@ -97,6 +99,33 @@ impl PolicyCache {
         let policies = Arc::new(Policies::compile(&document.value)?);
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&policies));
         Ok(policies)
+    }
+}
+
+/// The response rules, replaced when the deployment's version moves on.
+#[derive(Debug, Default)]
+pub struct RulesCache(RwLock<Option<(u32, Arc<RuleSet>)>>);
+
+impl RulesCache {
+    /// The rules of `version`, read on first sight.
+    pub(crate) async fn of_version(&self, store: &dyn Store, version: u32) -> Result<Arc<RuleSet>, Error> {
+        let cached = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, rules)) = cached.filter(|(cached, _)| *cached == version) {
+            return Ok(rules);
+        }
+        let rules = match version {
+            0 => RuleSet::default(),
+            _ => {
+                let missing =
+                    || Error::Damaged { what: "rules", source: "the deployment names some that are not there".into() };
+                let document: Loaded<RulesDocument> =
+                    repository::load(store, &repository::rules_item(version)).await?.ok_or_else(missing)?;
+                RuleSet::parse(&document.value.toml)?
+            }
+        };
+        let rules = Arc::new(rules);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some((version, Arc::clone(&rules)));
+        Ok(rules)
     }
 }
 

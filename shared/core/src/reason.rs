@@ -13,6 +13,8 @@ pub enum Reason {
     DelegationNotGranted,
     GrantNarrowed,
     GrantWidening,
+    /// A response holds the agent for some time.
+    Held,
     HumanRevoked,
     InvalidSubjectToken,
     InvalidToken,
@@ -22,6 +24,8 @@ pub enum Reason {
     Overloaded,
     Policy,
     RateLimited,
+    /// The risk score lies above what is refused.
+    RiskTooHigh,
     /// A key or an action that the scope does not hold. What the caller is told in `ScopeProbe`'s case, too.
     ScopeViolation,
     /// A key that does not exist, asked for by an agent. Recorded, never told.
@@ -30,6 +34,8 @@ pub enum Reason {
     StaleLabel,
     StaleLogin,
     StaleName,
+    /// A human must approve this use first.
+    StepUp,
     SubjectTokenExpired,
     UsesExhausted,
     UsesPerDay,
@@ -37,7 +43,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::AgentFrozen,
         Self::AgentRevoked,
         Self::CredentialExpired,
@@ -45,6 +51,7 @@ impl Reason {
         Self::DelegationNotGranted,
         Self::GrantNarrowed,
         Self::GrantWidening,
+        Self::Held,
         Self::HumanRevoked,
         Self::InvalidSubjectToken,
         Self::InvalidToken,
@@ -54,12 +61,14 @@ impl Reason {
         Self::Overloaded,
         Self::Policy,
         Self::RateLimited,
+        Self::RiskTooHigh,
         Self::ScopeViolation,
         Self::ScopeProbe,
         Self::SponsorNotPermitted,
         Self::StaleLabel,
         Self::StaleLogin,
         Self::StaleName,
+        Self::StepUp,
         Self::SubjectTokenExpired,
         Self::UsesExhausted,
         Self::UsesPerDay,
@@ -75,6 +84,7 @@ impl Reason {
             Self::DelegationNotGranted => "delegation_not_granted",
             Self::GrantNarrowed => "grant_narrowed",
             Self::GrantWidening => "grant_widening",
+            Self::Held => "held",
             Self::HumanRevoked => "human_revoked",
             Self::InvalidSubjectToken => "invalid_subject_token",
             Self::InvalidToken => "invalid_token",
@@ -84,12 +94,14 @@ impl Reason {
             Self::Overloaded => "overloaded",
             Self::Policy => "policy",
             Self::RateLimited => "rate_limited",
+            Self::RiskTooHigh => "risk_too_high",
             Self::ScopeViolation => "scope_violation",
             Self::ScopeProbe => "scope_probe",
             Self::SponsorNotPermitted => "sponsor_not_permitted",
             Self::StaleLabel => "stale_label",
             Self::StaleLogin => "stale_login",
             Self::StaleName => "stale_name",
+            Self::StepUp => "step_up",
             Self::SubjectTokenExpired => "subject_token_expired",
             Self::UsesExhausted => "uses_exhausted",
             Self::UsesPerDay => "uses_per_day",
@@ -115,6 +127,7 @@ impl Reason {
             Self::DelegationNotGranted => "the grant does not allow this agent to create sub-agents",
             Self::GrantNarrowed => "the grant was narrowed since this credential was issued; get another",
             Self::GrantWidening => "a sub-agent's grant must lie within its parent's",
+            Self::Held => "a response to what this agent did refuses it for some time",
             Self::HumanRevoked => "the human behind this credential is revoked",
             Self::InvalidSubjectToken => {
                 "the subject token is no ID token of this deployment's provider for this client, or was exchanged before"
@@ -126,11 +139,13 @@ impl Reason {
             Self::Overloaded => "the server is busy",
             Self::Policy => "policy does not permit this",
             Self::RateLimited => "too many requests from this caller",
+            Self::RiskTooHigh => "the risk of this request is too high",
             Self::ScopeViolation | Self::ScopeProbe => "outside the scope of this agent",
             Self::SponsorNotPermitted => "the human behind this agent may no longer do this",
             Self::StaleLabel => "the key no longer bears the label that this agent was granted it by",
             Self::StaleLogin => "this needs a login at most 300 seconds old",
             Self::StaleName => "this name no longer leads to the key it was granted for; use the key's id",
+            Self::StepUp => "a human must approve this first",
             Self::SubjectTokenExpired => "the subject token has expired, or was issued more than ten minutes ago",
             Self::UsesExhausted => "the grant's uses are spent",
             Self::UsesPerDay => "the grant's uses for this day are spent",

@@ -1,13 +1,14 @@
-//! What a detector says of an agent, and what was done about it. Its JSON Schema is in `events/`.
+//! What a detector says of an agent or a human, and what was done about it. Its JSON Schema is in `events/`.
 
 use crate::ambient::{DateTime, Timestamp};
-use crate::id::{AgentId, KeyId, RecommendationId, RecordId};
+use crate::id::{AgentId, CredentialId, KeyId, RecommendationId, RecordId};
 use crate::name::{HumanId, KeyRef};
 use crate::operation::Operation;
+use crate::risk::Factor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A detector's finding about one agent, with its evidence.
+/// A detector's finding about one actor, with its evidence.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct AgentRecommendation {
     pub id: RecommendationId,
@@ -15,7 +16,9 @@ pub struct AgentRecommendation {
     pub at: Timestamp,
     pub detector: Detector,
     pub severity: Severity,
-    pub agent: AgentId,
+    /// Absent where the finding is about the human herself, or about all her agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
     /// The human behind the agent.
     pub sponsor: HumanId,
     pub evidence: Evidence,
@@ -23,16 +26,81 @@ pub struct AgentRecommendation {
     pub suggested_actions: Vec<ResponseAction>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+/// What looks for one kind of misuse. [`Detector::CanaryKey`] and [`Detector::ScopeViolation`] state facts, and so does
+/// [`Detector::ScopeProbe`] of a key that does not exist; the others state what is unlikely.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Detector {
-    /// An agent asked for a key that does not exist.
+    /// Sub-agents are made faster than usual.
+    AgentSpawnRate,
+    /// Several agents of one human deviate at once.
+    AgentsInConcert,
+    /// Somebody touched a key that nobody has reason to touch.
+    CanaryKey,
+    /// One credential is used from two places at once.
+    CredentialShared,
+    /// A human's credential works as fast as a machine.
+    HumanMachineRate,
+    /// Keys outside those the actor normally uses.
+    KeySet,
+    /// More than usual for hours, at a rate that is not unusual at any moment.
+    LowAndSlow,
+    /// An operation the actor does not use on this key.
+    NewOperation,
+    /// A network or a client the actor has not used.
+    NewSource,
+    /// An hour in which the actor does not work.
+    OffHours,
+    /// An agent asked for a key that does not exist, or for many that it may not use.
     ScopeProbe,
     /// An agent asked for an existing key, or a use of it, that its scope does not hold.
     ScopeViolation,
+    /// Faster than ever before.
+    UsageSpike,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+impl Detector {
+    pub const ALL: [Self; 13] = [
+        Self::AgentSpawnRate,
+        Self::AgentsInConcert,
+        Self::CanaryKey,
+        Self::CredentialShared,
+        Self::HumanMachineRate,
+        Self::KeySet,
+        Self::LowAndSlow,
+        Self::NewOperation,
+        Self::NewSource,
+        Self::OffHours,
+        Self::ScopeProbe,
+        Self::ScopeViolation,
+        Self::UsageSpike,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AgentSpawnRate => "agent_spawn_rate",
+            Self::AgentsInConcert => "agents_in_concert",
+            Self::CanaryKey => "canary_key",
+            Self::CredentialShared => "credential_shared",
+            Self::HumanMachineRate => "human_machine_rate",
+            Self::KeySet => "key_set",
+            Self::LowAndSlow => "low_and_slow",
+            Self::NewOperation => "new_operation",
+            Self::NewSource => "new_source",
+            Self::OffHours => "off_hours",
+            Self::ScopeProbe => "scope_probe",
+            Self::ScopeViolation => "scope_violation",
+            Self::UsageSpike => "usage_spike",
+        }
+    }
+
+    /// Whether a finding is a fact, not a matter of likelihood: such a response has no blast-radius budget.
+    pub fn states_a_fact(self) -> bool {
+        matches!(self, Self::CanaryKey | Self::ScopeProbe | Self::ScopeViolation)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     Low,
@@ -41,32 +109,137 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    pub const ALL: [Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Critical];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Evidence {
-    /// The audit records that show it.
+    /// The audit records that show it: all, or the first and the last of many.
     pub records: Vec<RecordId>,
-    pub operation: Operation,
+    /// What was asked, where it is one thing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
     /// The key as the agent named it.
-    pub requested: KeyRef,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested: Option<KeyRef>,
     /// The key that name led to; absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyId>,
+    /// The credential that was used, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<CredentialId>,
+    /// What was seen beside what was to be expected.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub factors: Vec<Factor>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResponseAction {
+    /// Tell people, and change nothing.
+    Alert,
+    /// The key only verifies and decrypts from now on.
+    DeactivateKey,
+    /// Refuse the agent, and all below it, for some time.
+    Deny,
     /// Refuse the agent until its human or an operator unfreezes it.
     FreezeAgent,
     /// Refuse the agent, and all below it, for ever.
     RevokeAgent,
+    /// Refuse the credential that was used.
+    RevokeCredential,
+    /// Revoke every agent under the human.
+    RevokeFleet,
+    /// A fresh version of the key signs and encrypts from now on.
+    RotateKey,
+    /// For some time a human approves each use.
+    StepUp,
 }
 
-/// A response that was carried out, inline, with the decision.
+impl ResponseAction {
+    pub const ALL: [Self; 9] = [
+        Self::Alert,
+        Self::DeactivateKey,
+        Self::Deny,
+        Self::FreezeAgent,
+        Self::RevokeAgent,
+        Self::RevokeCredential,
+        Self::RevokeFleet,
+        Self::RotateKey,
+        Self::StepUp,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Alert => "alert",
+            Self::DeactivateKey => "deactivate_key",
+            Self::Deny => "deny",
+            Self::FreezeAgent => "freeze_agent",
+            Self::RevokeAgent => "revoke_agent",
+            Self::RevokeCredential => "revoke_credential",
+            Self::RevokeFleet => "revoke_fleet",
+            Self::RotateKey => "rotate_key",
+            Self::StepUp => "step_up",
+        }
+    }
+}
+
+/// A response that was carried out.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Response {
     pub action: ResponseAction,
-    pub agent: AgentId,
+    /// Whom it stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
+    /// The key it changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyId>,
+    /// The credential it refuses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<CredentialId>,
+    /// When it ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DateTime>")]
+    pub until: Option<Timestamp>,
     /// The recommendation that caused it.
     pub cause: RecommendationId,
+    /// The response rule that ordered it, and the version of the rules it stands in; 0 for those that Aegis ships with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    #[serde(default)]
+    pub rules_version: u32,
+}
+
+impl Response {
+    pub fn new(action: ResponseAction, cause: RecommendationId) -> Self {
+        Self { action, agent: None, key: None, credential: None, until: None, cause, rule: None, rules_version: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_in_json_is_the_name_in_text() {
+        for detector in Detector::ALL {
+            assert_eq!(serde_json::to_value(detector).unwrap(), detector.as_str());
+        }
+        for severity in Severity::ALL {
+            assert_eq!(serde_json::to_value(severity).unwrap(), severity.as_str());
+        }
+        for action in ResponseAction::ALL {
+            assert_eq!(serde_json::to_value(action).unwrap(), action.as_str());
+        }
+    }
 }

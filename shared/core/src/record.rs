@@ -142,6 +142,8 @@ pub struct UnknownOutcome;
 pub enum Decision {
     Allow,
     Deny,
+    /// Refused until a human approves, or logs in afresh.
+    StepUp,
 }
 
 /// The way a request came in.

@@ -2,7 +2,7 @@
 
 use crate::agent::{Agent, Credential};
 use crate::ambient::Timestamp;
-use crate::deployment::{Deployment, PolicyDocument};
+use crate::deployment::{Deployment, PolicyDocument, RulesDocument};
 use crate::error::Error;
 use crate::human::Human;
 use crate::id::{AgentId, CredentialId, KeyId};
@@ -162,6 +162,10 @@ pub fn policy_item(version: u32) -> ItemKey {
     ItemKey::state("policy", format!("{version:06}"))
 }
 
+pub fn rules_item(version: u32) -> ItemKey {
+    ItemKey::state("rules", format!("{version:06}"))
+}
+
 pub const ALL_KEYS: &str = "keys";
 pub const ALL_AGENTS: &str = "agents";
 
@@ -292,6 +296,12 @@ impl Document for Deployment {
 impl Document for PolicyDocument {
     fn item_key(&self) -> ItemKey {
         policy_item(self.version)
+    }
+}
+
+impl Document for RulesDocument {
+    fn item_key(&self) -> ItemKey {
+        rules_item(self.version)
     }
 }
 

@@ -5,6 +5,7 @@
 //! It does not expire items by itself: somebody calls [`SqliteStore::sweep_expired`].
 
 mod cache;
+mod feed;
 mod queue;
 mod rows;
 mod schema;

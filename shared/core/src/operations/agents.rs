@@ -99,6 +99,7 @@ pub async fn issue_agent(
         grant,
         created_at: now,
         stopped: None,
+        holds: Vec::new(),
     };
     let puts = [agent.put(Expect::Absent)?].into_iter().chain(place).collect();
     let note = Note { object: Some(agent.id.to_string()), ..Note::default() };

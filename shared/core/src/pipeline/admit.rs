@@ -1,16 +1,18 @@
 //! Identify, authorize, score, decide: from a presented token to a permit, or to a refusal that is on record.
 
 use super::facts::{Facts, Found, agent_facts};
-use super::permit::{LIFETIME, Permit};
+use super::permit::{LIFETIME, Obligation, Permit};
 use super::refuse::{self, Refused};
 use super::{App, Request};
+use crate::agent::HoldKind;
 use crate::ambient::{Timestamp, after_seconds};
 use crate::error::{Error, Failed};
 use crate::id::RecordId;
 use crate::operation::Operation;
 use crate::policy::Resource;
 use crate::reason::Reason;
-use crate::risk::{self, Observation};
+use crate::record::Decision;
+use crate::risk::{self, Observation, Risk};
 
 /// How old a login may be for what needs a fresh one, in seconds (DESIGN §5).
 const FRESH_LOGIN: u32 = 300;
@@ -61,15 +63,43 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
             Verdict::Failed(error) => refuse::failed(app, refused, error).await?,
         });
     }
-    if request.operation.needs_fresh_login() && facts.chain.is_empty() && !is_fresh(&facts, now) {
+    let decision = weigh(&facts, &found, request.operation, &risk, now);
+    let (stepped_up, by_agent) = (decision == Decision::StepUp, !facts.chain.is_empty());
+    let needs_fresh = request.operation.needs_fresh_login() || stepped_up;
+    if needs_fresh && !by_agent && !is_fresh(&facts, now) {
         return Err(refuse::failed(app, refused, Error::FreshLoginNeeded { max_age: FRESH_LOGIN }).await?);
     }
+    if decision == Decision::Deny {
+        let held = facts.held(now) == Some(HoldKind::Deny);
+        let reason = if held { Reason::Held } else { Reason::RiskTooHigh };
+        return Err(refuse::failed(app, refused, Error::Denied { reason }).await?);
+    }
+    let obligation = (stepped_up && by_agent).then_some(Obligation::StepUp);
     if request.operation.action().is_some()
         && let Err(spent) = app.count_use(&facts.chain, now).await?
     {
         return Err(refuse::failed(app, refused, spent).await?);
     }
-    Ok(Permit { id, operation: request.operation, facts, found, risk, expires_at: after_seconds(now, LIFETIME) })
+    let expires_at = after_seconds(now, LIFETIME);
+    Ok(Permit { id, operation: request.operation, facts, found, risk, obligation, expires_at })
+}
+
+/// What the risk score and the holds on the agent lead to. Only what policy permits is weighed. A human who reads, revokes or
+/// freezes is not: she must be able to see and stop what happens, least of all then to be kept from it.
+fn weigh(facts: &Facts, found: &Found, operation: Operation, risk: &Risk, now: Timestamp) -> Decision {
+    let tier = match found {
+        Found::Key { record: Some(record), .. } => Some(record.value.key.tier),
+        _ => None,
+    };
+    let by_risk = match operation.is_weighed() {
+        true => facts.rules.thresholds.decide(risk.score, tier, operation.is_destructive()),
+        false => Decision::Allow,
+    };
+    match (facts.held(now), by_risk) {
+        (Some(HoldKind::Deny), _) | (_, Decision::Deny) => Decision::Deny,
+        (Some(HoldKind::StepUp), _) if operation.is_weighed() => Decision::StepUp,
+        (_, by_risk) => by_risk,
+    }
 }
 
 enum Verdict {

@@ -33,8 +33,14 @@ pub async fn initialize(
     };
     let found: Option<Loaded<Deployment>> = repository::load(store, &repository::deployment_item()).await?;
     let Some(found) = found else {
-        let deployment =
-            Deployment { id: deployment_id.to_string(), epoch, created_at: now, policy_version: 1, humans_from: None };
+        let deployment = Deployment {
+            id: deployment_id.to_string(),
+            epoch,
+            created_at: now,
+            policy_version: 1,
+            rules_version: 0,
+            humans_from: None,
+        };
         store.transact(vec![own.put(Expect::Absent)?, deployment.put(Expect::Absent)?]).await?;
         return Ok(());
     };

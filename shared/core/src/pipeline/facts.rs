@@ -1,7 +1,7 @@
 //! Facts: everything a decision rests on, read in one consistent batch.
 
 use super::App;
-use crate::agent::{Agent, Credential};
+use crate::agent::{Agent, Credential, HoldKind};
 use crate::ambient::Timestamp;
 use crate::deployment::Deployment;
 use crate::error::Error;
@@ -13,6 +13,7 @@ use crate::operation::Operation;
 use crate::policy::{AgentFacts, Policies, Principal, Resource, Standing};
 use crate::reason::Reason;
 use crate::repository::{self, Alias, Loaded, share};
+use crate::rules::RuleSet;
 use crate::store::{ItemKey, Items, Stored};
 use crate::token::Claims;
 use serde::de::DeserializeOwned;
@@ -75,6 +76,7 @@ pub struct Facts {
     pub chain: Vec<Loaded<Arc<Agent>>>,
     pub deployment: Arc<Deployment>,
     pub policies: Arc<Policies>,
+    pub rules: Arc<RuleSet>,
 }
 
 impl App {
@@ -134,6 +136,7 @@ impl App {
         let deployment = deployment
             .ok_or_else(|| Error::Damaged { what: "store", source: "the deployment's own item is missing".into() })?;
         let policies = self.policies.of_version(self.store.as_ref(), deployment.policy_version).await?;
+        let rules = self.rules.of_version(self.store.as_ref(), deployment.rules_version).await?;
         let credential: Option<Arc<Credential>> = value(read, &names.credential)?;
         let human: Option<Arc<Human>> = value(read, &names.human)?;
         let agents: Vec<Option<Loaded<Arc<Agent>>>> =
@@ -150,7 +153,7 @@ impl App {
                 return Ok(Err((Reason::CredentialRevoked, claims)));
             }
         }
-        let facts = Facts { claims: Arc::clone(&claims), human, chain, deployment, policies };
+        let facts = Facts { claims: Arc::clone(&claims), human, chain, deployment, policies, rules };
         Ok(match facts.refusal(&credential, now) {
             Some(reason) => Err((reason, claims)),
             None => Ok(facts),
@@ -240,6 +243,11 @@ impl Facts {
             () if usable && unlabelled => Some(Reason::StaleLabel),
             () => None,
         }
+    }
+
+    /// What responses ask of the agent, or of one above it, now.
+    pub(super) fn held(&self, now: Timestamp) -> Option<HoldKind> {
+        self.chain.iter().filter_map(|agent| agent.value.held(now)).max()
     }
 
     /// Whether the holder's scope lets it see `key`; a human sees all keys.

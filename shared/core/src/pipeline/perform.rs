@@ -2,6 +2,7 @@
 
 use super::facts::Facts;
 use super::once::Once;
+use super::permit::Obligation;
 use super::refuse::begin_record;
 use super::{ATTEMPTS, App, Permit, Request};
 use crate::ambient::after_seconds;
@@ -67,7 +68,8 @@ where
         Err(error) => {
             record.outcome = Outcome::Error;
             if let Error::Denied { reason } | Error::LimitReached { reason, .. } = &error {
-                (record.outcome, record.decision) = (Outcome::Denied, Decision::Deny);
+                let decision = if *reason == Reason::StepUp { Decision::StepUp } else { Decision::Deny };
+                (record.outcome, record.decision) = (Outcome::Denied, decision);
                 record.reason = Some(*reason);
             }
             record.error = Some(error.to_string());
@@ -95,6 +97,9 @@ where
         }
         Err(_) => None,
     };
+    if permit.obligation == Some(Obligation::StepUp) {
+        return Err(Error::Denied { reason: Reason::StepUp });
+    }
     for _ in 0..ATTEMPTS {
         if permit.operation != request.operation || permit.expires_at < app.clock.now() {
             return Err(Error::State { kind: "permit", state: "expired, or made for another operation" });

@@ -18,7 +18,15 @@ pub struct Permit {
     pub(super) facts: Facts,
     pub(super) found: Found,
     pub(super) risk: Risk,
+    pub(super) obligation: Option<Obligation>,
     pub(super) expires_at: Timestamp,
+}
+
+/// What must be done before what a permit allows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Obligation {
+    /// A human approves the request.
+    StepUp,
 }
 
 /// How long a permit may be acted upon, in seconds (DESIGN §2).
@@ -28,6 +36,10 @@ impl Permit {
     /// Also the id of the record that the operation will write.
     pub fn id(&self) -> &RecordId {
         &self.id
+    }
+
+    pub fn obligation(&self) -> Option<Obligation> {
+        self.obligation
     }
 
     pub fn operation(&self) -> Operation {

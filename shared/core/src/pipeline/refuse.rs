@@ -42,7 +42,7 @@ pub(super) async fn unidentified(app: &App, refused: Refused<'_>, reason: Reason
 /// Records a request that was permitted in itself and fails all the same, and returns why it fails.
 pub(super) async fn failed(app: &App, refused: Refused<'_>, error: Error) -> Result<Failed, Error> {
     let (outcome, reason) = match &error {
-        Error::LimitReached { reason, .. } => (Outcome::Denied, Some(*reason)),
+        Error::Denied { reason } | Error::LimitReached { reason, .. } => (Outcome::Denied, Some(*reason)),
         Error::FreshLoginNeeded { .. } => (Outcome::Denied, Some(Reason::StaleLogin)),
         _ => (Outcome::Error, None),
     };
@@ -98,13 +98,15 @@ async fn respond(
         at: record.at,
         detector: finding.detector,
         severity: finding.severity,
-        agent: agent.value.id.clone(),
+        agent: Some(agent.value.id.clone()),
         sponsor: agent.value.sponsor.clone(),
         evidence: Evidence {
             records: vec![record.id.clone()],
-            operation: finding.operation,
-            requested,
+            operation: Some(finding.operation),
+            requested: Some(requested),
             key: record.key.clone(),
+            credential: record.credential.clone(),
+            factors: Vec::new(),
         },
         suggested_actions: vec![action],
     });
@@ -117,19 +119,21 @@ async fn respond(
         let stopped = Stopped { at: record.at, by: "aegis".to_string(), record: record.id.clone() };
         match action {
             ResponseAction::RevokeAgent => agent.value.revoke(stopped),
-            ResponseAction::FreezeAgent => {
+            _ => {
                 agent.value.state = AgentState::Frozen;
                 agent.value.stopped = Some(stopped);
             }
         }
-        record.responses = vec![Response { action, agent: agent.value.id.clone(), cause: id.clone() }];
+        record.responses = vec![Response { agent: Some(agent.value.id.clone()), ..Response::new(action, id.clone()) }];
         let mut puts = vec![agent.replace()?];
         if let Some(parent) = parent.as_mut().filter(|parent| parent.value.state == AgentState::Active) {
             parent.value.state = AgentState::Frozen;
             parent.value.stopped = agent.value.stopped.clone();
             puts.push(parent.replace()?);
             let action = ResponseAction::FreezeAgent;
-            record.responses.push(Response { action, agent: parent.value.id.clone(), cause: id.clone() });
+            record
+                .responses
+                .push(Response { agent: Some(parent.value.id.clone()), ..Response::new(action, id.clone()) });
         }
         puts.push(journal::put_timed(app, &mut record)?);
         match app.store.transact(puts).await {

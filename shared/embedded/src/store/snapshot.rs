@@ -99,6 +99,7 @@ mod tests {
             epoch: 1,
             created_at: Timestamp::UNIX_EPOCH,
             policy_version: 1,
+            rules_version: 0,
             humans_from: None,
         };
         let put = aegis_core::repository::Document::put(&deployment, Expect::Absent).unwrap();
