@@ -189,6 +189,7 @@ fn parameter(name: &str, generator: &mut SchemaGenerator) -> Schema {
         "agent" => generator.subschema_for::<aegis_core::id::AgentId>(),
         "alias" => generator.subschema_for::<aegis_core::name::KeyName>(),
         "credential" => generator.subschema_for::<aegis_core::id::CredentialId>(),
+        "recommendation" => generator.subschema_for::<aegis_core::id::RecommendationId>(),
         "human" => generator.subschema_for::<aegis_core::name::HumanId>(),
         "key" => generator.subschema_for::<aegis_core::name::KeyRef>(),
         _ => generator.subschema_for::<aegis_core::id::RecordId>(),

@@ -1,6 +1,6 @@
 //! THE route table. The router (`router`), the OpenAPI document and the unauthorized test are made of it.
 
-use crate::handlers::{agents, audit, credentials, deployment, humans, keys, oauth, uses};
+use crate::handlers::{agents, audit, credentials, deployment, humans, keys, oauth, recommendations, uses};
 use crate::route::{Access, Answer, Handler, Route, TargetKind};
 use crate::{Call, Reply};
 use aegis_core::agent::{Agent, Credential};
@@ -22,8 +22,10 @@ use aegis_core::operations::key_use::{
     WrapRequest,
 };
 use aegis_core::operations::listing::{PageOf, PageQuery};
+use aegis_core::operations::recommendations::AnswerRecommendation;
 use aegis_core::operations::tokens::Introspection;
 use aegis_core::pipeline::{Done, Permit};
+use aegis_core::recommendation::RecommendationRecord;
 use aegis_core::record::AuditRecord;
 use http::{Method, StatusCode};
 use std::sync::LazyLock;
@@ -44,7 +46,10 @@ pub fn table() -> &'static [Route] {
 }
 
 static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
-    [deployment_routes(), key_routes(), use_routes(), agent_routes(), audit_routes()].into_iter().flatten().collect()
+    [deployment_routes(), key_routes(), use_routes(), agent_routes(), audit_routes(), recommendation_routes()]
+        .into_iter()
+        .flatten()
+        .collect()
 });
 
 fn deployment_routes() -> Vec<Route> {
@@ -361,6 +366,43 @@ fn audit_routes() -> Vec<Route> {
         get("/v1/audit/{record}", Operation::AuditGet, TargetKind::Record, |call, _, _| Box::pin(audit::show(call)))
             .summary("Shows one audit record")
             .reply::<AuditRecord>(),
+    ]
+}
+
+fn recommendation_routes() -> Vec<Route> {
+    let answer = |path, operation, act, summary| {
+        post(path, operation, TargetKind::Deployment, act)
+            .summary(summary)
+            .optional_body::<AnswerRecommendation>()
+            .reply::<RecommendationRecord>()
+    };
+    vec![
+        get("/v1/recommendations", Operation::RecommendationList, TargetKind::Own, |call, permit, _| {
+            Box::pin(recommendations::list(call, permit))
+        })
+        .summary("What detectors said and what was done about it, newest first; of one's own agents, or all")
+        .query::<PageQuery>()
+        .reply::<PageOf<RecommendationRecord>>(),
+        get(
+            "/v1/recommendations/{recommendation}",
+            Operation::RecommendationGet,
+            TargetKind::Own,
+            |call, permit, _| Box::pin(recommendations::show(call, permit)),
+        )
+        .summary("Shows one recommendation, with its evidence")
+        .reply::<RecommendationRecord>(),
+        answer(
+            "/v1/recommendations/{recommendation}/dismiss",
+            Operation::RecommendationDismiss,
+            |call, permit, _| Box::pin(recommendations::dismiss(call, permit)),
+            "Says that what was found is normal, which the baseline learns",
+        ),
+        answer(
+            "/v1/recommendations/{recommendation}/undo",
+            Operation::RecommendationUndo,
+            |call, permit, _| Box::pin(recommendations::undo(call, permit)),
+            "Undoes what was done about it, where that has meaning",
+        ),
     ]
 }
 

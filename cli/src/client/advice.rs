@@ -69,6 +69,7 @@ fn fill(text: &str, refusal: &Refusal) -> String {
     let list = match refusal.path.split('/').nth(2) {
         Some("agents" | "credentials" | "humans") => "aegis agent list",
         Some("audit") => "aegis audit",
+        Some("recommendations") => "aegis recommendations list",
         _ => "aegis key list",
     };
     let known = [
@@ -100,8 +101,15 @@ const TABLE: &[Advice] = &[
     because("denied", "delegation_not_granted", "aegis agent amend AGENT --delegate true", "as the agent's human"),
     because("denied", "grant_narrowed", "aegis agent token AGENT", "as the agent's human"),
     because("denied", "grant_widening", "aegis agent scope", "a sub-agent gets at most what this shows"),
+    because(
+        "denied",
+        "held",
+        "aegis recommendations list",
+        "shows why, as its human; an operator may end it: aegis recommendations undo RECOMMENDATION",
+    ),
     because("denied", "outside_window", "aegis agent amend AGENT --window 30d", "as the agent's human"),
     because("denied", "policy", "aegis whoami", "shows your roles; another role may do this: aegis audit get RECORD"),
+    because("denied", "risk_too_high", "aegis risk explain RECORD", "as its human, an operator or an auditor"),
     because(
         "denied",
         "scope_violation",

@@ -72,6 +72,13 @@ impl KeyId {
     }
 }
 
+impl RecommendationId {
+    /// The same for the same words: what says the same thing twice is one recommendation.
+    pub fn derived(at: Timestamp, words: &str) -> Self {
+        Self(derived("rcm", at, words))
+    }
+}
+
 impl RecordId {
     /// The smallest id a record of `at` can have: the lower end of a time range.
     pub fn floor(at: Timestamp) -> Self {
@@ -80,9 +87,7 @@ impl RecordId {
 
     /// One that is no record's, and the same for the same words: a token for what nobody asked for.
     pub fn derived(at: Timestamp, words: &str) -> Self {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, words.as_bytes());
-        let tail: String = crate::encoding::hex(digest.as_ref()).chars().take(20).collect();
-        Self(format!("rec_{:012x}{tail}", unix_millis(at)))
+        Self(derived("rec", at, words))
     }
 
     /// The millisecond in which the record was begun.
@@ -96,6 +101,12 @@ impl RecordId {
 #[error("not an id of the form {prefix}_ and 32 hex digits")]
 pub struct InvalidId {
     prefix: &'static str,
+}
+
+fn derived(prefix: &str, at: Timestamp, words: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, words.as_bytes());
+    let tail: String = crate::encoding::hex(digest.as_ref()).chars().take(20).collect();
+    format!("{prefix}_{:012x}{tail}", unix_millis(at))
 }
 
 fn time_ordered(prefix: &str, at: Timestamp, entropy: &Entropy) -> String {

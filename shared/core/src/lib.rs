@@ -28,6 +28,7 @@ pub mod reason;
 pub mod recommendation;
 pub mod record;
 pub mod repository;
+pub mod response;
 pub mod risk;
 pub mod rules;
 pub mod scope;

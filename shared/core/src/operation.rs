@@ -71,6 +71,12 @@ operations! {
     KeyVerifyMac "key.verify-mac"
     KeyWrap "key.wrap"
     PolicyUpgrade "policy.upgrade"
+    RecommendationDismiss "recommendation.dismiss"
+    RecommendationGet "recommendation.get"
+    RecommendationList "recommendation.list"
+    RecommendationRaise "recommendation.raise"
+    RecommendationUndo "recommendation.undo"
+    ResponseAct "response.act"
     Unidentified "unidentified"
     Whoami "whoami"
 }
@@ -110,6 +116,8 @@ impl Operation {
                 | Self::CredentialIntrospect
                 | Self::KeyGet
                 | Self::KeyList
+                | Self::RecommendationGet
+                | Self::RecommendationList
                 | Self::Whoami
         );
         !stops && !reads
@@ -136,6 +144,9 @@ impl Operation {
                 | Self::KeyRegister
                 // Labels are what scopes select keys by: a new one may widen many grants.
                 | Self::KeyUpdate
+                // Both let somebody go on whom Aegis stopped, or would stop.
+                | Self::RecommendationDismiss
+                | Self::RecommendationUndo
         )
     }
 }

@@ -14,4 +14,5 @@ pub mod key_register;
 pub mod key_use;
 pub mod listing;
 mod new_key;
+pub mod recommendations;
 pub mod tokens;

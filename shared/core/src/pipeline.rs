@@ -80,7 +80,7 @@ impl std::fmt::Debug for Request<'_> {
 }
 
 /// How often a transaction that met another writer is tried again.
-const ATTEMPTS: u32 = 24;
+pub(crate) const ATTEMPTS: u32 = 24;
 
 /// The compiled policies, replaced when the deployment's version moves on.
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@ use crate::ambient::{DateTime, Timestamp};
 use crate::id::{AgentId, CredentialId, KeyId, RecommendationId, RecordId};
 use crate::name::{HumanId, KeyRef};
 use crate::operation::Operation;
+use crate::record::AuditRecord;
 use crate::risk::Factor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -224,6 +225,42 @@ impl Response {
     pub fn new(action: ResponseAction, cause: RecommendationId) -> Self {
         Self { action, agent: None, key: None, credential: None, until: None, cause, rule: None, rules_version: 0 }
     }
+}
+
+/// A recommendation as it is kept: what was done about it, and what people made of it.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct RecommendationRecord {
+    #[serde(flatten)]
+    pub recommendation: AgentRecommendation,
+    /// The audit record that tells of it.
+    pub record: RecordId,
+    /// What was carried out with it; what takes longer follows, each on a record of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub responses: Vec<Response>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dismissed: Option<Answered>,
+    /// Since when what was done is undone, as far as it can be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undone: Option<Answered>,
+}
+
+impl RecommendationRecord {
+    /// As `record` tells of it.
+    pub(crate) fn new(recommendation: AgentRecommendation, record: &AuditRecord) -> Self {
+        let responses = record.responses.clone();
+        Self { recommendation, record: record.id.clone(), responses, dismissed: None, undone: None }
+    }
+}
+
+/// Who said so, and when.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct Answered {
+    #[schemars(with = "DateTime")]
+    pub at: Timestamp,
+    pub by: HumanId,
+    pub record: RecordId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 #[cfg(test)]

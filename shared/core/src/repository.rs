@@ -5,10 +5,11 @@ use crate::ambient::Timestamp;
 use crate::deployment::{Deployment, PolicyDocument, RulesDocument};
 use crate::error::Error;
 use crate::human::Human;
-use crate::id::{AgentId, CredentialId, KeyId};
+use crate::id::{AgentId, CredentialId, KeyId, RecommendationId};
 use crate::idempotency::Replay;
 use crate::key::{KeyRecord, VersionRecord};
 use crate::name::{HumanId, KeyName};
+use crate::recommendation::RecommendationRecord;
 use crate::store::{
     Expect, Index, IndexEntry, Item, ItemKey, Order, Position, Put, Query, Revision, Store, Stored, Table,
 };
@@ -88,14 +89,14 @@ impl<D: Clone> Loaded<Arc<D>> {
     }
 }
 
-/// A page of documents in the order of their ids.
+/// A page of documents.
 #[derive(Debug)]
 pub struct Listing<D> {
     pub items: Vec<D>,
     pub next: Option<Position>,
 }
 
-/// Lists the documents of one partition of an index.
+/// Lists the documents of one partition of an index in `order`.
 ///
 /// # Errors
 /// As [`load`].
@@ -103,19 +104,12 @@ pub async fn list<D: Document>(
     store: &dyn Store,
     index: Index,
     partition: String,
+    order: Order,
     limit: usize,
     after: Option<Position>,
 ) -> Result<Listing<D>, Error> {
-    let query = Query {
-        table: Table::State,
-        index: Some(index),
-        partition,
-        from: None,
-        below: None,
-        order: Order::Ascending,
-        limit,
-        after,
-    };
+    let query =
+        Query { table: Table::State, index: Some(index), partition, from: None, below: None, order, limit, after };
     let page = store.query(&query).await?;
     let items = page.items.iter().map(|stored| Ok(decode(stored)?.value)).collect::<Result<_, Error>>()?;
     Ok(Listing { items, next: page.next })
@@ -164,6 +158,16 @@ pub fn policy_item(version: u32) -> ItemKey {
 
 pub fn rules_item(version: u32) -> ItemKey {
     ItemKey::state("rules", format!("{version:06}"))
+}
+
+pub fn recommendation_item(id: &RecommendationId) -> ItemKey {
+    ItemKey::state(format!("recommendation/{id}"), "recommendation")
+}
+
+pub const ALL_RECOMMENDATIONS: &str = "recommendations";
+
+pub fn recommendations_of(sponsor: &HumanId) -> String {
+    format!("recommendations-of/{sponsor}")
 }
 
 pub const ALL_KEYS: &str = "keys";
@@ -296,6 +300,18 @@ impl Document for Deployment {
 impl Document for PolicyDocument {
     fn item_key(&self) -> ItemKey {
         policy_item(self.version)
+    }
+}
+
+impl Document for RecommendationRecord {
+    fn item_key(&self) -> ItemKey {
+        recommendation_item(&self.recommendation.id)
+    }
+
+    fn indexes(&self) -> Vec<IndexEntry> {
+        let id = self.recommendation.id.as_str();
+        let of_human = entry(Index::Second, recommendations_of(&self.recommendation.sponsor), id);
+        vec![entry(Index::First, ALL_RECOMMENDATIONS, id), of_human]
     }
 }
 

@@ -17,6 +17,7 @@ mod import;
 mod keys;
 mod limits;
 mod logins;
+mod recommendations;
 mod recovery;
 mod revocation;
 mod routes;

@@ -6,7 +6,8 @@ use aegis_tests::deployment::Deployment;
 use serde_json::json;
 
 /// What anybody who is known may ask about herself.
-const OWN: [&str; 5] = ["/v1/agents", "/v1/audit", "/v1/oauth/introspect", "/v1/oauth/revoke", "/v1/whoami"];
+const OWN: [&str; 6] =
+    ["/v1/agents", "/v1/audit", "/v1/oauth/introspect", "/v1/oauth/revoke", "/v1/recommendations", "/v1/whoami"];
 
 #[tokio::test]
 async fn without_a_credential_every_route_but_the_closed_list_is_401() {
@@ -89,6 +90,7 @@ struct Paths {
     agent: String,
     credential: String,
     record: String,
+    recommendation: String,
 }
 
 impl Paths {
@@ -100,18 +102,23 @@ impl Paths {
         let (agent, _) = deployment.agent(&alice, "key:some-key:sign", json!({})).await;
         let path = format!("/v1/agents/{agent}/credentials");
         let issued = deployment.post(&alice, &path, json!({})).await.ok();
+        let (_, rogue) = deployment.agent(&alice, "key:some-key:sign", json!({})).await;
+        deployment.get(&rogue, "/v1/keys/own-key").await.refused(403);
+        let recommendations = deployment.get(&alice, "/v1/recommendations").await.ok();
         let record = deployment.get(&alice, "/v1/audit").await.ok()["items"][0]["id"].clone();
         Self {
             own_key: "own-key".into(),
             agent,
             credential: aegis_tests::text(&issued, "id"),
             record: record.as_str().unwrap().to_string(),
+            recommendation: aegis_tests::text(&recommendations["items"][0], "id"),
         }
     }
 
     fn of(&self, route: &Route) -> String {
         let path = route.path.replace("{key}", "some-key").replace("{agent}", &self.agent);
         let path = path.replace("{credential}", &self.credential).replace("{record}", &self.record);
+        let path = path.replace("{recommendation}", &self.recommendation);
         path.replace("{human}", "alice@org").replace("{alias}", "some-key")
     }
 
@@ -119,6 +126,7 @@ impl Paths {
         let path = route.path.replace("{key}", "no-such-key").replace("{agent}", &format!("agt_{:032x}", 1));
         let path = path.replace("{credential}", &format!("crd_{:032x}", 1));
         let path = path.replace("{record}", &format!("rec_{:032x}", 1));
+        let path = path.replace("{recommendation}", &format!("rcm_{:032x}", 1));
         path.replace("{human}", "nobody@org").replace("{alias}", "no-such-key")
     }
 }

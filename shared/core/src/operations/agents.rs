@@ -15,7 +15,7 @@ use crate::policy::Resource;
 use crate::reason::Reason;
 use crate::repository::{self, ALL_AGENTS, Children, Document, Loaded};
 use crate::scope::{Scope, ScopeText};
-use crate::store::{Expect, Index, Put};
+use crate::store::{Expect, Index, Order, Put};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
@@ -197,7 +197,7 @@ pub async fn list_agents(app: &App, permit: &Permit, query: &PageQuery) -> Resul
         true => (Index::First, ALL_AGENTS.to_string()),
         false => (Index::Second, repository::agents_of(&facts.human.id)),
     };
-    let page = repository::list::<Agent>(app.store.as_ref(), index, partition, limit, after).await?;
+    let page = repository::list::<Agent>(app.store.as_ref(), index, partition, Order::Ascending, limit, after).await?;
     Ok(Done::read(PageOf { items: page.items, next_cursor: page.next.as_ref().map(cursor_at) }))
 }
 

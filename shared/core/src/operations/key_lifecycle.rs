@@ -12,7 +12,7 @@ use crate::keystore::{KeyStore, Material, VersionRef};
 use crate::name::{BackendName, KeyName, Label};
 use crate::pipeline::{App, Done, Note, Permit};
 use crate::repository::{self, ALL_KEYS, Document, Loaded};
-use crate::store::{Expect, Index, Position, Put};
+use crate::store::{Expect, Index, Order, Position, Put};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -249,7 +249,7 @@ pub async fn list_keys(app: &App, permit: &Permit, query: &PageQuery) -> Result<
     let mut items: Vec<Key> = Vec::new();
     loop {
         let (store, all) = (app.store.as_ref(), ALL_KEYS.to_string());
-        let page = repository::list::<KeyRecord>(store, Index::First, all, MAX_LIMIT, after).await?;
+        let page = repository::list::<KeyRecord>(store, Index::First, all, Order::Ascending, MAX_LIMIT, after).await?;
         let visible = page.items.into_iter().map(|record| record.key).filter(|key| permit.facts().sees(key, now));
         items.extend(visible);
         // One more than asked for tells whether there is another page.

@@ -2,18 +2,19 @@
 
 use super::facts::{Facts, Found, Target};
 use super::{ATTEMPTS, App, Request};
-use crate::agent::{Agent, AgentState, Purpose, Stopped};
+use crate::agent::{Agent, Purpose};
 use crate::error::{Error, Failed};
 use crate::id::{RecommendationId, RecordId};
 use crate::journal;
 use crate::name::KeyRef;
 use crate::operation::Operation;
 use crate::reason::Reason;
-use crate::recommendation::{AgentRecommendation, Detector, Evidence, Response, ResponseAction, Severity};
+use crate::recommendation::{AgentRecommendation, Detector, Evidence, RecommendationRecord, ResponseAction, Severity};
 use crate::record::{AuditRecord, Decision, Outcome};
-use crate::repository::{self, Loaded};
+use crate::repository::Document;
+use crate::response::{self, Order, Orders};
 use crate::risk::Risk;
-use crate::store::StoreError;
+use crate::store::{Expect, StoreError};
 use crate::token::Claims;
 
 /// What is known when a request is refused.
@@ -64,7 +65,7 @@ pub(super) async fn denied(app: &App, refused: Refused<'_>, facts: &Facts, reaso
     match (violation, facts.chain.first()) {
         (Some((detector, severity)), Some(agent)) => {
             let finding = Finding { detector, severity, operation: refused.request.operation };
-            respond(app, record, agent.to_owned(), facts.chain.get(1).map(Loaded::to_owned), finding).await?;
+            respond(app, record, &agent.value, finding).await?;
         }
         _ => journal::append(app, &mut record).await?,
     }
@@ -78,76 +79,45 @@ struct Finding {
     operation: Operation,
 }
 
-/// Writes the record with its recommendation, and stops the agent in the same transaction. The agent that made it is frozen
-/// with it: otherwise it could send one sub-agent after the other out of scope.
-async fn respond(
-    app: &App,
-    mut record: AuditRecord,
-    mut agent: Loaded<Agent>,
-    mut parent: Option<Loaded<Agent>>,
-    finding: Finding,
-) -> Result<(), Error> {
-    let id = RecommendationId::new(record.at, &app.entropy);
+/// Writes the record with its recommendation, and what the rules order inline in the same transaction.
+async fn respond(app: &App, mut record: AuditRecord, agent: &Agent, finding: Finding) -> Result<(), Error> {
     // One answer for a key that exists and for one that does not: otherwise the response would tell which it was.
-    let action = match agent.value.purpose {
+    let action = match agent.purpose {
         Purpose::Interactive => ResponseAction::RevokeAgent,
         Purpose::Appliance | Purpose::Service => ResponseAction::FreezeAgent,
     };
-    record.recommendation = record.key_requested.clone().map(|requested| AgentRecommendation {
-        id: id.clone(),
+    let orders = Orders { actions: vec![Order { action, minutes: None }], ..Orders::default() };
+    let recommendation = AgentRecommendation {
+        id: RecommendationId::new(record.at, &app.entropy),
         at: record.at,
         detector: finding.detector,
         severity: finding.severity,
-        agent: Some(agent.value.id.clone()),
-        sponsor: agent.value.sponsor.clone(),
+        agent: Some(agent.id.clone()),
+        sponsor: agent.sponsor.clone(),
         evidence: Evidence {
             records: vec![record.id.clone()],
             operation: Some(finding.operation),
-            requested: Some(requested),
+            requested: record.key_requested.clone(),
             key: record.key.clone(),
             credential: record.credential.clone(),
             factors: Vec::new(),
         },
         suggested_actions: vec![action],
-    });
+    };
+    record.recommendation = Some(recommendation.clone());
     for _ in 0..ATTEMPTS {
-        if agent.value.state != AgentState::Active {
-            // Another request was stopped at the same moment; this one is on record, too.
-            record.responses.clear();
-            return journal::append(app, &mut record).await;
-        }
-        let stopped = Stopped { at: record.at, by: "aegis".to_string(), record: record.id.clone() };
-        match action {
-            ResponseAction::RevokeAgent => agent.value.revoke(stopped),
-            _ => {
-                agent.value.state = AgentState::Frozen;
-                agent.value.stopped = Some(stopped);
-            }
-        }
-        record.responses = vec![Response { agent: Some(agent.value.id.clone()), ..Response::new(action, id.clone()) }];
-        let mut puts = vec![agent.replace()?];
-        if let Some(parent) = parent.as_mut().filter(|parent| parent.value.state == AgentState::Active) {
-            parent.value.state = AgentState::Frozen;
-            parent.value.stopped = agent.value.stopped.clone();
-            puts.push(parent.replace()?);
-            let action = ResponseAction::FreezeAgent;
-            record
-                .responses
-                .push(Response { agent: Some(parent.value.id.clone()), ..Response::new(action, id.clone()) });
-        }
+        // Another request may have been stopped at the same moment: then this one is on record, too, and changes nothing.
+        let carried = response::carry_out(app, &recommendation, &record.id, &orders).await?;
+        record.responses = carried.responses;
+        let mut puts = carried.puts;
+        puts.push(RecommendationRecord::new(recommendation.clone(), &record).put(Expect::Absent)?);
         puts.push(journal::put_timed(app, &mut record)?);
         match app.store.transact(puts).await {
             Ok(()) => {
-                tracing::warn!(agent = %agent.value.id, action = ?action, record = %record.id, "agent stopped");
+                tracing::warn!(agent = %agent.id, action = ?action, record = %record.id, "agent stopped");
                 return Ok(());
             }
-            Err(StoreError::Conflict { .. }) => {
-                let again = repository::load(app.store.as_ref(), &repository::agent_item(&agent.value.id)).await?;
-                agent = again.ok_or(Error::NotFound { kind: "agent" })?;
-                if let Some(old) = parent {
-                    parent = repository::load(app.store.as_ref(), &repository::agent_item(&old.value.id)).await?;
-                }
-            }
+            Err(StoreError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -1,0 +1,199 @@
+//! Responses that take more than the transaction they were ordered in. Each stays written down, and is tried again, until it
+//! is done; whoever looks at the trail sees when it fails.
+
+use super::AEGIS;
+use crate::agent::{Agent, AgentState, Stopped};
+use crate::ambient::{Timestamp, after_seconds};
+use crate::error::Error;
+use crate::id::{AgentId, KeyId, RecordId, RequestId};
+use crate::journal;
+use crate::key::{KeyState, Transition};
+use crate::name::HumanId;
+use crate::operation::Operation;
+use crate::operations::key_lifecycle::{load_key, rotation};
+use crate::pipeline::App;
+use crate::recommendation::{Response, ResponseAction};
+use crate::record::{AuditRecord, Outcome, Plane};
+use crate::repository::{self, Document, Loaded, due_sort};
+use crate::store::{Index, IndexEntry, ItemKey, Order, Put, Query, Table};
+use serde::{Deserialize, Serialize};
+
+/// One response, until it is done.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct PendingResponse {
+    response: Response,
+    /// The sponsor of the agent it answers.
+    human: HumanId,
+    attempts: u32,
+    /// When it is tried next; absent once it is done.
+    due: Option<Timestamp>,
+    done_at: Option<Timestamp>,
+}
+
+const PENDING: &str = "responses-pending";
+/// Seconds until the second try; each further one waits twice as long, at most ten minutes.
+const FIRST_WAIT: i64 = 2;
+const LONGEST_WAIT: i64 = 600;
+/// Seconds for which one that is done is kept, for people who look into what happened.
+const KEPT: i64 = 86_400;
+const AT_ONCE: usize = 100;
+
+impl PendingResponse {
+    pub(super) fn new(response: Response, human: HumanId, due: Timestamp) -> Self {
+        Self { response, human, attempts: 0, due: Some(due), done_at: None }
+    }
+}
+
+impl Document for PendingResponse {
+    fn item_key(&self) -> ItemKey {
+        ItemKey::state(format!("response/{}", self.response.cause), self.response.action.as_str())
+    }
+
+    fn indexes(&self) -> Vec<IndexEntry> {
+        let sort = |due| format!("{}/{}/{}", due_sort(due), self.response.cause, self.response.action.as_str());
+        let entry = |due| IndexEntry { index: Index::Fourth, partition: PENDING.to_string(), sort: sort(due) };
+        self.due.map(entry).into_iter().collect()
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        // Its revision is what keeps a second try from doing it twice: it stays longer than a slow one could take.
+        self.done_at.map(|at| after_seconds(at, KEPT))
+    }
+}
+
+/// Carries out what is due. Returns how many were done.
+///
+/// # Errors
+/// [`Error::Unavailable`] of the store; what was done until then stays done.
+pub async fn run_pending(app: &App) -> Result<usize, Error> {
+    let now = app.clock.now();
+    let mut query = Query {
+        table: Table::State,
+        index: Some(Index::Fourth),
+        partition: PENDING.to_string(),
+        from: None,
+        below: Some(due_sort(after_seconds(now, 1))),
+        order: Order::Ascending,
+        limit: AT_ONCE,
+        after: None,
+    };
+    let mut done: usize = 0;
+    loop {
+        let page = app.store.query(&query).await?;
+        for stored in page.items {
+            // The index may lag: what is done rests on the response as it is now.
+            let found: Option<Loaded<PendingResponse>> = repository::load(app.store.as_ref(), &stored.item.key).await?;
+            let Some(pending) = found.filter(|found| found.value.due.is_some_and(|due| due <= now)) else { continue };
+            match carry_out(app, pending.clone()).await {
+                Ok(()) => done = done.saturating_add(1),
+                Err(error @ Error::Unavailable { dependency: "the store", .. }) => return Err(error),
+                Err(Error::Contended) => {}
+                Err(error) => put_off(app, pending, &error).await?,
+            }
+        }
+        query.after = page.next;
+        if query.after.is_none() {
+            return Ok(done);
+        }
+    }
+}
+
+async fn carry_out(app: &App, pending: Loaded<PendingResponse>) -> Result<(), Error> {
+    match (pending.value.response.action, pending.value.response.key.clone()) {
+        (ResponseAction::RevokeFleet, _) => revoke_fleet(app, pending).await,
+        (ResponseAction::DeactivateKey, Some(key)) => deactivate(app, pending, &key).await,
+        (ResponseAction::RotateKey, Some(key)) => rotate(app, pending, &key).await,
+        _ => finish(app, pending, Vec::new()).await,
+    }
+}
+
+/// Each agent is stopped on a record of its own; the last write says that none is left. An agent issued meanwhile is found
+/// by the walk or was issued after it: a human who must issue no more is revoked herself.
+async fn revoke_fleet(app: &App, pending: Loaded<PendingResponse>) -> Result<(), Error> {
+    let mut after = None;
+    loop {
+        let partition = repository::agents_of(&pending.value.human);
+        let store = app.store.as_ref();
+        let page = repository::list::<Agent>(store, Index::Second, partition, Order::Ascending, AT_ONCE, after).await?;
+        for agent in page.items {
+            revoke(app, &pending.value, &agent.id).await?;
+        }
+        after = page.next;
+        if after.is_none() {
+            return finish(app, pending, Vec::new()).await;
+        }
+    }
+}
+
+async fn revoke(app: &App, pending: &PendingResponse, id: &AgentId) -> Result<(), Error> {
+    let found: Option<Loaded<Agent>> = repository::load(app.store.as_ref(), &repository::agent_item(id)).await?;
+    let Some(mut agent) = found.filter(|found| found.value.state != AgentState::Revoked) else { return Ok(()) };
+    let mut record = internal_record(app, pending, Operation::AgentRevoke);
+    record.object = Some(id.to_string());
+    record.responses = vec![Response { agent: Some(id.clone()), ..pending.response.clone() }];
+    let stopped = Stopped { at: record.at, by: AEGIS.to_string(), record: record.id.clone() };
+    agent.value.revoke(stopped);
+    let puts = vec![agent.replace()?, journal::put_timed(app, &mut record)?];
+    Ok(app.store.transact(puts).await?)
+}
+
+async fn deactivate(app: &App, pending: Loaded<PendingResponse>, id: &KeyId) -> Result<(), Error> {
+    let mut loaded = load_key(app, id).await?;
+    if loaded.value.key.state != KeyState::Active {
+        return finish(app, pending, Vec::new()).await;
+    }
+    loaded.value.key.apply(Transition::Deactivate)?;
+    let mut record = key_record(app, &pending.value, Operation::KeyDeactivate, id);
+    record.key_version = Some(loaded.value.key.version);
+    let puts = vec![loaded.replace()?, journal::put_timed(app, &mut record)?];
+    finish(app, pending, puts).await
+}
+
+/// Its token is the same however often it is tried: at a back end the next try finds what this one began.
+async fn rotate(app: &App, pending: Loaded<PendingResponse>, id: &KeyId) -> Result<(), Error> {
+    let mut loaded = load_key(app, id).await?;
+    if loaded.value.key.state != KeyState::Active {
+        return finish(app, pending, Vec::new()).await;
+    }
+    let mut record = key_record(app, &pending.value, Operation::KeyRotate, id);
+    let token = RecordId::derived(loaded.value.key.created_at, &format!("{}/{id}", pending.value.response.cause));
+    let mut puts = rotation(app, &mut loaded, &token).await?;
+    record.key_version = Some(loaded.value.key.version);
+    puts.push(journal::put_timed(app, &mut record)?);
+    finish(app, pending, puts).await
+}
+
+/// In one transaction with what was done, so that it is done once.
+async fn finish(app: &App, mut pending: Loaded<PendingResponse>, mut puts: Vec<Put>) -> Result<(), Error> {
+    (pending.value.due, pending.value.done_at) = (None, Some(app.clock.now()));
+    puts.push(pending.replace()?);
+    Ok(app.store.transact(puts).await?)
+}
+
+/// On record, so that it is told to whoever is told of responses.
+async fn put_off(app: &App, mut pending: Loaded<PendingResponse>, error: &Error) -> Result<(), Error> {
+    let wait = FIRST_WAIT.saturating_mul(1_i64.checked_shl(pending.value.attempts).unwrap_or(LONGEST_WAIT));
+    pending.value.attempts = pending.value.attempts.saturating_add(1).min(20);
+    pending.value.due = Some(after_seconds(app.clock.now(), wait.clamp(FIRST_WAIT, LONGEST_WAIT)));
+    let mut record = internal_record(app, &pending.value, Operation::ResponseAct);
+    (record.outcome, record.error) = (Outcome::Error, Some(error.to_string()));
+    record.key = pending.value.response.key.clone();
+    record.object = Some(pending.value.response.cause.to_string());
+    tracing::error!(action = pending.value.response.action.as_str(), error = %error, "response failed, to be tried again");
+    let puts = vec![pending.replace()?, journal::put_timed(app, &mut record)?];
+    Ok(app.store.transact(puts).await?)
+}
+
+fn key_record(app: &App, pending: &PendingResponse, operation: Operation, key: &KeyId) -> AuditRecord {
+    AuditRecord {
+        key: Some(key.clone()),
+        responses: vec![pending.response.clone()],
+        ..internal_record(app, pending, operation)
+    }
+}
+
+fn internal_record(app: &App, pending: &PendingResponse, operation: Operation) -> AuditRecord {
+    let now = app.clock.now();
+    let (id, request) = (RecordId::new(now, &app.entropy), RequestId::new(now, &app.entropy));
+    AuditRecord { human: Some(pending.human.clone()), ..AuditRecord::new(id, now, operation, Plane::Internal, request) }
+}
