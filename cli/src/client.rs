@@ -20,6 +20,7 @@ mod payload;
 mod quantity;
 mod quickstart;
 mod recommendations;
+mod risk;
 mod session;
 mod signing;
 
@@ -84,6 +85,9 @@ Examples:
     /// Show what detectors said of agents and humans, and answer it
     #[command(subcommand)]
     Recommendations(recommendations::Command),
+    /// Show why a request was scored as it was
+    #[command(subcommand)]
+    Risk(risk::Command),
     /// Sign a file
     Sign(signing::Sign),
     /// Open what `wrap` or `data-key` made
@@ -127,6 +131,7 @@ pub(crate) fn run(connection: &Connection, command: &Command) -> Result<ExitCode
         Command::Quickstart(arguments) => quickstart::run(arguments),
         Command::ReEncrypt(arguments) => encryption::re_encrypt(connection, arguments),
         Command::Recommendations(command) => recommendations::run(connection, command),
+        Command::Risk(command) => risk::run(connection, command),
         Command::Sign(arguments) => signing::sign(connection, arguments),
         Command::Unwrap(arguments) => encryption::open(connection, arguments, "unwrap"),
         Command::Verify(arguments) => signing::verify(connection, arguments),

@@ -3,7 +3,7 @@
 use super::agent::AgentRef;
 use super::connection::{Client, Connection};
 use super::output::{self, field};
-use super::quantity::Moment;
+use super::quantity::{Moment, Unreadable};
 use super::word;
 use crate::Failure;
 use aegis_core::ambient::Timestamp;
@@ -29,6 +29,7 @@ Examples:
   aegis audit --actor alice@org --outcome denied        hers, and those of all her agents
   aegis audit --key treasury --op key.sign --since 2026-03-01T00:00:00Z --limit 500
   aegis audit --follow --outcome denied
+  aegis audit --include-risk --min-risk 0.5
   aegis audit get rec_0123456789abcdef0123456789abcdef"
 )]
 pub(crate) struct Audit {
@@ -64,6 +65,12 @@ struct Filter {
     op: Option<Operation>,
     #[arg(long, value_parser = word::<Outcome>(&["denied", "error", "ok"]))]
     outcome: Option<Outcome>,
+    /// Only requests of at least this risk, 0 to 1
+    #[arg(long, value_name = "RISK", value_parser = risk)]
+    min_risk: Option<f64>,
+    /// Show the risk of each request, and what it is made of
+    #[arg(long)]
+    include_risk: bool,
     /// From this moment on: RFC 3339, or 1h, 7d for as long ago
     #[arg(long, value_name = "WHEN")]
     since: Option<Moment>,
@@ -98,7 +105,35 @@ fn list(client: &Client, filter: &Filter) -> Result<(), Failure> {
         Some(next) => json!({ "items": items, "next_cursor": next }),
         None => json!({ "items": items }),
     };
-    client.show(&page, |_| output::table(&HEADINGS, &rows))
+    client.show(&page, |_| match filter.include_risk {
+        false => output::table(&HEADINGS, &rows),
+        true => {
+            let with_risk = |(mut row, record): (Vec<String>, &Value)| {
+                row.insert(1, risk_of(record));
+                row
+            };
+            let rows: Vec<Vec<String>> = rows.into_iter().zip(&items).map(with_risk).collect();
+            let mut headings = HEADINGS.to_vec();
+            headings.insert(1, "RISK");
+            output::table(&headings, &rows)
+        }
+    })
+}
+
+/// The score, and after it what it is made of, the weightiest first.
+fn risk_of(record: &Value) -> String {
+    let mut factors: Vec<&Value> =
+        record.pointer("/risk/factors").and_then(Value::as_array).into_iter().flatten().collect();
+    let weight = |factor: &Value| factor.get("weight").and_then(Value::as_f64).unwrap_or(0.0);
+    factors.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
+    let score = record.pointer("/risk/score").and_then(Value::as_f64).unwrap_or(0.0);
+    let factors = factors.iter().map(|factor| format!(" {}", field(factor, "/factor")));
+    format!("{score:.3}{}", factors.collect::<String>())
+}
+
+fn risk(text: &str) -> Result<f64, Unreadable> {
+    let read = text.parse().ok().filter(|risk| (0.0..=1.0).contains(risk));
+    read.ok_or(Unreadable("a risk lies between 0 and 1"))
 }
 
 /// Asks again and again. Index reads may lag, and a record's id tells when its request began, not when it was written:
@@ -125,7 +160,7 @@ fn follow(client: &Client, filter: &Filter) -> Result<(), Failure> {
                 floor = floor.max(id.at());
             }
             if shown.insert(id) && (!own || filter.op == Some(Operation::AuditQuery)) {
-                show_line(client, record)?;
+                show_line(client, filter, record)?;
             }
         }
         most = usize::MAX;
@@ -186,6 +221,7 @@ impl Filter {
             key: self.key.clone(),
             op: self.op,
             outcome: self.outcome,
+            min_risk: self.min_risk,
             since: self.since.map(|moment| moment.before(now)),
             until: self.until.map(|moment| moment.before(now)),
             limit: None,
@@ -208,7 +244,7 @@ fn row(record: &Value) -> [String; 7] {
 }
 
 /// A line that does not wait for the next one: its columns have a fixed width.
-fn show_line(client: &Client, record: &Value) -> Result<(), Failure> {
+fn show_line(client: &Client, filter: &Filter, record: &Value) -> Result<(), Failure> {
     if client.json {
         return output::json(record);
     }
@@ -216,7 +252,8 @@ fn show_line(client: &Client, record: &Value) -> Result<(), Failure> {
         true => "-".to_string(),
         false => cell,
     });
-    output::line(&format!("{at:<24}  {outcome:<7}  {operation:<20}  {actor:<36}  {on:<20}  {reason:<18}  {id}"))
+    let risk = if filter.include_risk { format!("  {}", risk_of(record)) } else { String::new() };
+    output::line(&format!("{at:<24}  {outcome:<7}  {operation:<20}  {actor:<36}  {on:<20}  {reason:<18}  {id}{risk}"))
 }
 
 fn render(record: &Value) -> String {

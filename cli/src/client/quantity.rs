@@ -103,7 +103,7 @@ pub(crate) fn limits(given: &[Limit], max_uses: Option<u32>) -> Limits {
 
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Unreadable(&'static str);
+pub(crate) struct Unreadable(pub(crate) &'static str);
 
 #[cfg(test)]
 mod tests {

@@ -85,6 +85,7 @@ pub struct Search {
     pub key: Option<KeyId>,
     pub operation: Option<Operation>,
     pub outcome: Option<Outcome>,
+    pub min_risk: Option<f64>,
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
     /// Only records older than this one.
@@ -205,7 +206,8 @@ impl Search {
     /// Whether the index finds nothing that does not match.
     fn is_exact(&self) -> bool {
         let subjects = [self.key.is_some(), self.agent.is_some(), self.human.is_some()];
-        self.operation.is_none() && self.outcome.is_none() && subjects.iter().filter(|set| **set).count() <= 1
+        let filtered = self.operation.is_some() || self.outcome.is_some() || self.min_risk.is_some();
+        !filtered && subjects.iter().filter(|set| **set).count() <= 1
     }
 
     fn matches(&self, record: &AuditRecord) -> bool {
@@ -215,6 +217,7 @@ impl Search {
             && equal(record.key == self.key, self.key.is_none())
             && equal(Some(record.operation) == self.operation, self.operation.is_none())
             && equal(Some(record.outcome) == self.outcome, self.outcome.is_none())
+            && self.min_risk.is_none_or(|least| record.risk.score >= least)
     }
 }
 

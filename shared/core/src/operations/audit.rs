@@ -38,6 +38,10 @@ pub struct AuditQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<DateTime>")]
     pub until: Option<Timestamp>,
+    /// Only requests of at least this risk: 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub min_risk: Option<f64>,
     /// 1 to 200; 50 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 200))]
@@ -65,6 +69,9 @@ pub async fn query_audit(app: &App, permit: &Permit, query: &AuditQuery) -> Resu
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(Error::invalid("limit", "it must lie between 1 and 200"));
     }
+    if query.min_risk.is_some_and(|least| !(0.0..=1.0).contains(&least)) {
+        return Err(Error::invalid("min_risk", "it must lie between 0 and 1"));
+    }
     let search = search_for(app, permit, query).await?;
     let beginning = permit.facts().deployment.created_at;
     let page = journal::search(app.store.as_ref(), &search, beginning, app.clock.now(), limit).await?;
@@ -88,6 +95,7 @@ async fn search_for(app: &App, permit: &Permit, query: &AuditQuery) -> Result<Se
         agent: query.agent.clone(),
         operation: query.op,
         outcome: query.outcome,
+        min_risk: query.min_risk,
         since: query.since,
         until: query.until,
         before: query.cursor.clone(),
