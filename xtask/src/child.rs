@@ -2,6 +2,25 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+/// The last lines of the child that was streamed last: repeated at the end of a run that it failed, since whoever reads a
+/// long log reads its end.
+static LAST_WORDS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+const KEPT: usize = 40;
+
+/// Takes out what the last streamed child said last.
+pub(crate) fn last_words() -> Vec<String> {
+    std::mem::take(&mut *LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn remember(line: &str) {
+    let mut words = LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner);
+    if words.len() >= KEPT {
+        words.remove(0);
+    }
+    words.push(line.trim_end().to_owned());
+}
 
 /// Individual tests, or 1 for a suite that has none to count.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -73,11 +92,14 @@ fn judged(counts: Counts, ended_well: bool) -> Option<Counts> {
 fn stream(from: impl Read, mut to: impl Write, read: fn(&str, &mut Counts)) -> Counts {
     let mut from = BufReader::new(from);
     let mut counts = Counts::default();
+    let _ = last_words();
     let mut line = Vec::new();
     while matches!(from.read_until(b'\n', &mut line), Ok(1..)) {
         // A terminal that went away must not stop the child, which would block on a full pipe.
         let _ = to.write_all(&line).and_then(|()| to.flush());
-        read(&String::from_utf8_lossy(&line), &mut counts);
+        let text = String::from_utf8_lossy(&line);
+        remember(&text);
+        read(&text, &mut counts);
         line.clear();
     }
     counts

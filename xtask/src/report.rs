@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::child::{Counts, NotPassed};
+use crate::child::{self, Counts, NotPassed};
 use crate::suites::Suite;
 use crate::workshop::Workshop;
 
@@ -10,6 +10,8 @@ pub(crate) struct Ran {
     suite: &'static Suite,
     result: Result<Counts, NotPassed>,
     took: Duration,
+    /// What it said last.
+    last_words: Vec<String>,
 }
 
 /// Says what will be done, before anything is.
@@ -32,7 +34,7 @@ pub(crate) fn run_all(suites: &[&'static Suite], workshop: &Workshop) -> Vec<Ran
         println!("\n=== {name} ({} of {count}): {proves}", index.saturating_add(1));
         let started = Instant::now();
         let result = (suite.run)(workshop);
-        let ran = Ran { suite, result, took: started.elapsed() };
+        let ran = Ran { suite, result, took: started.elapsed(), last_words: child::last_words() };
         say(&format!("=== {name}: {}, {:.1} min. {}", ran.verdict(), in_minutes(ran.took), ran.details()));
         ran
     };
@@ -41,6 +43,10 @@ pub(crate) fn run_all(suites: &[&'static Suite], workshop: &Workshop) -> Vec<Ran
 
 /// The table and the closing line. Whether nothing failed. `earlier` passed before the first suite.
 pub(crate) fn close(ran: &[Ran], earlier: Duration) -> bool {
+    for one in ran.iter().filter(|one| one.counts().failed > 0 && !one.last_words.is_empty()) {
+        println!("\n=== {} failed; it said last:", one.suite.name);
+        one.last_words.iter().for_each(|line| say(line));
+    }
     println!("\n{:<WIDTH$} {:<7} {:>7}", "suite", "result", "minutes");
     for one in ran {
         let Suite { name, .. } = one.suite;
@@ -116,7 +122,7 @@ mod tests {
     use crate::suites;
 
     fn ran(result: Result<Counts, NotPassed>) -> Ran {
-        Ran { suite: suites::named("unit").unwrap(), result, took: Duration::ZERO }
+        Ran { suite: suites::named("unit").unwrap(), result, took: Duration::ZERO, last_words: Vec::new() }
     }
 
     #[test]
