@@ -20,6 +20,8 @@ pub(super) struct Story {
     /// The same as the agent saw it: from sending the request until the refusal was read.
     pub(super) misuse_to_refusal_us: u128,
     pub(super) signatures: usize,
+    /// The risk of each signature, as recorded; of the newest 200 where there are more.
+    pub(super) risks: Vec<f64>,
     pub(super) signatures_per_second: f64,
 }
 
@@ -82,6 +84,11 @@ pub(super) fn play(
         Kind::Allowed,
     );
     scribe.fact(&format!("all {count} signatures verify"), verified == count);
+    let risks = risks(&alice, &agent.id)?;
+    let (least, most) =
+        risks.iter().fold((1.0_f64, 0.0_f64), |(least, most), risk| (least.min(*risk), most.max(*risk)));
+    scribe.tell("aegis", &format!("scored each signature: risk {least:.3} to {most:.3}"), Kind::Allowed);
+    scribe.fact("every signature was scored, and none above 0.5", risks.len() == count.min(PAGE) && most < 0.5);
 
     let sub_agent = issue(&agent.api, "claude-invoices-helper", false)?;
     let own = sub_agent.api.post("/v1/keys/invoice-2026/sign", &message(b"sub-agent"))?;
@@ -94,16 +101,24 @@ pub(super) fn play(
     scribe.tell("agent", "WENT ROGUE: asked treasury-master to sign a payment", Kind::Refused);
     scribe.fact("the misuse was refused as a scope violation", refused(&misuse, 403, "scope_violation"));
 
+    let listed = alice.get("/v1/recommendations")?.ok("list recommendations")?;
     let record = alice.get(&format!("/v1/audit/{}", text(&misuse.body, "record")?))?.ok("read the audit record")?;
     let recommended = at(&record, "/recommendation/detector") == "scope_violation"
         && at(&record, "/recommendation/agent") == agent.id;
     let revoked = at(&record, "/responses/0/action") == "revoke_agent" && at(&record, "/responses/0/agent") == agent.id;
     scribe.tell(
         "aegis",
-        "recorded an AgentRecommendation (scope_violation, high) and revoked the agent",
+        &format!(
+            "recorded an AgentRecommendation ({}, {}) and carried out rule {}: {}",
+            at(&record, "/recommendation/detector"),
+            at(&record, "/recommendation/severity"),
+            at(&record, "/responses/0/rule"),
+            at(&record, "/responses/0/action"),
+        ),
         Kind::Response,
     );
     scribe.fact("an AgentRecommendation is on record", recommended);
+    scribe.fact("and listed", at(&listed, "/items/0/id") == at(&record, "/recommendation/id"));
     scribe.fact("the agent was revoked in the same transaction", revoked);
 
     let next = agent.api.post("/v1/keys/invoice-2026/sign", &message(b"one more invoice"))?;
@@ -123,6 +138,7 @@ pub(super) fn play(
         misuse_to_revocation_us: record.get("latency_us").and_then(Value::as_u64).unwrap_or(0),
         misuse_to_refusal_us: refusal.as_micros(),
         signatures: count,
+        risks,
         signatures_per_second: per_second(count, elapsed),
     })
 }
@@ -194,6 +210,16 @@ fn sign_all(agent: &Api, documents: &[(String, Vec<u8>)], live: &Live) -> Result
     progress.finish_and_clear();
     Ok(verified)
 }
+
+/// The risk of each of the agent's signatures.
+fn risks(alice: &Api, agent: &str) -> Result<Vec<f64>, Failure> {
+    let page = alice.get(&format!("/v1/audit?agent={agent}&op=key.sign&limit={PAGE}"))?.ok("read the audit trail")?;
+    let records = page.get("items").and_then(Value::as_array).into_iter().flatten();
+    Ok(records.filter_map(|record| record.pointer("/risk/score").and_then(Value::as_f64)).collect())
+}
+
+/// Most records in a page.
+const PAGE: usize = 200;
 
 /// The text at a JSON pointer, or none.
 fn at<'a>(value: &'a Value, pointer: &str) -> &'a str {

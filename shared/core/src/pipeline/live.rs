@@ -1,0 +1,111 @@
+//! Live counters: how often each agent, and each human with all her agents, asked in the last minute, to the second. In
+//! memory, bounded, one per process; a restart forgets them, and the baseline does not.
+
+use crate::ambient::Timestamp;
+use lru::LruCache;
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
+
+/// What the live counter of one actor says, the present request included.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct LiveCounts {
+    /// In this second of the clock.
+    pub second: u32,
+    /// In the ten seconds that end with it.
+    pub ten_seconds: u32,
+    /// In the sixty seconds that end with it.
+    pub minute: u32,
+}
+
+/// The counters of all actors.
+pub struct Live(Mutex<LruCache<String, Slots>>);
+
+/// One slot a second.
+#[derive(Clone, Debug)]
+struct Slots {
+    counts: [u32; 60],
+    /// The second of the newest slot, since 1970.
+    newest: i64,
+}
+
+impl Live {
+    /// Counts one request of `actor`, and says how many that makes.
+    pub fn count(&self, actor: &str, now: Timestamp) -> LiveCounts {
+        let second = now.as_second();
+        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slots) = counters.get_mut(actor) {
+            return slots.count(second);
+        }
+        let mut slots = Slots { counts: [0; 60], newest: second };
+        let counts = slots.count(second);
+        counters.put(actor.to_string(), slots);
+        counts
+    }
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(ACTORS)))
+    }
+}
+
+impl Slots {
+    /// A clock that was set back counts into the newest slot: nobody gains by it.
+    fn count(&mut self, second: i64) -> LiveCounts {
+        let newest = second.max(self.newest);
+        let passed = newest.saturating_sub(self.newest);
+        for second in (0..passed.min(60)).map(|back| newest.saturating_sub(back)) {
+            if let Some(slot) = self.counts.get_mut(place(second)) {
+                *slot = 0;
+            }
+        }
+        self.newest = newest;
+        if let Some(slot) = self.counts.get_mut(place(newest)) {
+            *slot = slot.saturating_add(1);
+        }
+        LiveCounts { second: self.sum(1), ten_seconds: self.sum(10), minute: self.sum(60) }
+    }
+
+    fn sum(&self, seconds: i64) -> u32 {
+        let slots = (0..seconds).map(|back| self.counts.get(place(self.newest.saturating_sub(back))));
+        slots.flatten().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+}
+
+fn place(second: i64) -> usize {
+    usize::try_from(second.rem_euclid(60)).unwrap_or(0)
+}
+
+/// Actors told apart at once; beyond it the one that has been silent longest is forgotten.
+const ACTORS: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Against every request's own time, kept.
+        #[test]
+        fn it_counts_what_came_in_the_last_seconds(steps in prop::collection::vec(0..25_i64, 1..200)) {
+            let (live, mut times, mut now) = (Live::default(), Vec::new(), 1_790_000_000_i64);
+            for step in steps {
+                now += step.saturating_sub(15).max(0);
+                times.push(now);
+                let counts = live.count("agent", Timestamp::from_second(now).unwrap());
+                let within = |seconds: i64| times.iter().filter(|at| **at > now - seconds).count();
+                let counted = [counts.second, counts.ten_seconds, counts.minute].map(|count| count as usize);
+                prop_assert_eq!(counted, [within(1), within(10), within(60)]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_set_back_hides_nothing_and_actors_are_counted_apart() {
+        let (live, at) = (Live::default(), |second| Timestamp::from_second(second).unwrap());
+        live.count("agent", at(100));
+        assert_eq!(live.count("agent", at(40)).second, 2);
+        assert_eq!(live.count("other", at(100)), LiveCounts { second: 1, ten_seconds: 1, minute: 1 });
+        assert_eq!(live.count("agent", at(100_000)), LiveCounts { second: 1, ten_seconds: 1, minute: 1 });
+    }
+}
