@@ -1,0 +1,193 @@
+//! What was done lately: cooldowns, the budget of automatic stops, and the recommendations that were answered. Pure; it
+//! is written in one transaction with what it lets through, so that nothing is done twice and nothing is lost.
+
+use super::plan::Plan;
+use super::rule::{RuleAction, RuleName};
+use crate::ambient::Timestamp;
+use crate::id::RecommendationId;
+use jiff::SignedDuration;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most cooldowns remembered; beyond it the one that began first is forgotten. At their longest they, and the rest, stay
+/// below the 64 KiB of an item.
+const MAX_COOLDOWNS: usize = 128;
+/// Most recommendations remembered one by one; of those older than all of them it is taken that they were answered.
+const MAX_ANSWERED: usize = 256;
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+/// One small document of a deployment.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ResponseLedger {
+    /// When a rule last acted on a subject.
+    #[serde(default)]
+    cooldowns: BTreeMap<RuleName, BTreeMap<String, Cooldown>>,
+    /// When somebody was stopped for what is merely unlikely.
+    #[serde(default)]
+    stops: Vec<Timestamp>,
+    #[serde(default)]
+    answered: BTreeSet<RecommendationId>,
+    /// The latest that is no longer among them.
+    #[serde(default)]
+    forgotten: Option<RecommendationId>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+struct Cooldown {
+    since: Timestamp,
+    minutes: u32,
+}
+
+/// Which recommendation a plan is for, and whom it is about: the agent, or the human where there is none.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    pub id: &'a RecommendationId,
+    pub subject: &'a str,
+}
+
+/// What is carried out of a plan, and what is not.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Admission {
+    pub carried_out: Vec<RuleAction>,
+    pub suppressed: Vec<Suppressed>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct Suppressed {
+    pub action: RuleAction,
+    pub because: Because,
+}
+
+/// Why something that a rule orders is not done.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Because {
+    /// The recommendation was answered before.
+    Answered,
+    /// Enough were stopped in this hour without a human.
+    Budget,
+    /// The rule acted on the same subject a short while ago.
+    Cooldown,
+    /// The rule, or all rules, only observe.
+    Observe,
+}
+
+impl Because {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Budget => "budget",
+            Self::Cooldown => "cooldown",
+            Self::Observe => "observe",
+        }
+    }
+}
+
+impl ResponseLedger {
+    /// Decides what of `plan` is carried out, and remembers it. What the decision itself did ([`Plan::at_once`]) is in the
+    /// answer, too: neither cooldown nor budget holds it back. A recommendation is answered once, whatever comes of it.
+    pub fn admit(&mut self, plan: &Plan, case: Case<'_>, now: Timestamp) -> Admission {
+        if self.was_answered(case.id) {
+            return Admission::nothing(plan, Because::Answered);
+        }
+        self.remember(case.id.clone());
+        self.forget_what_is_over(now);
+        let cooling = self.is_cooling(plan, case.subject, now);
+        let spent = plan.per_hour.is_some_and(|most| self.stops_within_an_hour(now) >= most);
+        let mut admission = Admission::default();
+        for action in plan.actions.iter().copied() {
+            let because = match () {
+                () if plan.observe && action != RuleAction::Alert => Some(Because::Observe),
+                () if plan.is_at_once(action) => None,
+                () if cooling => Some(Because::Cooldown),
+                () if spent && action.stops() => Some(Because::Budget),
+                () => None,
+            };
+            match because {
+                None => admission.carried_out.push(action),
+                Some(because) => admission.suppressed.push(Suppressed { action, because }),
+            }
+        }
+        let withheld = admission.suppressed.iter().any(|suppressed| suppressed.because == Because::Budget);
+        if withheld && !admission.carried_out.contains(&RuleAction::Alert) {
+            admission.carried_out.push(RuleAction::Alert);
+        }
+        if plan.per_hour.is_some() && admission.carried_out.iter().any(|action| action.stops()) {
+            self.stops.push(now);
+        }
+        // What the budget withheld is tried again with the next recommendation.
+        if plan.cooldown_minutes > 0 && !cooling && !withheld {
+            self.cool(plan, case.subject, now);
+        }
+        admission
+    }
+
+    fn was_answered(&self, id: &RecommendationId) -> bool {
+        self.answered.contains(id) || self.forgotten.as_ref().is_some_and(|forgotten| id <= forgotten)
+    }
+
+    fn remember(&mut self, id: RecommendationId) {
+        self.answered.insert(id);
+        while self.answered.len() > MAX_ANSWERED {
+            self.forgotten = self.answered.pop_first();
+        }
+    }
+
+    /// Times may come out of order, and a clock may be set: what lies near in either direction counts, and is kept for
+    /// twice as long as it is needed.
+    fn forget_what_is_over(&mut self, now: Timestamp) {
+        self.stops.retain(|at| distance(*at, now) < HOUR.saturating_mul(2));
+        for cooling in self.cooldowns.values_mut() {
+            cooling.retain(|_, cooldown| cooldown.holds(now));
+        }
+        self.cooldowns.retain(|_, cooling| !cooling.is_empty());
+    }
+
+    fn stops_within_an_hour(&self, now: Timestamp) -> u32 {
+        let near = self.stops.iter().filter(|at| distance(**at, now) < HOUR).count();
+        u32::try_from(near).unwrap_or(u32::MAX)
+    }
+
+    fn is_cooling(&self, plan: &Plan, subject: &str, now: Timestamp) -> bool {
+        let cooldown = self.cooldowns.get(&plan.rule).and_then(|cooling| cooling.get(subject));
+        cooldown.is_some_and(|cooldown| cooldown.holds(now))
+    }
+
+    fn cool(&mut self, plan: &Plan, subject: &str, now: Timestamp) {
+        while self.cooldowns.values().map(BTreeMap::len).sum::<usize>() >= MAX_COOLDOWNS {
+            let all = self.cooldowns.iter();
+            let all =
+                all.flat_map(|(rule, cooling)| cooling.iter().map(move |(whom, since)| (since.since, rule, whom)));
+            let Some((_, rule, whom)) = all.min() else { break };
+            let (rule, whom) = (rule.clone(), whom.clone());
+            if let Some(cooling) = self.cooldowns.get_mut(&rule) {
+                cooling.remove(&whom);
+            }
+        }
+        let cooldown = Cooldown { since: now, minutes: plan.cooldown_minutes };
+        self.cooldowns.entry(plan.rule.clone()).or_default().insert(subject.to_string(), cooldown);
+    }
+}
+
+impl Admission {
+    fn nothing(plan: &Plan, because: Because) -> Self {
+        let suppressed = plan.actions.iter().map(|action| Suppressed { action: *action, because }).collect();
+        Self { carried_out: Vec::new(), suppressed }
+    }
+
+    /// Whether an alert stands for something that the budget withheld.
+    pub fn is_over_budget(&self) -> bool {
+        self.suppressed.iter().any(|suppressed| suppressed.because == Because::Budget)
+    }
+}
+
+impl Cooldown {
+    fn holds(self, now: Timestamp) -> bool {
+        distance(self.since, now) < SignedDuration::from_mins(self.minutes.into())
+    }
+}
+
+fn distance(a: Timestamp, b: Timestamp) -> SignedDuration {
+    a.duration_since(b).abs()
+}
