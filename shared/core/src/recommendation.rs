@@ -6,6 +6,7 @@ use crate::name::{HumanId, KeyRef};
 use crate::operation::Operation;
 use crate::record::AuditRecord;
 use crate::risk::Factor;
+use crate::rules::Suppressed;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -237,6 +238,9 @@ pub struct RecommendationRecord {
     /// What was carried out with it; what takes longer follows, each on a record of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub responses: Vec<Response>,
+    /// What a rule ordered and was not done, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suppressed: Vec<Suppressed>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dismissed: Option<Answered>,
     /// Since when what was done is undone, as far as it can be.
@@ -247,8 +251,8 @@ pub struct RecommendationRecord {
 impl RecommendationRecord {
     /// As `record` tells of it.
     pub(crate) fn new(recommendation: AgentRecommendation, record: &AuditRecord) -> Self {
-        let responses = record.responses.clone();
-        Self { recommendation, record: record.id.clone(), responses, dismissed: None, undone: None }
+        let (responses, suppressed) = (record.responses.clone(), record.suppressed.clone());
+        Self { recommendation, record: record.id.clone(), responses, suppressed, dismissed: None, undone: None }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::operation::Operation;
 use crate::reason::Reason;
 use crate::recommendation::{AgentRecommendation, Response};
 use crate::risk::Risk;
+use crate::rules::Suppressed;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -69,6 +70,9 @@ pub struct AuditRecord {
     pub recommendation: Option<AgentRecommendation>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub responses: Vec<Response>,
+    /// What a rule ordered and was not done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suppressed: Vec<Suppressed>,
     /// How many requests a summary stands for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
@@ -102,6 +106,7 @@ impl AuditRecord {
             latency_us: 0,
             recommendation: None,
             responses: Vec::new(),
+            suppressed: Vec::new(),
             count: None,
         }
     }

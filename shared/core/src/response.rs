@@ -6,33 +6,84 @@ mod pending;
 pub use pending::run_pending;
 
 use crate::agent::{Agent, AgentState, Credential, Hold, HoldKind, Stopped};
-use crate::ambient::{Timestamp, after_seconds};
+use crate::ambient::Timestamp;
 use crate::error::Error;
 use crate::id::{AgentId, RecordId, RequestId};
 use crate::journal;
+use crate::key::KeyRecord;
 use crate::operation::Operation;
 use crate::pipeline::{ATTEMPTS, App};
 use crate::recommendation::{AgentRecommendation, RecommendationRecord, Response, ResponseAction};
 use crate::record::{AuditRecord, Plane};
 use crate::repository::{self, Document, Loaded};
-use crate::store::{Expect, Put, StoreError};
+use crate::rules::{Case, ResponseLedger, RuleAction, RuleName, RuleSet, Subject, Suppressed, Trigger};
+use crate::store::{Expect, ItemKey, Put, StoreError};
 use pending::PendingResponse;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
-/// What a rule orders.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Orders {
-    /// The rule, by its name; absent where none applies.
-    pub rule: Option<String>,
-    /// The version of the rules it stands in; 0 for those that Aegis ships with.
-    pub rules_version: u32,
-    pub actions: Vec<Order>,
+/// The response rules in force.
+#[derive(Clone, Debug)]
+pub struct InForce {
+    pub rules: Arc<RuleSet>,
+    /// 0 for those that Aegis ships with.
+    pub version: u32,
 }
 
-/// One action; `minutes` of what ends by itself.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Order {
-    pub action: ResponseAction,
-    pub minutes: Option<u32>,
+/// What is to be carried out, and by which rule.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Orders {
+    /// Absent where no rule applies.
+    rule: Option<RuleName>,
+    rules_version: u32,
+    actions: Vec<RuleAction>,
+    pub(crate) suppressed: Vec<Suppressed>,
+    /// Remembers, in the same transaction, what was done lately.
+    pub(crate) ledger: Option<Put>,
+}
+
+/// What the rules order about a recommendation now.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub(crate) async fn decide(
+    app: &App,
+    in_force: &InForce,
+    trigger: &Trigger,
+    recommendation: &AgentRecommendation,
+) -> Result<Orders, Error> {
+    let Some(plan) = in_force.rules.plan(trigger) else { return Ok(Orders::default()) };
+    let mut orders = Orders { rule: Some(plan.rule.clone()), rules_version: in_force.version, ..Orders::default() };
+    let found = match plan.needs_ledger() {
+        true => Some(ledger(app).await?),
+        // Whatever was done lately, all of it is carried out: many agents stopped at once wait for no common item.
+        false => None,
+    };
+    let (mut ledger, expect) = found.unwrap_or((LedgerDocument::default(), Expect::Absent));
+    let subject = recommendation.agent.as_ref().map_or(recommendation.sponsor.as_str(), AgentId::as_str);
+    let case = Case { id: &recommendation.id, subject };
+    let admission = ledger.0.admit(&plan, case, recommendation.at);
+    (orders.actions, orders.suppressed) = (admission.carried_out, admission.suppressed);
+    if plan.needs_ledger() {
+        orders.ledger = Some(ledger.put(expect)?);
+    }
+    Ok(orders)
+}
+
+async fn ledger(app: &App) -> Result<(LedgerDocument, Expect), Error> {
+    let item = LedgerDocument::default().item_key();
+    let found: Option<Loaded<LedgerDocument>> = repository::load(app.store.as_ref(), &item).await?;
+    Ok(found
+        .map_or((LedgerDocument::default(), Expect::Absent), |found| (found.value, Expect::Current(found.revision))))
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct LedgerDocument(ResponseLedger);
+
+impl Document for LedgerDocument {
+    fn item_key(&self) -> ItemKey {
+        ItemKey::state("responses", "ledger")
+    }
 }
 
 /// The writes of what is carried out, and what the record shall say of it.
@@ -68,7 +119,7 @@ pub(crate) async fn carry_out(
 pub async fn raise(
     app: &App,
     recommendation: AgentRecommendation,
-    orders: &Orders,
+    in_force: &InForce,
 ) -> Result<Option<RecommendationRecord>, Error> {
     let item = repository::recommendation_item(&recommendation.id);
     let id = RecordId::derived(recommendation.at, recommendation.id.as_str());
@@ -87,10 +138,13 @@ pub async fn raise(
         if found.is_some() {
             return Ok(None);
         }
-        let carried = carry_out(app, &recommendation, &record.id, orders).await?;
-        record.responses = carried.responses.clone();
+        let trigger = trigger(app, &recommendation).await?;
+        let orders = decide(app, in_force, &trigger, &recommendation).await?;
+        let carried = carry_out(app, &recommendation, &record.id, &orders).await?;
+        (record.responses, record.suppressed) = (carried.responses, orders.suppressed);
         let kept = RecommendationRecord::new(recommendation.clone(), &record);
         let mut puts = carried.puts;
+        puts.extend(orders.ledger);
         puts.push(kept.put(Expect::Absent)?);
         puts.push(journal::put_timed(app, &mut record)?);
         match app.store.transact(puts).await {
@@ -100,6 +154,25 @@ pub async fn raise(
         }
     }
     Err(Error::Contended)
+}
+
+async fn trigger(app: &App, recommendation: &AgentRecommendation) -> Result<Trigger, Error> {
+    let store = app.store.as_ref();
+    let subject = match &recommendation.agent {
+        None => Subject::Human,
+        Some(id) => {
+            let agent: Option<Loaded<Agent>> = repository::load(store, &repository::agent_item(id)).await?;
+            agent.ok_or(Error::NotFound { kind: "agent" })?.value.purpose.into()
+        }
+    };
+    let tier = match &recommendation.evidence.key {
+        None => None,
+        Some(id) => {
+            let key: Option<Loaded<KeyRecord>> = repository::load(store, &repository::key_item(id)).await?;
+            key.map(|key| key.value.key.tier)
+        }
+    };
+    Ok(Trigger { detector: recommendation.detector, severity: recommendation.severity, subject, tier })
 }
 
 struct Carrying<'a> {
@@ -116,9 +189,9 @@ impl Carrying<'_> {
         let Some(id) = &self.recommendation.agent else { return Ok(()) };
         let Some(mut agent) = self.load(id).await? else { return Ok(()) };
         let before = self.carried.responses.len();
-        for order in self.orders.actions.clone() {
-            if let Some(until) = self.change(&mut agent.value, order) {
-                self.say(order.action, Some(id.clone()), until);
+        for action in &self.orders.actions {
+            if self.change(&mut agent.value, *action) {
+                self.say(action.kind(), Some(id.clone()), action.until(self.recommendation.at));
             }
         }
         if self.carried.responses.len() > before {
@@ -131,26 +204,30 @@ impl Carrying<'_> {
         Ok(())
     }
 
-    /// Whether it changed the agent, and until when.
-    fn change(&self, agent: &mut Agent, order: Order) -> Option<Option<Timestamp>> {
+    /// Whether it changed the agent.
+    fn change(&self, agent: &mut Agent, action: RuleAction) -> bool {
         let at = self.recommendation.at;
-        let until = after_seconds(at, i64::from(order.minutes.unwrap_or(MINUTES)).saturating_mul(60));
-        match (order.action, agent.state) {
-            (ResponseAction::RevokeAgent, AgentState::Active | AgentState::Frozen) => {
+        match (action, agent.state, action.until(at)) {
+            (RuleAction::RevokeAgent, AgentState::Active | AgentState::Frozen, _) => {
                 agent.revoke(self.stopped());
-                Some(None)
+                true
             }
-            (ResponseAction::FreezeAgent, AgentState::Active) => {
+            (RuleAction::FreezeAgent, AgentState::Active, _) => {
                 agent.state = AgentState::Frozen;
                 agent.stopped = Some(self.stopped());
-                Some(None)
+                true
             }
-            (ResponseAction::Deny | ResponseAction::StepUp, AgentState::Active) => {
-                let kind = if order.action == ResponseAction::Deny { HoldKind::Deny } else { HoldKind::StepUp };
+            (
+                RuleAction::Deny { .. } | RuleAction::StepUp { .. },
+                AgentState::Active | AgentState::Frozen,
+                Some(until),
+            ) => {
+                let denies = matches!(action, RuleAction::Deny { .. });
+                let kind = if denies { HoldKind::Deny } else { HoldKind::StepUp };
                 agent.add_hold(Hold { kind, until, cause: self.recommendation.id.clone() }, at);
-                Some(Some(until))
+                true
             }
-            _ => None,
+            _ => false,
         }
     }
 
@@ -167,7 +244,7 @@ impl Carrying<'_> {
     }
 
     async fn credential(&mut self) -> Result<(), Error> {
-        let ordered = self.orders.actions.iter().any(|order| order.action == ResponseAction::RevokeCredential);
+        let ordered = self.orders.actions.contains(&RuleAction::RevokeCredential);
         let Some(id) = self.recommendation.evidence.credential.as_ref().filter(|_| ordered) else { return Ok(()) };
         let item = repository::credential_item(id);
         let found: Option<Loaded<Credential>> = repository::load(self.app.store.as_ref(), &item).await?;
@@ -181,16 +258,16 @@ impl Carrying<'_> {
 
     /// What is told to people is on record with the recommendation itself; the rest is written down, to be done next.
     fn later(&mut self) -> Result<(), Error> {
-        for order in self.orders.actions.clone() {
-            let response = match order.action {
-                ResponseAction::Alert => {
+        for action in &self.orders.actions {
+            let response = match action {
+                RuleAction::Alert => {
                     self.say(ResponseAction::Alert, None, None);
                     continue;
                 }
-                ResponseAction::RevokeFleet => self.response(order.action),
-                ResponseAction::DeactivateKey | ResponseAction::RotateKey => {
+                RuleAction::RevokeFleet => self.response(action.kind()),
+                RuleAction::DeactivateKey | RuleAction::RotateKey => {
                     let Some(key) = self.recommendation.evidence.key.clone() else { continue };
-                    Response { key: Some(key), ..self.response(order.action) }
+                    Response { key: Some(key), ..self.response(action.kind()) }
                 }
                 _ => continue,
             };
@@ -212,7 +289,7 @@ impl Carrying<'_> {
 
     fn response(&self, action: ResponseAction) -> Response {
         Response {
-            rule: self.orders.rule.clone(),
+            rule: self.orders.rule.as_ref().map(ToString::to_string),
             rules_version: self.orders.rules_version,
             ..Response::new(action, self.recommendation.id.clone())
         }
@@ -223,7 +300,5 @@ impl Carrying<'_> {
     }
 }
 
-/// How long a hold lasts where the rule does not say.
-const MINUTES: u32 = 60;
 /// Who stops somebody when nobody does.
 const AEGIS: &str = "aegis";

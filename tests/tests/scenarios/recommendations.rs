@@ -1,10 +1,12 @@
 //! What detectors said: who sees it, and what answering it does.
 
 use aegis_core::recommendation::{AgentRecommendation, Detector, Evidence, ResponseAction, Severity};
-use aegis_core::response::{self, Order, Orders};
+use aegis_core::response::{self, InForce};
+use aegis_core::rules::RuleSet;
 use aegis_tests::deployment::Deployment;
 use aegis_tests::{message, text};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 #[tokio::test]
 async fn what_stopped_an_agent_is_listed_and_undone_and_its_sponsor_alone_cannot() {
@@ -87,7 +89,7 @@ async fn every_action_holds_from_the_next_request_on() {
         }
         let record = deployment.get(&alice, &format!("/v1/audit/{}", raised.record)).await.ok();
         assert_eq!(record["responses"][0]["action"], action.as_str());
-        assert_eq!(record["responses"][0]["rule"], "a rule");
+        assert_eq!(record["responses"][0]["rule"], "a-rule");
         assert_eq!(record["responses"][0]["rules_version"], 7);
         // The same finding again is no second one.
         assert!(case.raise(&deployment, &[RevokeAgent]).await.is_none(), "{action:?}");
@@ -186,8 +188,13 @@ impl Case {
             },
             suggested_actions: actions.to_vec(),
         };
-        let actions = actions.iter().map(|action| Order { action: *action, minutes: Some(60) }).collect();
-        let orders = Orders { rule: Some("a rule".into()), rules_version: 7, actions };
+        let actions = actions.iter().map(|action| match action {
+            ResponseAction::Deny | ResponseAction::StepUp => format!("{{ {} = {{ minutes = 60 }} }}", action.as_str()),
+            other => format!("\"{}\"", other.as_str()),
+        });
+        let actions = actions.collect::<Vec<_>>().join(", ");
+        let rules = RuleSet::parse(&format!("[[rule]]\nname = \"a-rule\"\nactions = [{actions}]")).unwrap();
+        let orders = InForce { rules: Arc::new(rules), version: 7 };
         response::raise(&deployment.host.app, recommendation, &orders).await.unwrap()
     }
 }

@@ -117,7 +117,7 @@ fn the_log_holds_no_payload_token_passphrase_or_key() {
     server.post("", "/local/token", wrong).refused(401);
     assert!(server.terminate());
     let log = std::fs::read_to_string(&path).unwrap();
-    assert!(log.contains("agent stopped") && log.contains("INFO"), "{log}");
+    assert!(log.contains("agent left its scope") && log.contains("INFO"), "{log}");
     let forbidden =
         [&secret, "very-private-context", "hunter2", &alice, &token, PASSPHRASE, "not her passphrase", &code];
     let signatures = [&alice, &token].map(|token| token.rsplit('.').next().unwrap());

@@ -7,15 +7,16 @@ use crate::error::{Error, Failed};
 use crate::id::{RecommendationId, RecordId};
 use crate::journal;
 use crate::name::KeyRef;
-use crate::operation::Operation;
 use crate::reason::Reason;
-use crate::recommendation::{AgentRecommendation, Detector, Evidence, RecommendationRecord, ResponseAction, Severity};
+use crate::recommendation::{AgentRecommendation, Detector, Evidence, RecommendationRecord, ResponseAction};
 use crate::record::{AuditRecord, Decision, Outcome};
 use crate::repository::Document;
-use crate::response::{self, Order, Orders};
+use crate::response::{self, InForce};
 use crate::risk::Risk;
+use crate::rules::{PROBE, Trigger, VIOLATION};
 use crate::store::{Expect, StoreError};
 use crate::token::Claims;
+use std::sync::Arc;
 
 /// What is known when a request is refused.
 #[derive(Clone, Copy)]
@@ -58,14 +59,19 @@ pub(super) async fn failed(app: &App, refused: Refused<'_>, error: Error) -> Res
 pub(super) async fn denied(app: &App, refused: Refused<'_>, facts: &Facts, reason: Reason) -> Result<Failed, Error> {
     let mut record = AuditRecord { reason: Some(reason), ..refused.record(app, Outcome::Denied) };
     let violation = match reason {
-        Reason::ScopeViolation => Some((Detector::ScopeViolation, Severity::High)),
-        Reason::ScopeProbe => Some((Detector::ScopeProbe, Severity::Medium)),
+        Reason::ScopeViolation => Some((Detector::ScopeViolation, VIOLATION)),
+        Reason::ScopeProbe => Some((Detector::ScopeProbe, PROBE)),
         _ => None,
     };
     match (violation, facts.chain.first()) {
         (Some((detector, severity)), Some(agent)) => {
-            let finding = Finding { detector, severity, operation: refused.request.operation };
-            respond(app, record, &agent.value, finding).await?;
+            let tier = match refused.found {
+                Found::Key { record: Some(record), .. } => Some(record.value.key.tier),
+                _ => None,
+            };
+            let trigger = Trigger { detector, severity, subject: agent.value.purpose.into(), tier };
+            let in_force = InForce { rules: Arc::clone(&facts.rules), version: facts.deployment.rules_version };
+            respond(app, record, &agent.value, trigger, &in_force).await?;
         }
         _ => journal::append(app, &mut record).await?,
     }
@@ -73,48 +79,49 @@ pub(super) async fn denied(app: &App, refused: Refused<'_>, facts: &Facts, reaso
     Ok(Failed { error: Error::Denied { reason: reason.told() }, record: Some(refused.id.clone()) })
 }
 
-struct Finding {
-    detector: Detector,
-    severity: Severity,
-    operation: Operation,
-}
-
-/// Writes the record with its recommendation, and what the rules order inline in the same transaction.
-async fn respond(app: &App, mut record: AuditRecord, agent: &Agent, finding: Finding) -> Result<(), Error> {
-    // One answer for a key that exists and for one that does not: otherwise the response would tell which it was.
-    let action = match agent.purpose {
+/// Writes the record with its recommendation, and what the rules order about it in the same transaction.
+async fn respond(
+    app: &App,
+    mut record: AuditRecord,
+    agent: &Agent,
+    trigger: Trigger,
+    in_force: &InForce,
+) -> Result<(), Error> {
+    let suggested = match agent.purpose {
         Purpose::Interactive => ResponseAction::RevokeAgent,
         Purpose::Appliance | Purpose::Service => ResponseAction::FreezeAgent,
     };
-    let orders = Orders { actions: vec![Order { action, minutes: None }], ..Orders::default() };
     let recommendation = AgentRecommendation {
         id: RecommendationId::new(record.at, &app.entropy),
         at: record.at,
-        detector: finding.detector,
-        severity: finding.severity,
+        detector: trigger.detector,
+        severity: trigger.severity,
         agent: Some(agent.id.clone()),
         sponsor: agent.sponsor.clone(),
         evidence: Evidence {
             records: vec![record.id.clone()],
-            operation: Some(finding.operation),
+            operation: Some(record.operation),
             requested: record.key_requested.clone(),
             key: record.key.clone(),
             credential: record.credential.clone(),
             factors: Vec::new(),
         },
-        suggested_actions: vec![action],
+        suggested_actions: vec![suggested],
     };
     record.recommendation = Some(recommendation.clone());
     for _ in 0..ATTEMPTS {
         // Another request may have been stopped at the same moment: then this one is on record, too, and changes nothing.
+        let orders = response::decide(app, in_force, &trigger, &recommendation).await?;
         let carried = response::carry_out(app, &recommendation, &record.id, &orders).await?;
-        record.responses = carried.responses;
+        (record.responses, record.suppressed) = (carried.responses, orders.suppressed);
         let mut puts = carried.puts;
+        puts.extend(orders.ledger);
         puts.push(RecommendationRecord::new(recommendation.clone(), &record).put(Expect::Absent)?);
         puts.push(journal::put_timed(app, &mut record)?);
         match app.store.transact(puts).await {
             Ok(()) => {
-                tracing::warn!(agent = %agent.id, action = ?action, record = %record.id, "agent stopped");
+                let done = record.responses.iter().map(|done| done.action.as_str()).collect::<Vec<_>>().join(", ");
+                tracing::warn!(agent = %agent.id, responses = done, record = %record.id, "agent left its scope");
                 return Ok(());
             }
             Err(StoreError::Conflict { .. }) => {}

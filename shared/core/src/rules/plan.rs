@@ -62,6 +62,11 @@ impl Plan {
         self.actions.iter().copied().filter(|action| self.is_at_once(*action) && !self.observe)
     }
 
+    /// Whether what was done lately matters.
+    pub fn needs_ledger(&self) -> bool {
+        self.cooldown_minutes > 0 || self.per_hour.is_some()
+    }
+
     /// Whether the ledger has no say in this one.
     pub(super) fn is_at_once(&self, action: RuleAction) -> bool {
         self.inline && action.may_be_inline()
