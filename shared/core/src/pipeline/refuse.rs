@@ -52,11 +52,12 @@ pub(super) async fn failed(app: &App, refused: Refused<'_>, error: Error) -> Res
     Ok(Failed { error, record: Some(record.id) })
 }
 
-/// Records a denial. Where an agent left its scope it is stopped in the same transaction, so that its next request is
+/// Records a denial. Where an agent left its scope, or touched a canary, it is stopped in the same transaction, so that its next request is
 /// refused without waiting for any stream.
 pub(super) async fn denied(app: &App, refused: Refused<'_>, facts: &Facts, reason: Reason) -> Result<Failed, Error> {
     let mut record = AuditRecord { reason: Some(reason), ..refused.record(app, Outcome::Denied) };
     let violation = match reason {
+        Reason::CanaryKey => Some((Detector::CanaryKey, Severity::Critical)),
         Reason::ScopeViolation => Some((Detector::ScopeViolation, Severity::High)),
         Reason::ScopeProbe => Some((Detector::ScopeProbe, Severity::Medium)),
         _ => None,
@@ -89,7 +90,9 @@ async fn respond(
 ) -> Result<(), Error> {
     let id = RecommendationId::new(record.at, &app.entropy);
     // One answer for a key that exists and for one that does not: otherwise the response would tell which it was.
+    let canary = finding.detector == Detector::CanaryKey;
     let action = match agent.value.purpose {
+        _ if canary => ResponseAction::RevokeAgent,
         Purpose::Interactive => ResponseAction::RevokeAgent,
         Purpose::Appliance | Purpose::Service => ResponseAction::FreezeAgent,
     };
@@ -111,8 +114,10 @@ async fn respond(
         suggested_actions: vec![action],
     });
     for _ in 0..ATTEMPTS {
-        if agent.value.state != AgentState::Active {
-            // Another request was stopped at the same moment; this one is on record, too.
+        // Another request was stopped at the same moment; this one is on record, too. Who froze an agent meanwhile did not
+        // know of the canary.
+        let frozen_for_less = canary && agent.value.state == AgentState::Frozen;
+        if agent.value.state != AgentState::Active && !frozen_for_less {
             record.responses.clear();
             return journal::append(app, &mut record).await;
         }
