@@ -90,7 +90,8 @@ Examples:
 Examples:
   aegis key create invoice-2026 --algorithm ECDSA-P256 --activate
   aegis key create treasury --algorithm Ed25519 --tier high --label team=finance
-  aegis key create backups --algorithm AES-256-GCM --activate --rotate-every-days 90")]
+  aegis key create backups --algorithm AES-256-GCM --activate --rotate-every-days 90
+  aegis key create payroll-master --algorithm Ed25519 --activate --canary")]
 pub(crate) struct Create {
     #[command(flatten)]
     described: Described,
@@ -115,6 +116,9 @@ pub(super) struct Described {
     pub(super) tier: Tier,
     #[arg(long, value_parser = word::<Environment>(&ENVIRONMENTS), default_value = "production")]
     pub(super) environment: Environment,
+    /// Lay it out as a trap: an agent that touches it is revoked at once, and cannot tell it from another key
+    #[arg(long)]
+    pub(super) canary: bool,
     /// What scopes can select it by; may be repeated
     #[arg(long = "label", value_name = "NAME=VALUE")]
     pub(super) labels: Vec<Label>,
@@ -130,7 +134,8 @@ Needs a login at most five minutes old: scopes select keys by their labels.
 Examples:
   aegis key update treasury --tier high
   aegis key update backups --label team=storage --label site=eu    replaces all labels
-  aegis key update backups --rotate-every-days 0                   ends scheduled rotation")]
+  aegis key update backups --rotate-every-days 0                   ends scheduled rotation
+  aegis key update old-payroll --canary true                       whichever agent touches it is revoked")]
 pub(crate) struct Update {
     key: KeyRef,
     /// How much a misuse would cost
@@ -138,6 +143,9 @@ pub(crate) struct Update {
     tier: Option<Tier>,
     #[arg(long, value_parser = word::<Environment>(&ENVIRONMENTS))]
     environment: Option<Environment>,
+    /// Whether an agent that touches it is revoked at once
+    #[arg(long, value_name = "BOOL")]
+    canary: Option<bool>,
     /// All its labels from now on; may be repeated
     #[arg(long = "label", value_name = "NAME=VALUE", conflicts_with = "no_labels")]
     labels: Vec<Label>,
@@ -172,7 +180,7 @@ fn algorithm() -> impl TypedValueParser<Value = Algorithm> {
     word(&Algorithm::ALL.iter().map(|algorithm| algorithm.as_str()).collect::<Vec<_>>())
 }
 
-const CHANGES: [&str; 5] = ["tier", "environment", "labels", "no_labels", "rotate_every_days"];
+const CHANGES: [&str; 6] = ["tier", "environment", "canary", "labels", "no_labels", "rotate_every_days"];
 const TIERS: [&str; 2] = ["high", "standard"];
 const ENVIRONMENTS: [&str; 3] = ["development", "production", "staging"];
 
@@ -213,6 +221,7 @@ fn create(client: &Client, arguments: &Create) -> Result<(), Failure> {
         algorithm: described.algorithm,
         tier: described.tier,
         environment: described.environment,
+        canary: described.canary,
         labels: described.labels.iter().cloned().collect(),
         activate: described.activate,
         rotate_every_days: described.rotate_every_days,
@@ -242,6 +251,7 @@ fn update(client: &Client, arguments: &Update) -> Result<(), Failure> {
     let body = UpdateKey {
         tier: arguments.tier,
         environment: arguments.environment,
+        canary: arguments.canary,
         labels: labels.map(Iterator::collect),
         rotate_every_days: arguments.rotate_every_days,
     };
@@ -276,7 +286,7 @@ pub(super) fn render(key: &Value) -> String {
         ("back end", field(key, "/backend")),
         ("object", field(key, "/object")),
         ("state", state(key)),
-        ("tier", field(key, "/tier")),
+        ("tier", tier(key)),
         ("environment", field(key, "/environment")),
         ("labels", field(key, "/labels")),
         ("version", field(key, "/version")),
@@ -289,8 +299,13 @@ pub(super) fn render(key: &Value) -> String {
 
 fn row(key: &Value) -> Vec<String> {
     let plain = ["/aliases", "/algorithm"].map(|pointer| field(key, pointer));
-    let rest = ["/version", "/tier", "/environment", "/labels", "/id"].map(|pointer| field(key, pointer));
-    plain.into_iter().chain([state(key)]).chain(rest).collect()
+    let rest = ["/environment", "/labels", "/id"].map(|pointer| field(key, pointer));
+    plain.into_iter().chain([state(key), field(key, "/version"), tier(key)]).chain(rest).collect()
+}
+
+fn tier(key: &Value) -> String {
+    let canary = if field(key, "/canary") == "yes" { ", canary" } else { "" };
+    format!("{}{canary}", field(key, "/tier"))
 }
 
 fn state(key: &Value) -> String {

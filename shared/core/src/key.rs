@@ -39,6 +39,9 @@ pub struct Key {
     pub suspended: bool,
     pub tier: Tier,
     pub environment: Environment,
+    /// Whether nobody has reason to use it: an agent that touches it is revoked. Shown to humans alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub canary: bool,
     pub labels: BTreeSet<Label>,
     /// The version that signs and encrypts; from 1. Lower ones still verify and decrypt.
     pub version: u32,
@@ -254,6 +257,12 @@ impl Key {
         self.aliases.first().map_or(self.id.as_str(), KeyName::as_str)
     }
 
+    /// The key as an agent sees it: a canary looks like any other.
+    #[must_use]
+    pub fn as_agents_see_it(self) -> Self {
+        Self { canary: false, ..self }
+    }
+
     pub fn version_ref(&self, version: u32) -> VersionRef<'_> {
         VersionRef { key: &self.id, version, algorithm: self.algorithm }
     }
@@ -333,6 +342,7 @@ pub(crate) mod tests {
             suspended: false,
             tier: Tier::Standard,
             environment: Environment::Production,
+            canary: false,
             labels: BTreeSet::new(),
             version: 1,
             created_at: now,

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum Reason {
     AgentFrozen,
     AgentRevoked,
+    /// A canary key, asked for by an agent. Recorded, never told.
+    CanaryKey,
     CredentialExpired,
     CredentialRevoked,
     DelegationNotGranted,
@@ -26,7 +28,7 @@ pub enum Reason {
     RateLimited,
     /// The risk score lies above what is refused.
     RiskTooHigh,
-    /// A key or an action that the scope does not hold. What the caller is told in `ScopeProbe`'s case, too.
+    /// A key or an action that the scope does not hold. What the caller is told in the cases of `CanaryKey` and `ScopeProbe`, too.
     ScopeViolation,
     /// A key that does not exist, asked for by an agent. Recorded, never told.
     ScopeProbe,
@@ -43,9 +45,10 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::AgentFrozen,
         Self::AgentRevoked,
+        Self::CanaryKey,
         Self::CredentialExpired,
         Self::CredentialRevoked,
         Self::DelegationNotGranted,
@@ -79,6 +82,7 @@ impl Reason {
         match self {
             Self::AgentFrozen => "agent_frozen",
             Self::AgentRevoked => "agent_revoked",
+            Self::CanaryKey => "canary_key",
             Self::CredentialExpired => "credential_expired",
             Self::CredentialRevoked => "credential_revoked",
             Self::DelegationNotGranted => "delegation_not_granted",
@@ -109,10 +113,11 @@ impl Reason {
         }
     }
 
-    /// What the caller is told: a probe looks like a violation, so that neither says which keys exist.
+    /// What the caller is told: a probe, and the touch of a canary, look like a violation, so that none says which keys
+    /// exist, or what they are for.
     pub fn told(self) -> Self {
         match self {
-            Self::ScopeProbe => Self::ScopeViolation,
+            Self::CanaryKey | Self::ScopeProbe => Self::ScopeViolation,
             other => other,
         }
     }
@@ -140,7 +145,7 @@ impl Reason {
             Self::Policy => "policy does not permit this",
             Self::RateLimited => "too many requests from this caller",
             Self::RiskTooHigh => "the risk of this request is too high",
-            Self::ScopeViolation | Self::ScopeProbe => "outside the scope of this agent",
+            Self::CanaryKey | Self::ScopeViolation | Self::ScopeProbe => "outside the scope of this agent",
             Self::SponsorNotPermitted => "the human behind this agent may no longer do this",
             Self::StaleLabel => "the key no longer bears the label that this agent was granted it by",
             Self::StaleLogin => "this needs a login at most 300 seconds old",

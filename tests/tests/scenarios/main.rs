@@ -7,6 +7,7 @@ mod agents;
 mod audit;
 mod backends;
 mod backup;
+mod canary;
 mod crash;
 mod documents;
 mod faults;

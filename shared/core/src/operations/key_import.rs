@@ -111,6 +111,9 @@ pub struct ImportKey {
     pub tier: Tier,
     #[serde(default)]
     pub environment: Environment,
+    /// Whether nobody shall ever have reason to use it: an agent that touches it is revoked at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub canary: bool,
     #[serde(default)]
     #[schemars(with = "Vec<Label>", length(max = 32))]
     pub labels: BTreeSet<Label>,
@@ -142,6 +145,7 @@ pub async fn import_key(
         algorithm: input.algorithm,
         tier: input.tier,
         environment: input.environment,
+        canary: input.canary,
         labels: &input.labels,
         activate: input.activate,
         rotate_every_days: input.rotate_every_days,

@@ -26,6 +26,9 @@ pub struct CreateKey {
     pub tier: Tier,
     #[serde(default)]
     pub environment: Environment,
+    /// Whether nobody shall ever have reason to use it: an agent that touches it is revoked at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub canary: bool,
     #[serde(default)]
     #[schemars(with = "Vec<Label>", length(max = 32))]
     pub labels: BTreeSet<Label>,
@@ -59,6 +62,7 @@ pub async fn create_key(
         algorithm: input.algorithm,
         tier: input.tier,
         environment: input.environment,
+        canary: input.canary,
         labels: &input.labels,
         activate: input.activate,
         rotate_every_days: input.rotate_every_days,
@@ -84,6 +88,9 @@ pub struct UpdateKey {
     pub tier: Option<Tier>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<Environment>,
+    /// Whether an agent that touches it is revoked at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<bool>,
     /// All labels from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<Label>>", length(max = 32))]
@@ -116,6 +123,7 @@ pub async fn update_key(app: &App, permit: &Permit, input: &UpdateKey) -> Result
         }
         key.tier = input.tier.unwrap_or(key.tier);
         key.environment = input.environment.unwrap_or(key.environment);
+        key.canary = input.canary.unwrap_or(key.canary);
         Ok(())
     })
     .await
@@ -246,12 +254,14 @@ pub async fn get_key(permit: &Permit) -> Result<Done<Key>, Error> {
 pub async fn list_keys(app: &App, permit: &Permit, query: &PageQuery) -> Result<Done<PageOf<Key>>, Error> {
     let (limit, mut after) = (query.limit()?, query.position()?);
     let now = app.clock.now();
+    let by_agent = !permit.facts().chain.is_empty();
     let mut items: Vec<Key> = Vec::new();
     loop {
         let (store, all) = (app.store.as_ref(), ALL_KEYS.to_string());
         let page = repository::list::<KeyRecord>(store, Index::First, all, Order::Ascending, MAX_LIMIT, after).await?;
         let visible = page.items.into_iter().map(|record| record.key).filter(|key| permit.facts().sees(key, now));
-        items.extend(visible);
+        // Touching a canary reveals it; seeing that there is a key must not.
+        items.extend(visible.map(|key| if by_agent { key.as_agents_see_it() } else { key }));
         // One more than asked for tells whether there is another page.
         if items.len() > limit {
             items.truncate(limit);

@@ -53,6 +53,10 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
         risk: Some(&risk),
         policy_version: facts.policies.version,
     };
+    // Before all else that could refuse it: whoever touches a canary is stopped, whatever it was allowed.
+    if touches_canary(&facts, &found) {
+        return Err(refuse::denied(app, refused, &facts, Reason::CanaryKey).await?);
+    }
     if let Some(why) = request.idempotency_key.as_ref().and_then(|key| key.as_ref().err()) {
         let error = Error::invalid("Idempotency-Key", *why);
         return Err(refuse::failed(app, refused, error).await?);
@@ -149,6 +153,12 @@ fn authorize(facts: &Facts, found: &Found, operation: Operation, now: Timestamp)
         Found::Deployment | Found::Record(_) => decide(Resource::Deployment),
         Found::Unreadable { field, why } => Err(Verdict::Failed(Error::invalid(field, why.clone()))),
     }
+}
+
+/// Humans may: she who laid it out must be able to look after it.
+fn touches_canary(facts: &Facts, found: &Found) -> bool {
+    let by_agent = !facts.chain.is_empty();
+    by_agent && matches!(found, Found::Key { record: Some(record), .. } if record.value.key.canary)
 }
 
 fn is_fresh(facts: &Facts, now: Timestamp) -> bool {

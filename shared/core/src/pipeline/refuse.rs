@@ -8,7 +8,7 @@ use crate::id::{RecommendationId, RecordId};
 use crate::journal;
 use crate::name::KeyRef;
 use crate::reason::Reason;
-use crate::recommendation::{AgentRecommendation, Detector, Evidence, RecommendationRecord, ResponseAction};
+use crate::recommendation::{AgentRecommendation, Detector, Evidence, RecommendationRecord, ResponseAction, Severity};
 use crate::record::{AuditRecord, Decision, Outcome};
 use crate::repository::Document;
 use crate::response::{self, InForce};
@@ -54,11 +54,12 @@ pub(super) async fn failed(app: &App, refused: Refused<'_>, error: Error) -> Res
     Ok(Failed { error, record: Some(record.id) })
 }
 
-/// Records a denial. Where an agent left its scope it is stopped in the same transaction, so that its next request is
+/// Records a denial. Where an agent left its scope, or touched a canary, it is stopped in the same transaction, so that its next request is
 /// refused without waiting for any stream.
 pub(super) async fn denied(app: &App, refused: Refused<'_>, facts: &Facts, reason: Reason) -> Result<Failed, Error> {
     let mut record = AuditRecord { reason: Some(reason), ..refused.record(app, Outcome::Denied) };
     let violation = match reason {
+        Reason::CanaryKey => Some((Detector::CanaryKey, Severity::Critical)),
         Reason::ScopeViolation => Some((Detector::ScopeViolation, VIOLATION)),
         Reason::ScopeProbe => Some((Detector::ScopeProbe, PROBE)),
         _ => None,
@@ -88,6 +89,7 @@ async fn respond(
     in_force: &InForce,
 ) -> Result<(), Error> {
     let suggested = match agent.purpose {
+        _ if trigger.detector == Detector::CanaryKey => ResponseAction::RevokeAgent,
         Purpose::Interactive => ResponseAction::RevokeAgent,
         Purpose::Appliance | Purpose::Service => ResponseAction::FreezeAgent,
     };
