@@ -156,5 +156,6 @@ async fn record_of(deployment: &Deployment, by: &str, answer: &Answer) -> Value 
 /// Which responses there were, and whom they stopped.
 fn stopped(record: &Value) -> Vec<(String, String)> {
     let responses = record["responses"].as_array().unwrap();
-    responses.iter().map(|response| (text(response, "action"), text(response, "agent"))).collect()
+    let stops = responses.iter().filter(|response| response["action"] != "alert");
+    stops.map(|response| (text(response, "action"), text(response, "agent"))).collect()
 }
