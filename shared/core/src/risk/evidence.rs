@@ -117,6 +117,8 @@ pub struct Evidence {
     pub refused_times: u32,
     /// Whether this request is one of them.
     pub refused_now: bool,
+    /// Who else uses the key it was refused.
+    pub refused_of: Familiar,
 }
 
 impl Evidence {
@@ -132,6 +134,26 @@ impl Evidence {
         let place = Channel::ALL.into_iter().zip(&mut self.readings).find(|(of, _)| *of == channel);
         if let Some((_, reading)) = place {
             *reading = Reading { decades: decades.clamp(0.0, channel.most()), observed, expected };
+        }
+    }
+
+    /// What an actor with too little history of its own gets from that of its kind: `share` of it is theirs.
+    pub fn blend(&mut self, kind: &Self, share: f64) {
+        for ((channel, theirs), ours) in kind.iter().zip(&mut self.readings) {
+            let counts = !matches!(
+                channel,
+                Channel::Burst | Channel::Volume | Channel::Excess | Channel::KeySet | Channel::Places | Channel::Fleet
+            );
+            if counts && channel != Channel::Denied && theirs.decades * share > ours.decades {
+                *ours = Reading { decades: theirs.decades * share, ..theirs };
+            }
+        }
+        if self.refused_now && share > 0.5 {
+            let denied = kind.of(Channel::Denied);
+            self.set(Channel::Denied, denied.decades, denied.observed, denied.expected);
+            self.refused_now = kind.refused_now;
+            self.refused_keys = self.refused_keys.min(kind.refused_keys);
+            self.refused_times = self.refused_times.min(kind.refused_times);
         }
     }
 
@@ -174,8 +196,7 @@ pub fn weigh(
     let mut evidence = Evidence::default();
     let minutes = Open { before, this };
     let day = this.minute / DAY;
-    // Until an actor has a few days of its own, nothing of it can be unusual.
-    let history = (f64::from(baseline.days) / 3.0).min(1.0);
+    let history = history(baseline);
     if baseline.through != 0 && history > 0.0 {
         novelty(&mut evidence, baseline, &minutes, s, around, day, history);
         pace(&mut evidence, baseline, &minutes, history);
@@ -185,6 +206,11 @@ pub fn weigh(
     refusals(&mut evidence, baseline, &minutes, s, around, day);
     evidence.set(Channel::Fleet, around.fleet, around.fleet, 0.0);
     evidence
+}
+
+/// How far an actor's own history goes, 0 to 1: until it has a few days, nothing of it can be unusual.
+pub fn history(baseline: &Baseline) -> f64 {
+    (f64::from(baseline.days) / 3.0).min(1.0)
 }
 
 struct Open<'a> {
@@ -460,15 +486,18 @@ fn refusals(
         keys.add(trace.key);
         times = times.saturating_add(u32::from(trace.count));
     }
-    evidence.refused_keys = keys.count();
-    evidence.refused_times = times;
-    evidence.refused_now = counts(s.outcome) && foreign(s.key);
+    // What others of its fleet use fails now and then; a key that is not there fails for whoever guesses.
+    let failed = s.outcome == Seen::Error && around.key != Familiar::Fleet && baseline.days >= 3.0;
+    evidence.refused_now = foreign(s.key) && (s.outcome == Seen::Denied || failed);
     if evidence.refused_now {
+        (evidence.refused_keys, evidence.refused_times) = (keys.count(), times);
+        evidence.refused_of = around.key;
         let shape = 0.2 + f64::from(baseline.refused_days);
         let exposure = 20.0 + f64::from(baseline.days);
-        let known = if around.key == Familiar::Nobody { 0.0 } else { 1.0 };
-        let sure = if s.outcome == Seen::Denied { 1.5 } else { 0.0 };
-        let decades = count_decades(keys.count(), shape, exposure) + sure + known;
+        let again = 0.7 * f64::from(times.saturating_sub(keys.count()).min(3));
+        let known = if around.key == Familiar::Fleet { -0.7 } else { 0.0 };
+        let sure = if s.outcome == Seen::Denied { 0.5 } else { 0.0 };
+        let decades = count_decades(keys.count(), shape, exposure) + again + sure + known;
         evidence.set(Channel::Denied, decades, f64::from(keys.count()), shape / exposure);
     } else if s.outcome == Seen::Denied {
         evidence.set(Channel::Denied, 0.5, f64::from(times), 0.0);
