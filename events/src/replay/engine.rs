@@ -1,0 +1,139 @@
+//! The engine of a replay: events in, verdicts out, by nothing but what came before.
+
+use super::event::{Event, Kind, Outcome};
+use crate::detect::{
+    Calibration, Detector, FAMILIES, Grade, Judgement, Subject, Thresholds, USUAL_HUMANS, USUAL_MACHINES, Watch, judge,
+    sums,
+};
+use aegis_core::risk::DAY;
+use aegis_core::risk::baseline::minute_of;
+use aegis_core::risk::evidence::{Evidence, history, score_of};
+use aegis_core::risk::sighting::{Class, Network, Seen, Sighting, client_hash, hash, hash_of_name, operation_hash};
+use aegis_core::risk::stats::whole;
+use std::collections::HashMap;
+use std::fmt::Write;
+
+/// Days before statistics are believed.
+const BURN_IN: u32 = 7;
+/// Minutes for which an alert is not repeated, unless there is more to it.
+const ASKED: u32 = 60;
+
+/// Replays events in the order of their time.
+#[derive(Debug, Default)]
+pub struct Engine {
+    watch: Watch,
+    /// The human behind each actor, as far as seen.
+    fleets: HashMap<u64, u64>,
+    machines: Calibration,
+    humans: Calibration,
+    asked: HashMap<u64, [(u32, f64); FAMILIES]>,
+    began: Option<u32>,
+    line: u32,
+}
+
+/// What one event amounts to.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// 0 to 1.
+    pub risk: f64,
+    pub grade: Grade,
+    /// The reasons, the weightiest first; without commas.
+    pub reason: String,
+    pub detectors: Vec<Detector>,
+    pub evidence: Evidence,
+}
+
+impl Engine {
+    pub fn observe(&mut self, event: &Event) -> Verdict {
+        self.line = self.line.wrapping_add(1);
+        let subject = self.subject(event);
+        let s = sighting(event, self.line);
+        let day = minute_of(s.at) / DAY;
+        let began = *self.began.get_or_insert(day);
+        self.watch.take(&subject, &s);
+        let mut evidence = self.watch.weigh(&subject, &s);
+        if let Some(fleet) = self.watch.weigh_fleet(&subject, &s) {
+            evidence.join_fleet(&fleet);
+        }
+        let has_history = self.watch.actors.get(&subject.actor).is_some_and(|state| history(state.baseline()) >= 1.0);
+        let (calibration, usual) = match subject.human {
+            true => (&mut self.humans, USUAL_HUMANS),
+            false => (&mut self.machines, USUAL_MACHINES),
+        };
+        calibration.learn(subject.actor, day, &evidence, has_history);
+        let thresholds = Thresholds::of(subject.human).raised(calibration.factors(day, usual));
+        let judgement = judge(&evidence, &thresholds, day >= began.saturating_add(BURN_IN));
+        let grade = self.asked(&subject, minute_of(s.at), &judgement, &evidence);
+        Verdict {
+            risk: score_of(evidence.total()),
+            grade,
+            reason: reason(&evidence),
+            detectors: if grade == Grade::None { Vec::new() } else { judgement.detectors },
+            evidence,
+        }
+    }
+
+    /// The grade, less what was asked within the hour: an answer holds as long as that. Pace is asked of each time, since
+    /// what goes on is what it is about; so is a refusal.
+    fn asked(&mut self, subject: &Subject, minute: u32, judgement: &Judgement, evidence: &Evidence) -> Grade {
+        if judgement.grade != Grade::Alert || evidence.refused_now || evidence.of_pace() >= 3.0 {
+            return judgement.grade;
+        }
+        let asked = self.asked.entry(subject.actor).or_insert([(0, 0.0); FAMILIES]);
+        let mut news = false;
+        for (((at, most), sum), above) in asked.iter_mut().zip(sums(evidence)).zip(judgement.families) {
+            if above && (minute.saturating_sub(*at) >= ASKED || sum >= *most + 1.0) {
+                (*at, *most) = (minute, sum);
+                news = true;
+            }
+        }
+        if news { Grade::Alert } else { Grade::None }
+    }
+
+    fn subject(&mut self, event: &Event) -> Subject {
+        let actor = hash_of_name(&event.actor);
+        let parent = event.parent.as_ref().map(|parent| hash_of_name(parent));
+        let fleet = match (event.kind, parent) {
+            (Kind::Human, _) => actor,
+            // An agent's agent belongs to the human behind both.
+            (_, Some(parent)) => self.fleets.get(&parent).copied().unwrap_or(parent),
+            (_, None) => 0,
+        };
+        if fleet != 0 {
+            self.fleets.insert(actor, fleet);
+        }
+        Subject { actor, human: event.kind == Kind::Human, fleet, template: parent.unwrap_or(0) }
+    }
+}
+
+fn sighting(event: &Event, line: u32) -> Sighting {
+    let of = |text: &Option<String>| text.as_ref().filter(|text| !text.is_empty()).map(|text| hash(text.as_bytes()));
+    let address = event.source_ip.as_ref().and_then(|text| text.parse().ok());
+    let elsewhere = || of(&event.source_ip).map(|near| Network { near, wide: near }).unwrap_or_default();
+    let operation = event.op.to_ascii_lowercase();
+    Sighting {
+        id: line,
+        at: i64::from(whole(event.ts)) * 1_000 + i64::from(whole(event.ts.rem_euclid(1.0) * 1_000.0)),
+        key: of(&event.resource).unwrap_or(0),
+        operation: operation_hash(&operation),
+        class: Class::of(&operation),
+        network: address.map(Network::of).unwrap_or_else(elsewhere),
+        client: event.user_agent.as_ref().filter(|text| !text.is_empty()).map_or(0, |text| client_hash(text)),
+        outcome: match event.outcome {
+            Outcome::Ok => Seen::Ok,
+            Outcome::Error => Seen::Error,
+            Outcome::Denied => Seen::Denied,
+        },
+        scope: event.scope.unwrap_or(0),
+    }
+}
+
+fn reason(evidence: &Evidence) -> String {
+    let mut factors: Vec<_> = evidence.factors().collect();
+    factors.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+    let mut text = String::new();
+    for factor in factors.iter().take(3).filter(|factor| factor.weight >= 0.02) {
+        let _ = write!(text, "{}{:?} {:.2}", if text.is_empty() { "" } else { "; " }, factor.factor, factor.weight);
+    }
+    text
+}
