@@ -2,10 +2,7 @@
 
 mod calibration;
 mod judge;
-mod watch;
 
+pub use aegis_core::risk::watch::{Subject, Watch};
 pub use calibration::Calibration;
-pub use judge::{
-    Detector, FAMILIES, Grade, Judgement, Thresholds, USUAL_HUMANS, USUAL_MACHINES, judge, sums,
-};
-pub use watch::{Subject, Watch};
+pub use judge::{Detector, FAMILIES, Grade, Judgement, Thresholds, USUAL_HUMANS, USUAL_MACHINES, judge, sums};

@@ -305,7 +305,8 @@ impl Baseline {
         }
         let [weekdays, weekends] = &mut self.day_types;
         let [deviation, poisson] = &mut self.scatter;
-        let sums = [&mut self.days, &mut self.refused_days, &mut self.mixed_days, weekdays, weekends, deviation, poisson];
+        let sums =
+            [&mut self.days, &mut self.refused_days, &mut self.mixed_days, weekdays, weekends, deviation, poisson];
         for part in sums.into_iter().chain(&mut self.adopted).chain(&mut self.volume) {
             *part *= factor;
         }
@@ -360,7 +361,11 @@ impl Baseline {
         ours.zip(more.chain(b.adopted).chain(b.volume)).for_each(|(ours, theirs)| *ours += theirs);
         a.peaks.iter_mut().zip(&b.peaks).for_each(|(ours, theirs)| ours.merge(theirs));
         a.today.iter_mut().zip(b.today).for_each(|(ours, theirs)| *ours = ours.max(theirs));
-        a.hours.iter_mut().flatten().zip(b.hours.into_iter().flatten()).for_each(|(ours, theirs)| *ours = ours.saturating_add(theirs));
+        a.hours
+            .iter_mut()
+            .flatten()
+            .zip(b.hours.into_iter().flatten())
+            .for_each(|(ours, theirs)| *ours = ours.saturating_add(theirs));
         a.today_hours |= b.today_hours;
         a.excess = a.excess.max(b.excess);
         a.ten_minutes = a.ten_minutes.saturating_add(b.ten_minutes);

@@ -1,10 +1,10 @@
 //! The watch over all actors: each one's state, and what the organisation knows.
 
-use aegis_core::risk::baseline::minute_of;
-use aegis_core::risk::evidence::{Evidence, Familiar, Surroundings, history};
-use aegis_core::risk::pool::{Pool, Sort};
-use aegis_core::risk::sighting::{Seen, Sighting};
-use aegis_core::risk::state::{State, Taken};
+use super::baseline::minute_of;
+use super::evidence::{Evidence, Familiar, Surroundings, history};
+use super::pool::{Pool, Sort};
+use super::sighting::{Seen, Sighting};
+use super::state::{State, Taken};
 use std::collections::HashMap;
 
 /// Who did it, by hashes of names.
