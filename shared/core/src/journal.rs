@@ -89,6 +89,8 @@ pub struct Search {
     pub until: Option<Timestamp>,
     /// Only records older than this one.
     pub before: Option<RecordId>,
+    /// Only records with a recommendation or a response.
+    pub is_answer: bool,
     /// Walks the human's records, whatever else is asked for.
     pub by_human: bool,
 }
@@ -205,7 +207,8 @@ impl Search {
     /// Whether the index finds nothing that does not match.
     fn is_exact(&self) -> bool {
         let subjects = [self.key.is_some(), self.agent.is_some(), self.human.is_some()];
-        self.operation.is_none() && self.outcome.is_none() && subjects.iter().filter(|set| **set).count() <= 1
+        let filtered = self.operation.is_some() || self.outcome.is_some() || self.is_answer;
+        !filtered && subjects.iter().filter(|set| **set).count() <= 1
     }
 
     fn matches(&self, record: &AuditRecord) -> bool {
@@ -215,6 +218,7 @@ impl Search {
             && equal(record.key == self.key, self.key.is_none())
             && equal(Some(record.operation) == self.operation, self.operation.is_none())
             && equal(Some(record.outcome) == self.outcome, self.outcome.is_none())
+            && equal(record.recommendation.is_some() || !record.responses.is_empty(), !self.is_answer)
     }
 }
 

@@ -71,6 +71,11 @@ operations! {
     KeyVerifyMac "key.verify-mac"
     KeyWrap "key.wrap"
     PolicyUpgrade "policy.upgrade"
+    RulesApply "rules.apply"
+    RulesConfirm "rules.confirm"
+    RulesDryRun "rules.dry-run"
+    RulesGet "rules.get"
+    RulesRollback "rules.rollback"
     Unidentified "unidentified"
     Whoami "whoami"
 }
@@ -110,6 +115,8 @@ impl Operation {
                 | Self::CredentialIntrospect
                 | Self::KeyGet
                 | Self::KeyList
+                | Self::RulesDryRun
+                | Self::RulesGet
                 | Self::Whoami
         );
         !stops && !reads
@@ -136,6 +143,9 @@ impl Operation {
                 | Self::KeyRegister
                 // Labels are what scopes select keys by: a new one may widen many grants.
                 | Self::KeyUpdate
+                | Self::RulesApply
+                | Self::RulesConfirm
+                | Self::RulesRollback
         )
     }
 }

@@ -22,7 +22,7 @@ use std::sync::{Mutex, PoisonError};
 pub const FIRST_POLICY: &str = include_str!("policy.cedar");
 /// The number of [`FIRST_POLICY`]: one more with each change of it, so that deployments which began with an earlier one
 /// follow at their next start.
-pub const BUILT_IN: u32 = 1;
+pub const BUILT_IN: u32 = 2;
 const SCHEMA: &str = include_str!("policy.cedarschema");
 /// Answers kept. An evaluation costs some 50 us, and an agent asks the same few questions all day.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
@@ -188,7 +188,7 @@ mod tests {
         let digest = crate::encoding::hex(digest.as_ref());
         assert_eq!(
             (BUILT_IN, digest.as_str()),
-            (1, "7a02c576fa94cff013eb20e7276810f00f2997cc5d5c4dffca2e2f9b85a3599f")
+            (2, "6e235026259ed67ba5280fce1577a7c4e3c6d0b4cbd60fe00cdc8530acb24095")
         );
     }
 
@@ -208,7 +208,9 @@ mod tests {
 
     #[test]
     fn what_each_role_may_do() {
-        use Operation::{AgentIssue, AuditGet, HumanRevoke, KeyCreate, KeyDestroy, KeyGet, KeySign};
+        use Operation::{
+            AgentIssue, AuditGet, HumanRevoke, KeyCreate, KeyDestroy, KeyGet, KeySign, RulesApply, RulesGet,
+        };
         let key = a_key("invoice-2026");
         let bob: HumanId = "bob@org".parse().unwrap();
         let on_key = || Resource::Key(&key);
@@ -228,6 +230,12 @@ mod tests {
             (Role::Admin, KeySign, on_key(), false),
             (Role::Admin, KeyCreate, Resource::Deployment, false),
             (Role::Admin, HumanRevoke, Resource::Human(&bob), true),
+            (Role::Admin, RulesApply, Resource::Deployment, true),
+            (Role::Operator, RulesApply, Resource::Deployment, true),
+            (Role::Auditor, RulesApply, Resource::Deployment, false),
+            (Role::Auditor, RulesGet, Resource::Deployment, true),
+            (Role::User, RulesApply, Resource::Deployment, false),
+            (Role::User, RulesGet, Resource::Deployment, false),
             (Role::Auditor, KeySign, on_key(), false),
             (Role::Auditor, KeyGet, on_key(), true),
             (Role::Auditor, AuditGet, Resource::Deployment, true),

@@ -20,6 +20,7 @@ mod logins;
 mod recovery;
 mod revocation;
 mod routes;
+mod rules;
 mod serve;
 mod tokens;
 mod wire;

@@ -112,13 +112,13 @@ impl Paths {
     fn of(&self, route: &Route) -> String {
         let path = route.path.replace("{key}", "some-key").replace("{agent}", &self.agent);
         let path = path.replace("{credential}", &self.credential).replace("{record}", &self.record);
-        path.replace("{human}", "alice@org").replace("{alias}", "some-key")
+        path.replace("{human}", "alice@org").replace("{alias}", "some-key").replace("{version}", "0")
     }
 
     fn missing(route: &Route) -> String {
         let path = route.path.replace("{key}", "no-such-key").replace("{agent}", &format!("agt_{:032x}", 1));
         let path = path.replace("{credential}", &format!("crd_{:032x}", 1));
         let path = path.replace("{record}", &format!("rec_{:032x}", 1));
-        path.replace("{human}", "nobody@org").replace("{alias}", "no-such-key")
+        path.replace("{human}", "nobody@org").replace("{alias}", "no-such-key").replace("{version}", "999")
     }
 }
