@@ -216,12 +216,14 @@ async fn the_rules_of_a_version_hold_from_the_next_request_on() {
     let deployment = Deployment::new().await;
     let alice = deployment.alice().await;
     deployment.key(&alice, "own-key", "Ed25519").await;
-    let (_, token) = deployment.agent(&alice, "key:own-key:sign", json!({})).await;
-    deployment.post(&token, "/v1/keys/own-key/sign", message(b"1")).await.ok();
-    // Whatever has any risk at all is refused.
+    let (agent, _) = deployment.agent(&alice, "key:own-key:sign", json!({})).await;
+    let path = format!("/v1/agents/{agent}/credentials");
+    let token = text(&deployment.post(&alice, &path, json!({ "ttl": 86_400 })).await.ok(), "token");
+    // A token that is not fresh is some risk. Let whatever has any be refused.
     let strict = built_in("step_up = 0.7\ndeny = 0.95", "step_up = 0.0000001\ndeny = 0.0000002");
-    put(&deployment, &alice, &strict, 0).await.ok();
-    deployment.pass(60);
+    deployment.pass(7_200);
+    deployment.post(&token, "/v1/keys/own-key/sign", message(b"1")).await.ok();
+    put(&deployment, &deployment.alice().await, &strict, 0).await.ok();
     let refused = deployment.post(&token, "/v1/keys/own-key/sign", message(b"1")).await;
     assert_eq!(refused.refused(403), "risk_too_high");
 }
