@@ -21,6 +21,7 @@ mod quantity;
 mod quickstart;
 mod recommendations;
 mod risk;
+mod rules;
 mod session;
 mod signing;
 
@@ -88,6 +89,9 @@ Examples:
     /// Show why a request was scored as it was
     #[command(subcommand)]
     Risk(risk::Command),
+    /// Show, check and change what Aegis does by itself when something is unusual
+    #[command(subcommand)]
+    Rules(rules::Command),
     /// Sign a file
     Sign(signing::Sign),
     /// Open what `wrap` or `data-key` made
@@ -132,6 +136,7 @@ pub(crate) fn run(connection: &Connection, command: &Command) -> Result<ExitCode
         Command::ReEncrypt(arguments) => encryption::re_encrypt(connection, arguments),
         Command::Recommendations(command) => recommendations::run(connection, command),
         Command::Risk(command) => risk::run(connection, command),
+        Command::Rules(command) => rules::run(connection, command),
         Command::Sign(arguments) => signing::sign(connection, arguments),
         Command::Unwrap(arguments) => encryption::open(connection, arguments, "unwrap"),
         Command::Verify(arguments) => signing::verify(connection, arguments),

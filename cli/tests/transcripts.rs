@@ -73,6 +73,11 @@ mod transcripts {
     }
 
     #[test]
+    fn rules() {
+        check("rules");
+    }
+
+    #[test]
     fn follow_shows_what_happens_after_it_began_and_not_itself() {
         let (dir, server) = deployment();
         let mut seen = Seen::new(&server);

@@ -13,6 +13,7 @@ pub(crate) mod humans;
 pub(crate) mod keys;
 pub(crate) mod oauth;
 pub(crate) mod recommendations;
+pub(crate) mod rules;
 pub(crate) mod uses;
 
 type Answered = Result<Done<Reply>, Error>;

@@ -188,19 +188,24 @@ fn idempotency_key<'a>(route: &Route, header: Option<&'a HeaderValue>) -> Option
     })
 }
 
-/// What a handler returns: JSON, to be sent with the route's status.
-pub(crate) struct Reply(pub(crate) Bytes);
+/// What a handler returns: JSON.
+pub(crate) struct Reply {
+    body: Bytes,
+    /// The route's, if absent.
+    pub(crate) status: Option<StatusCode>,
+}
 
 impl Reply {
     pub(crate) fn json<T: serde::Serialize>(value: &T) -> Result<Self, Error> {
         let bytes =
             serde_json::to_vec(value).map_err(|error| Error::Damaged { what: "reply", source: error.into() })?;
-        Ok(Self(Bytes::from(bytes)))
+        Ok(Self { body: Bytes::from(bytes), status: None })
     }
 
     fn response(self, status: StatusCode) -> Response<Bytes> {
+        let status = self.status.unwrap_or(status);
         let empty = status == StatusCode::NO_CONTENT;
-        let mut response = Response::new(if empty { Bytes::new() } else { self.0 });
+        let mut response = Response::new(if empty { Bytes::new() } else { self.body });
         *response.status_mut() = status;
         if !empty {
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -89,7 +89,9 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         operation.insert("requestBody".into(), json!({ "required": required, "content": content }));
     }
     let mut responses = Map::new();
-    responses.insert(route.status.as_str().into(), success(route, generator));
+    for status in [Some(route.status), route.may_wait].into_iter().flatten() {
+        responses.insert(status.as_str().into(), success(route, status, generator));
+    }
     for status in failures(route) {
         // Before a request is known to be for it, it is answered as any other.
         let as_oauth = route.answers_as_oauth && !HOST.contains(&status);
@@ -107,9 +109,9 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
     Value::Object(operation)
 }
 
-fn success(route: &Route, generator: &mut SchemaGenerator) -> Value {
-    let description = route.status.canonical_reason().unwrap_or_default();
-    match (route.status, &route.reply) {
+fn success(route: &Route, status: StatusCode, generator: &mut SchemaGenerator) -> Value {
+    let description = status.canonical_reason().unwrap_or_default();
+    match (status, &route.reply) {
         (StatusCode::NO_CONTENT, _) => json!({ "description": description }),
         (_, Some(schema)) => json!({
             "description": description,
@@ -192,6 +194,7 @@ fn parameter(name: &str, generator: &mut SchemaGenerator) -> Schema {
         "recommendation" => generator.subschema_for::<aegis_core::id::RecommendationId>(),
         "human" => generator.subschema_for::<aegis_core::name::HumanId>(),
         "key" => generator.subschema_for::<aegis_core::name::KeyRef>(),
+        "version" => generator.subschema_for::<u32>(),
         _ => generator.subschema_for::<aegis_core::id::RecordId>(),
     }
 }

@@ -19,6 +19,8 @@ pub struct Route {
     pub kind: TargetKind,
     /// The status of success.
     pub status: StatusCode,
+    /// The status of what is accepted and still waits for somebody, with the same reply.
+    pub(crate) may_wait: Option<StatusCode>,
     pub takes_idempotency_key: bool,
     /// Whether a call counts against its source's share of requests without a verified principal.
     pub counts_as_unverified: bool,
@@ -75,6 +77,7 @@ impl Route {
             access,
             kind,
             status: StatusCode::OK,
+            may_wait: None,
             takes_idempotency_key: false,
             counts_as_unverified: false,
             answers_as_oauth: false,
@@ -111,6 +114,10 @@ impl Route {
 
     pub(crate) fn status(self, status: StatusCode) -> Self {
         Self { status, ..self }
+    }
+
+    pub(crate) fn may_wait(self) -> Self {
+        Self { may_wait: Some(StatusCode::ACCEPTED), ..self }
     }
 
     pub(crate) fn idempotent(self) -> Self {

@@ -1,6 +1,6 @@
 //! THE route table. The router (`router`), the OpenAPI document and the unauthorized test are made of it.
 
-use crate::handlers::{agents, audit, credentials, deployment, humans, keys, oauth, recommendations, uses};
+use crate::handlers::{agents, audit, credentials, deployment, humans, keys, oauth, recommendations, rules, uses};
 use crate::route::{Access, Answer, Handler, Route, TargetKind};
 use crate::{Call, Reply};
 use aegis_core::agent::{Agent, Credential};
@@ -23,6 +23,8 @@ use aegis_core::operations::key_use::{
 };
 use aegis_core::operations::listing::{PageOf, PageQuery};
 use aegis_core::operations::recommendations::AnswerRecommendation;
+use aegis_core::operations::rules::{ApplyRules, RollBackRules, RulesChange, RulesQuery, RulesView};
+use aegis_core::operations::rules_dry_run::{DryRunRules, RulesDryRun};
 use aegis_core::operations::tokens::Introspection;
 use aegis_core::pipeline::{Done, Permit};
 use aegis_core::recommendation::RecommendationRecord;
@@ -46,10 +48,18 @@ pub fn table() -> &'static [Route] {
 }
 
 static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
-    [deployment_routes(), key_routes(), use_routes(), agent_routes(), audit_routes(), recommendation_routes()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        deployment_routes(),
+        key_routes(),
+        use_routes(),
+        agent_routes(),
+        audit_routes(),
+        recommendation_routes(),
+        rules_routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 });
 
 fn deployment_routes() -> Vec<Route> {
@@ -403,6 +413,50 @@ fn recommendation_routes() -> Vec<Route> {
             |call, permit, _| Box::pin(recommendations::undo(call, permit)),
             "Undoes what was done about it, where that has meaning",
         ),
+    ]
+}
+
+fn rules_routes() -> Vec<Route> {
+    let change = |method, path, operation, act, summary| {
+        route(method, path, operation, TargetKind::Deployment, act).summary(summary).reply::<RulesChange>().may_wait()
+    };
+    vec![
+        get("/v1/response-rules", Operation::RulesGet, TargetKind::Deployment, |call, _, _| {
+            Box::pin(rules::show(call))
+        })
+        .summary("Shows the response rules in force, or another version")
+        .query::<RulesQuery>()
+        .reply::<RulesView>(),
+        change(
+            Method::PUT,
+            "/v1/response-rules",
+            Operation::RulesApply,
+            |call, permit, _| Box::pin(rules::apply(call, permit)),
+            "Puts response rules in force, or proposes them to a second human where they protect less",
+        )
+        .body::<ApplyRules>(),
+        change(
+            Method::POST,
+            "/v1/response-rules/rollback",
+            Operation::RulesRollback,
+            |call, permit, _| Box::pin(rules::roll_back(call, permit)),
+            "Puts an earlier version in force again, or proposes it",
+        )
+        .body::<RollBackRules>(),
+        post("/v1/response-rules/dry-run", Operation::RulesDryRun, TargetKind::Deployment, |call, permit, _| {
+            Box::pin(rules::dry_run(call, permit))
+        })
+        .summary("What rules would have done about the recorded past, beside what was done")
+        .body::<DryRunRules>()
+        .reply::<RulesDryRun>(),
+        post(
+            "/v1/response-rules/{version}/confirm",
+            Operation::RulesConfirm,
+            TargetKind::Deployment,
+            |call, permit, _| Box::pin(rules::confirm(call, permit)),
+        )
+        .summary("Puts in force what another human proposed")
+        .reply::<RulesChange>(),
     ]
 }
 

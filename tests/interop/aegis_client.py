@@ -63,11 +63,16 @@ class Aegis:
             self.stop()
             raise
 
-    def restart(self):
+    def restart(self, *arguments):
         """Stops the child, and starts another one on the same data."""
         self._end_child()
         self.base = None
-        return self._spawn()
+        return self._spawn(*arguments)
+
+    def enrol_second(self, human):
+        """Starts the server again, and lets somebody else enrol, with every role and the same passphrase."""
+        code = self.restart("--enrol-admin")
+        self.call("POST", "/local/enroll", {"code": code, "human": human, "passphrase": PASSPHRASE})
 
     def stop(self):
         """Ends the child by its id, and waits for it. The answer is its exit code."""
@@ -89,15 +94,15 @@ class Aegis:
 
     # Logins.
 
-    def id_token(self):
+    def id_token(self, human=HUMAN):
         """As the local issuer makes it. It can be exchanged once."""
-        return self.call("POST", "/local/token", {"human": HUMAN, "passphrase": PASSPHRASE})["id_token"]
+        return self.call("POST", "/local/token", {"human": human, "passphrase": PASSPHRASE})["id_token"]
 
-    def log_in(self):
+    def log_in(self, human=HUMAN):
         self.token = None
         exchange = {
             "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
-            "subject_token": self.id_token(),
+            "subject_token": self.id_token(human),
             "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
         }
         self.token = self.call("POST", "/v1/oauth/token", form=exchange)["access_token"]
@@ -147,13 +152,13 @@ class Aegis:
 
     # Starting.
 
-    def _spawn(self):
+    def _spawn(self, *arguments):
         """Starts the child; the answer is its enrolment code, if it has one."""
         passphrase_file = self.folder / "passphrase"
         passphrase_file.touch(mode=0o600)
         passphrase_file.write_text(PASSPHRASE + "\n")
         command = [os.environ["AEGIS_BIN"], "serve", "--data", str(self.folder / "data"), "--listen", "127.0.0.1:0"]
-        command += ["--passphrase-file", str(passphrase_file)]
+        command += ["--passphrase-file", str(passphrase_file), *arguments]
         if self.settings:
             (self.folder / "aegis.toml").write_text(self.settings)
             command += ["--config", str(self.folder / "aegis.toml")]

@@ -31,7 +31,14 @@ SHARED = {"sign": "ECDSA-P256", "mac": "HMAC-SHA256", "aes": "AES-256-GCM"}
 KEY_FOR = {"sign": "sign", "verify": "sign", "public-key": "sign", "mac": "mac", "verify-mac": "mac"}
 USES = {"encrypt", "decrypt", "re-encrypt", "wrap", "unwrap", "generate-data-key"} | set(KEY_FOR)
 # What is said of a request whose form is wrong, whatever it asks.
-UNREAD = ("invalid `body`", "invalid `query`", "invalid `scope`", "invalid `context`", "invalid `labels`")
+UNREAD = (
+    "invalid `body`",
+    "invalid `query`",
+    "invalid `scope`",
+    "invalid `context`",
+    "invalid `labels`",
+    "invalid `rules`",
+)
 # What is said of a name that no schema can know.
 UNKNOWN = ("invalid `backend`", "invalid `object`", "invalid `wrapping_key_id`")
 # Paths that other methods take for the name of a key.
@@ -96,7 +103,20 @@ record = human.call("GET", "/v1/audit")["items"][0]["id"]
 ciphertext = human.call("POST", f"/v1/keys/{shared['aes']}/encrypt", {"plaintext": ""})["ciphertext"]
 wrapped_key = human.call("POST", f"/v1/keys/{shared['aes']}/wrap", {"key_material": ""})["wrapped_key"]
 # Of ten logins that the local issuer allows in a minute, to all runs together.
-id_tokens = [human.id_token() for _ in range(0 if AS_AGENT or LAST else 5)]
+id_tokens = [human.id_token() for _ in range(0 if AS_AGENT or LAST else 4)]
+
+
+def proposed():
+    """The version of rules that somebody else proposed: they protect less than those in force."""
+    other = Aegis()
+    other.base = human.base
+    other.log_in(os.environ["AEGIS_SECOND"])
+    rules = other.call("GET", "/v1/response-rules")
+    toml = rules["toml"].replace("per_hour = 5", "per_hour = 4")
+    return other.call("PUT", "/v1/response-rules", {"toml": toml, "expected_version": rules["version"]})["version"]
+
+
+proposal = 0 if AS_AGENT or LAST else proposed()
 
 
 @schemathesis.hook
@@ -128,6 +148,8 @@ def existing(method, path, verb):
         return {"alias": new_key()["aliases"][0]}
     if "{human}" in path and (verb == "reinstate" or LAST):
         return {"human": HUMAN}
+    if "{version}" in path:
+        return {"version": proposal}
     return {"record": record} if "{record}" in path else {}
 
 
@@ -159,6 +181,10 @@ def filled(case, verb):
         body = {**body, "backend": "stick", "object": file.name}
     elif verb == "keys":
         body = {name: value for name, value in body.items() if name != "backend"}
+    elif case.path.startswith("/v1/response-rules"):
+        rules = human.call("GET", "/v1/response-rules")
+        known = {"toml": rules["toml"], "version": rules["version"], "expected_version": rules["version"]}
+        body = {name: known.get(name, value) for name, value in body.items()}
     elif "{alias}" in case.path:
         body = {**body, "key": shared["sign"]}
     elif case.path.startswith("/v1/agents") and "scope" in body:

@@ -15,6 +15,8 @@ sys.path.insert(0, str(HERE.parent / "interop"))
 
 from aegis_client import Aegis  # noqa: E402
 
+# Who proposes what the other confirms.
+SECOND = "bob@org"
 SETTINGS = "unverified_per_minute = 10000000\nrequests_per_minute = 10000000\n"
 CHECKS = ",".join([
     "not_a_server_error",
@@ -41,6 +43,7 @@ def main():
         server = Aegis(SETTINGS + f'[backends.stick]\nkind = "folder"\npath = "{stick}"\n')
         server.start()
         try:
+            server.enrol_second(SECOND)
             runs = [
                 run(server, "human", examples, []),
                 run(server, "agent", max(1, examples // 5), []),
@@ -78,6 +81,7 @@ def run(server, who, examples, more, **environment):
             **os.environ,
             "AEGIS_URL": server.base,
             "AEGIS_AS": who,
+            "AEGIS_SECOND": SECOND,
             "AEGIS_SUCCEEDED": str(succeeded),
             "SCHEMATHESIS_HOOKS": "hooks",
             "PYTHONPATH": f"{HERE}:{HERE.parent / 'interop'}",

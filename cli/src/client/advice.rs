@@ -43,7 +43,8 @@ fn about(refusal: &Refusal) -> Vec<String> {
     let known = [("reason", "reason"), ("record", "record"), ("earlier", "earlier"), ("request", "request_id")];
     let told = known.into_iter().filter_map(|(name, field)| Some((name, refusal.text(field)?)));
     let mut lines: Vec<String> = told.map(|(name, value)| format!("  {name:<8} {value}")).collect();
-    if let Some(advice) = advice(refusal.code(), refusal.reason()) {
+    let of_rules = refusal.path.starts_with("/v1/response-rules") && refusal.code() == "state";
+    if let Some(advice) = Some(&RULES).filter(|_| of_rules).or_else(|| advice(refusal.code(), refusal.reason())) {
         lines.push(next(&fill(advice.next, refusal), &fill(advice.why, refusal)));
     }
     lines
@@ -70,6 +71,7 @@ fn fill(text: &str, refusal: &Refusal) -> String {
         Some("agents" | "credentials" | "humans") => "aegis agent list",
         Some("audit") => "aegis audit",
         Some("recommendations") => "aegis recommendations list",
+        Some("response-rules") => "aegis rules show",
         _ => "aegis key list",
     };
     let known = [
@@ -94,6 +96,10 @@ const fn because(code: &'static str, reason: &'static str, next: &'static str, w
     Advice { code, reason: Some(reason), next, why }
 }
 
+/// For rules in another state than was expected.
+const RULES: Advice =
+    of("state", "aegis rules show", "shows which version is in force, and what waits for a second human");
+
 const TABLE: &[Advice] = &[
     of("already-done", "aegis agent token AGENT", "issues a fresh token; the first was shown once and is not kept"),
     of("contended", "repeat the command", "others change the same thing at this moment; nothing was changed"),
@@ -107,6 +113,7 @@ const TABLE: &[Advice] = &[
         "aegis recommendations list",
         "shows why, as its human; an operator may end it: aegis recommendations undo RECOMMENDATION",
     ),
+    because("denied", "no_second_human", "aegis login", "as a second human with the role admin or operator, once"),
     because("denied", "outside_window", "aegis agent amend AGENT --window 30d", "as the agent's human"),
     because("denied", "policy", "aegis whoami", "shows your roles; another role may do this: aegis audit get RECORD"),
     because("denied", "risk_too_high", "aegis risk explain RECORD", "as its human, an operator or an auditor"),
@@ -116,6 +123,7 @@ const TABLE: &[Advice] = &[
         "aegis agent scope",
         "shows what the agent may do, unless this stopped it; its human sees: aegis audit get RECORD",
     ),
+    because("denied", "second_human_needed", "aegis rules show", "the other one sees what waits, and confirms it"),
     because("denied", "sponsor_not_permitted", "aegis whoami", "the agent's human needs the role for this herself"),
     because("denied", "stale_login", "aegis login", "then repeat the command"),
     because(
@@ -202,6 +210,8 @@ mod tests {
             ("limit-reached", "uses_per_minute", "/v1/keys/k/sign", "repeat the command in 37 s"),
             ("not-found", "", "/v1/humans/bob/revoke", "aegis agent list"),
             ("not-found", "", "/v1/aliases/old", "aegis key list"),
+            ("not-found", "", "/v1/response-rules/7/confirm", "aegis rules show"),
+            ("state", "", "/v1/response-rules", "aegis rules show"),
             ("too-large", "", "/v1/keys/invoice-2026/sign", "aegis sign invoice-2026 FILE --digest"),
         ];
         for (code, reason, path, want) in table {

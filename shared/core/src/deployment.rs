@@ -1,7 +1,9 @@
 //! What a deployment is made of once: its id, its epoch, the policy it runs.
 
-use crate::ambient::Timestamp;
+use crate::ambient::{DateTime, Timestamp};
 use crate::id::KeyId;
+use crate::name::HumanId;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Read with every request, so that a change holds from the next request on.
@@ -42,6 +44,44 @@ pub struct RulesDocument {
     pub toml: String,
     pub created_at: Timestamp,
     pub created_by: String,
+}
+
+/// What is known of the versions of the response rules, beside their texts.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct RulesHistory {
+    /// The greatest version that was ever written.
+    pub latest: u32,
+    /// Absent while nobody put any in force.
+    pub in_force: Option<RulesApplied>,
+    /// What waits for a second human, and what waited in vain until there was another proposal.
+    pub proposals: Vec<RulesProposal>,
+}
+
+/// Who put rules in force.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct RulesApplied {
+    pub version: u32,
+    /// The version that was in force until then.
+    pub before: u32,
+    pub by: HumanId,
+    /// The second human, where they protect less than those before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_by: Option<HumanId>,
+    #[schemars(with = "DateTime")]
+    pub at: Timestamp,
+}
+
+/// A version that a human wants in force, and that protects less than the one that is.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct RulesProposal {
+    pub version: u32,
+    /// The version that was in force then; where that is no longer so, the proposal is void.
+    pub base: u32,
+    pub by: HumanId,
+    #[schemars(with = "DateTime")]
+    pub at: Timestamp,
+    #[schemars(with = "DateTime")]
+    pub expires_at: Timestamp,
 }
 
 impl PolicyDocument {

@@ -90,6 +90,8 @@ pub struct Search {
     pub until: Option<Timestamp>,
     /// Only records older than this one.
     pub before: Option<RecordId>,
+    /// Only records with a recommendation or a response.
+    pub is_answer: bool,
     /// Walks the human's records, whatever else is asked for.
     pub by_human: bool,
 }
@@ -206,7 +208,7 @@ impl Search {
     /// Whether the index finds nothing that does not match.
     fn is_exact(&self) -> bool {
         let subjects = [self.key.is_some(), self.agent.is_some(), self.human.is_some()];
-        let filtered = self.operation.is_some() || self.outcome.is_some() || self.min_risk.is_some();
+        let filtered = self.operation.is_some() || self.outcome.is_some() || self.min_risk.is_some() || self.is_answer;
         !filtered && subjects.iter().filter(|set| **set).count() <= 1
     }
 
@@ -218,6 +220,7 @@ impl Search {
             && equal(Some(record.operation) == self.operation, self.operation.is_none())
             && equal(Some(record.outcome) == self.outcome, self.outcome.is_none())
             && self.min_risk.is_none_or(|least| record.risk.score >= least)
+            && equal(record.recommendation.is_some() || !record.responses.is_empty(), !self.is_answer)
     }
 }
 

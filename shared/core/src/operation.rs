@@ -77,6 +77,11 @@ operations! {
     RecommendationRaise "recommendation.raise"
     RecommendationUndo "recommendation.undo"
     ResponseAct "response.act"
+    RulesApply "rules.apply"
+    RulesConfirm "rules.confirm"
+    RulesDryRun "rules.dry-run"
+    RulesGet "rules.get"
+    RulesRollback "rules.rollback"
     Unidentified "unidentified"
     Whoami "whoami"
 }
@@ -118,6 +123,8 @@ impl Operation {
                 | Self::KeyList
                 | Self::RecommendationGet
                 | Self::RecommendationList
+                | Self::RulesDryRun
+                | Self::RulesGet
                 | Self::Whoami
         );
         !stops && !reads
@@ -147,6 +154,9 @@ impl Operation {
                 // Both let somebody go on whom Aegis stopped, or would stop.
                 | Self::RecommendationDismiss
                 | Self::RecommendationUndo
+                | Self::RulesApply
+                | Self::RulesConfirm
+                | Self::RulesRollback
         )
     }
 }

@@ -15,4 +15,6 @@ pub mod key_use;
 pub mod listing;
 mod new_key;
 pub mod recommendations;
+pub mod rules;
+pub mod rules_dry_run;
 pub mod tokens;

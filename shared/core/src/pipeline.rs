@@ -115,20 +115,26 @@ impl RulesCache {
         if let Some((_, rules)) = cached.filter(|(cached, _)| *cached == version) {
             return Ok(rules);
         }
-        let rules = match version {
-            0 => RuleSet::default(),
-            _ => {
-                let missing =
-                    || Error::Damaged { what: "rules", source: "the deployment names some that are not there".into() };
-                let document: Loaded<RulesDocument> =
-                    repository::load(store, &repository::rules_item(version)).await?.ok_or_else(missing)?;
-                RuleSet::parse(&document.value.toml)?
-            }
-        };
-        let rules = Arc::new(rules);
+        let rules = Arc::new(load_rules(store, version).await?);
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some((version, Arc::clone(&rules)));
         Ok(rules)
     }
+}
+
+/// The rules of one version. Those of a stored document that this program cannot read any more are the built-in ones: a
+/// deployment that refused every request could not be given others.
+pub(crate) async fn load_rules(store: &dyn Store, version: u32) -> Result<RuleSet, Error> {
+    if version == 0 {
+        return Ok(RuleSet::default());
+    }
+    let missing = || Error::Damaged { what: "rules", source: "the deployment names some that are not there".into() };
+    let document: Loaded<RulesDocument> =
+        repository::load(store, &repository::rules_item(version)).await?.ok_or_else(missing)?;
+    RuleSet::parse(&document.value.toml).or_else(|error| {
+        let why = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::error!(version, error = why, "response rules not readable, built-in ones in force");
+        Ok(RuleSet::default())
+    })
 }
 
 /// Ties a deployment to where its humans come from, the first time or if told to `anew`; safe to repeat. Returns what it is

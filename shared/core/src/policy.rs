@@ -189,7 +189,7 @@ mod tests {
         let digest = crate::encoding::hex(digest.as_ref());
         assert_eq!(
             (BUILT_IN, digest.as_str()),
-            (2, "41cde5feb3f240e0a7f6d22abd8c45dfd17fa84656aaf003052e6dde10406115")
+            (2, "218bb39e41548a05bd374b75ef19fbffc840b903f252a46e6a3326698cadbc37")
         );
     }
 
@@ -209,7 +209,9 @@ mod tests {
 
     #[test]
     fn what_each_role_may_do() {
-        use Operation::{AgentIssue, AuditGet, HumanRevoke, KeyCreate, KeyDestroy, KeyGet, KeySign};
+        use Operation::{
+            AgentIssue, AuditGet, HumanRevoke, KeyCreate, KeyDestroy, KeyGet, KeySign, RulesApply, RulesGet,
+        };
         let key = a_key("invoice-2026");
         let bob: HumanId = "bob@org".parse().unwrap();
         let on_key = || Resource::Key(&key);
@@ -229,6 +231,12 @@ mod tests {
             (Role::Admin, KeySign, on_key(), false),
             (Role::Admin, KeyCreate, Resource::Deployment, false),
             (Role::Admin, HumanRevoke, Resource::Human(&bob), true),
+            (Role::Admin, RulesApply, Resource::Deployment, true),
+            (Role::Operator, RulesApply, Resource::Deployment, true),
+            (Role::Auditor, RulesApply, Resource::Deployment, false),
+            (Role::Auditor, RulesGet, Resource::Deployment, true),
+            (Role::User, RulesApply, Resource::Deployment, false),
+            (Role::User, RulesGet, Resource::Deployment, false),
             (Role::Auditor, KeySign, on_key(), false),
             (Role::Auditor, KeyGet, on_key(), true),
             (Role::Auditor, AuditGet, Resource::Deployment, true),

@@ -22,6 +22,8 @@ pub enum Reason {
     InvalidToken,
     LoginRefused,
     MissingToken,
+    /// Weaker rules need a second human, and there is none.
+    NoSecondHuman,
     OutsideWindow,
     Overloaded,
     Policy,
@@ -32,6 +34,8 @@ pub enum Reason {
     ScopeViolation,
     /// A key that does not exist, asked for by an agent. Recorded, never told.
     ScopeProbe,
+    /// Weaker rules are confirmed by somebody else than who proposed them.
+    SecondHumanNeeded,
     SponsorNotPermitted,
     StaleLabel,
     StaleLogin,
@@ -45,7 +49,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::AgentFrozen,
         Self::AgentRevoked,
         Self::CanaryKey,
@@ -60,6 +64,7 @@ impl Reason {
         Self::InvalidToken,
         Self::LoginRefused,
         Self::MissingToken,
+        Self::NoSecondHuman,
         Self::OutsideWindow,
         Self::Overloaded,
         Self::Policy,
@@ -67,6 +72,7 @@ impl Reason {
         Self::RiskTooHigh,
         Self::ScopeViolation,
         Self::ScopeProbe,
+        Self::SecondHumanNeeded,
         Self::SponsorNotPermitted,
         Self::StaleLabel,
         Self::StaleLogin,
@@ -94,6 +100,7 @@ impl Reason {
             Self::InvalidToken => "invalid_token",
             Self::LoginRefused => "login_refused",
             Self::MissingToken => "missing_token",
+            Self::NoSecondHuman => "no_second_human",
             Self::OutsideWindow => "outside_window",
             Self::Overloaded => "overloaded",
             Self::Policy => "policy",
@@ -101,6 +108,7 @@ impl Reason {
             Self::RiskTooHigh => "risk_too_high",
             Self::ScopeViolation => "scope_violation",
             Self::ScopeProbe => "scope_probe",
+            Self::SecondHumanNeeded => "second_human_needed",
             Self::SponsorNotPermitted => "sponsor_not_permitted",
             Self::StaleLabel => "stale_label",
             Self::StaleLogin => "stale_login",
@@ -140,12 +148,16 @@ impl Reason {
             Self::InvalidToken => "the bearer token is not a valid Aegis access token",
             Self::LoginRefused => "the name, the passphrase or the code is wrong",
             Self::MissingToken => "a bearer token is required",
+            Self::NoSecondHuman => {
+                "rules that protect less need a second human with the role admin or operator, and this deployment knows none"
+            }
             Self::OutsideWindow => "the grant's time window does not include now",
             Self::Overloaded => "the server is busy",
             Self::Policy => "policy does not permit this",
             Self::RateLimited => "too many requests from this caller",
             Self::RiskTooHigh => "the risk of this request is too high",
             Self::CanaryKey | Self::ScopeViolation | Self::ScopeProbe => "outside the scope of this agent",
+            Self::SecondHumanNeeded => "another human than the one who proposed this must confirm it",
             Self::SponsorNotPermitted => "the human behind this agent may no longer do this",
             Self::StaleLabel => "the key no longer bears the label that this agent was granted it by",
             Self::StaleLogin => "this needs a login at most 300 seconds old",

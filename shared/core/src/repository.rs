@@ -2,7 +2,7 @@
 
 use crate::agent::{Agent, Credential};
 use crate::ambient::Timestamp;
-use crate::deployment::{Deployment, PolicyDocument, RulesDocument};
+use crate::deployment::{Deployment, PolicyDocument, RulesDocument, RulesHistory};
 use crate::error::Error;
 use crate::human::Human;
 use crate::id::{AgentId, CredentialId, KeyId, RecommendationId};
@@ -170,8 +170,13 @@ pub fn recommendations_of(sponsor: &HumanId) -> String {
     format!("recommendations-of/{sponsor}")
 }
 
+pub fn rules_history_item() -> ItemKey {
+    ItemKey::state("rules-history", "rules-history")
+}
+
 pub const ALL_KEYS: &str = "keys";
 pub const ALL_AGENTS: &str = "agents";
+pub const ALL_HUMANS: &str = "humans";
 
 pub fn agents_of(sponsor: &HumanId) -> String {
     format!("agents-of/{sponsor}")
@@ -287,7 +292,7 @@ impl Document for Human {
     }
 
     fn indexes(&self) -> Vec<IndexEntry> {
-        vec![entry(Index::First, "humans", self.id.as_str())]
+        vec![entry(Index::First, ALL_HUMANS, self.id.as_str())]
     }
 }
 
@@ -318,6 +323,12 @@ impl Document for RecommendationRecord {
 impl Document for RulesDocument {
     fn item_key(&self) -> ItemKey {
         rules_item(self.version)
+    }
+}
+
+impl Document for RulesHistory {
+    fn item_key(&self) -> ItemKey {
+        rules_history_item()
     }
 }
 

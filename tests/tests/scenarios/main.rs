@@ -22,6 +22,7 @@ mod recommendations;
 mod recovery;
 mod revocation;
 mod routes;
+mod rules;
 mod serve;
 mod tokens;
 mod wire;

@@ -119,7 +119,7 @@ impl Paths {
         let path = route.path.replace("{key}", "some-key").replace("{agent}", &self.agent);
         let path = path.replace("{credential}", &self.credential).replace("{record}", &self.record);
         let path = path.replace("{recommendation}", &self.recommendation);
-        path.replace("{human}", "alice@org").replace("{alias}", "some-key")
+        path.replace("{human}", "alice@org").replace("{alias}", "some-key").replace("{version}", "0")
     }
 
     fn missing(route: &Route) -> String {
@@ -127,6 +127,6 @@ impl Paths {
         let path = path.replace("{credential}", &format!("crd_{:032x}", 1));
         let path = path.replace("{record}", &format!("rec_{:032x}", 1));
         let path = path.replace("{recommendation}", &format!("rcm_{:032x}", 1));
-        path.replace("{human}", "nobody@org").replace("{alias}", "no-such-key")
+        path.replace("{human}", "nobody@org").replace("{alias}", "no-such-key").replace("{version}", "999")
     }
 }
