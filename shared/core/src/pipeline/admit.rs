@@ -1,6 +1,6 @@
 //! Identify, authorize, score, decide: from a presented token to a permit, or to a refusal that is on record.
 
-use super::facts::{Facts, Found, agent_facts};
+use super::facts::{Facts, Found, agent_facts, approval_facts};
 use super::permit::{LIFETIME, Obligation, Permit};
 use super::refuse::{self, Refused};
 use super::{App, Request};
@@ -13,6 +13,7 @@ use crate::policy::Resource;
 use crate::reason::Reason;
 use crate::record::Decision;
 use crate::risk::{self, Observation, Risk};
+use crate::token::SessionScope;
 
 /// How old a login may be for what needs a fresh one, in seconds (DESIGN §5).
 const FRESH_LOGIN: u32 = 300;
@@ -63,6 +64,9 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
             Verdict::Failed(error) => refuse::failed(app, refused, error).await?,
         });
     }
+    if !fits_login(facts.claims.scope, request.operation) {
+        return Err(refuse::failed(app, refused, Error::Denied { reason: Reason::ApprovalLogin }).await?);
+    }
     let decision = weigh(&facts, &found, request.operation, &risk, now);
     let (stepped_up, by_agent) = (decision == Decision::StepUp, !facts.chain.is_empty());
     let needs_fresh = request.operation.needs_fresh_login() || stepped_up;
@@ -102,6 +106,15 @@ fn weigh(facts: &Facts, found: &Found, operation: Operation, risk: &Risk, now: T
     }
 }
 
+/// A session that is kept somewhere answers no approval: whoever could read it could approve what its own agent asks. The
+/// login that answers is good for nothing else.
+fn fits_login(scope: Option<SessionScope>, operation: Operation) -> bool {
+    match scope {
+        None => !operation.answers_an_approval(),
+        Some(SessionScope::Approve) => operation.serves_approving(),
+    }
+}
+
 enum Verdict {
     /// The principal may not; told as a denial whether or not the thing exists.
     Denied(Reason),
@@ -132,6 +145,10 @@ fn authorize(facts: &Facts, found: &Found, operation: Operation, now: Timestamp)
         }
         Found::Agent { agent: Some(agent), .. } => decide(Resource::Agent(agent_facts(&agent.value))),
         Found::Agent { agent: None, .. } => Err(missing(Operation::AgentList, "agent")),
+        Found::Approval { approval: Some(approval), .. } => {
+            decide(Resource::Approval(approval_facts(&approval.value.approval)))
+        }
+        Found::Approval { approval: None, .. } => Err(missing(Operation::ApprovalList, "approval")),
         Found::Credential { id, credential: Some(credential) } => {
             let (human, agent) = (&credential.value.human, credential.value.agent.as_ref());
             decide(Resource::Credential { id, human, agent })
