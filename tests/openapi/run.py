@@ -3,9 +3,11 @@
 Usage: run.py EXAMPLES, with AEGIS_BIN in the environment. The last line counts operations, in the words of libtest.
 """
 
+import contextlib
 import json
 import os
 import pathlib
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -13,7 +15,7 @@ import tempfile
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "interop"))
 
-from aegis_client import Aegis  # noqa: E402
+from aegis_client import HUMAN, Aegis  # noqa: E402
 
 SETTINGS = "unverified_per_minute = 10000000\nrequests_per_minute = 10000000\n"
 CHECKS = ",".join([
@@ -41,6 +43,7 @@ def main():
         server = Aegis(SETTINGS + f'[backends.stick]\nkind = "folder"\npath = "{stick}"\n')
         server.start()
         try:
+            server.restart(lambda: ask_before_broad_scopes(server.folder / "data" / "store.sqlite"))
             runs = [
                 run(server, "human", examples, []),
                 run(server, "agent", max(1, examples // 5), []),
@@ -55,6 +58,17 @@ def main():
     failed = sum(failed for _, failed, _ in runs) + len(unreached)
     print(f"test result: {'FAILED' if failed else 'ok'}. {passed} passed; {failed} failed; 0 ignored")
     sys.exit(bool(failed))
+
+
+def ask_before_broad_scopes(store):
+    """Response rules under which an agent whose scope names more than four keys or labels must ask a human."""
+    rules = "[thresholds]\nstandard = { step_up = 0.001, deny = 2.0 }\n"
+    document = {"version": 1, "toml": rules, "created_at": "2026-01-01T00:00:00Z", "created_by": HUMAN}
+    with contextlib.closing(sqlite3.connect(store)) as connection, connection:
+        insert = "INSERT INTO state (partition, sort, revision, body) VALUES ('rules', '000001', 1, ?)"
+        connection.execute(insert, [json.dumps(document)])
+        update = "UPDATE state SET revision = revision + 1, body = json_set(body, '$.rules_version', 1) WHERE partition = ?"
+        connection.execute(update, ["deployment"])
 
 
 def operations(server):

@@ -19,6 +19,8 @@ pub(crate) struct TokenRequest {
     subject_token: String,
     subject_token_type: SubjectTokenType,
     /// For a session that answers one approval, within five minutes, and does nothing else.
+    #[serde(default)]
+    #[schemars(with = "SessionScope")]
     scope: Option<SessionScope>,
 }
 
