@@ -59,7 +59,7 @@ fn at_provider(client: &Client, provider: &device::Provider, arguments: &Login) 
             client.url, provider.issuer
         )));
     }
-    start_session(client, &device::id_token(client, provider)?)
+    start_session(client, &device::id_token(client, provider, device::FRESH)?)
 }
 
 fn at_deployment(client: &Client, arguments: &Login) -> Result<Value, Failure> {
@@ -109,7 +109,8 @@ fn local_id_token(client: &Client, human: &HumanId, passphrase: &str) -> Result<
 pub(crate) fn to_approve(connection: &Connection, login: &OwnLogin) -> Result<Client, Failure> {
     let client = connection.anonymous()?;
     let id_token = match device::provider(&client)? {
-        Some(provider) => device::id_token(&client, &provider)?,
+        // She proves herself anew: nobody answers with the login that she has at the provider already.
+        Some(provider) => device::id_token(&client, &provider, 0)?,
         None => {
             let human = login.human.clone().map_or_else(|| known_human(&client.url), Ok)?;
             let sources = Sources {

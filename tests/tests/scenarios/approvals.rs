@@ -1,12 +1,13 @@
 //! Approvals: what an agent must ask a human for is done once, as it was asked, and only with that human's leave.
 
+use aegis_core::ambient::Timestamp;
 use aegis_core::approval::{PayloadPart, approval_item};
-use aegis_core::deployment::Deployment as OfStore;
+use aegis_core::deployment::{Deployment as OfStore, RulesDocument};
 use aegis_core::id::ApprovalId;
 use aegis_core::maintenance;
-use aegis_core::repository::{self, Loaded};
+use aegis_core::repository::{self, Document, Loaded};
 use aegis_core::store::fault::{Fault, Operation};
-use aegis_core::store::{ItemKey, Store};
+use aegis_core::store::{Expect, ItemKey, Store};
 use aegis_tests::deployment::Deployment;
 use aegis_tests::{Answer, message, text};
 use http::Method;
@@ -293,6 +294,29 @@ async fn a_use_of_a_tier_high_key_needs_several_humans_and_never_its_sponsor_alo
 }
 
 #[tokio::test]
+async fn the_rules_say_who_approves_uses_of_tier_high_keys_and_for_how_long() {
+    let story = Story::of_tier("high").await;
+    let store = &story.deployment.store;
+    let found: Option<Loaded<OfStore>> =
+        repository::load(store.as_ref(), &repository::deployment_item()).await.unwrap();
+    let mut found = found.unwrap();
+    let toml = "[approvals]\nhigh_approvers = 1\napprovers = [\"alice@org\", \"bob@org\"]\ndecide_minutes = 1\n";
+    let (version, created_by) = (1, "alice@org".to_string());
+    let rules = RulesDocument { version, toml: toml.to_string(), created_at: Timestamp::UNIX_EPOCH, created_by };
+    found.value.rules_version = version;
+    store.transact(vec![rules.put(Expect::Absent).unwrap(), found.replace().unwrap()]).await.unwrap();
+    let approval = story.ask(b"x").await;
+    assert_eq!(story.show(&approval.0).await["expires_at"], "2026-09-21T14:14:20Z");
+    let code = json!({ "code": approval.1 });
+    let carol = story.answer("carol@org", &["admin", "operator"], &approval.0, "approve", code.clone()).await;
+    assert_eq!(carol.refused(403), "policy");
+    assert_eq!(story.approve(&approval).await["state"], "pending", "never the sponsor alone");
+    let bob = story.answer("bob@org", &["operator"], &approval.0, "approve", code).await;
+    assert_eq!(bob.ok()["state"], "approved");
+    story.sign(b"x").await.ok();
+}
+
+#[tokio::test]
 async fn a_login_answers_one_approval_and_does_nothing_else_and_no_other_session_answers() {
     let story = Story::new().await;
     let (first, second) = (story.ask(b"1").await, story.ask(b"2").await);
@@ -505,6 +529,24 @@ async fn a_request_that_cannot_be_done_uses_no_approval() {
     assert_eq!(story.sign(b"x").await.failed(409), "key-state");
     story.deployment.post(&story.alice, &key("resume"), json!({})).await.ok();
     story.sign(b"x").await.ok();
+}
+
+#[tokio::test]
+async fn waiting_is_no_use_and_the_use_is_one() {
+    let story = Story::new().await;
+    let limits = json!({ "limits": { "max_uses": 1 } });
+    let (agent, token) = story.deployment.agent(&story.alice, "key:own-key:sign", limits).await;
+    story.deployment.hold_for_step_up(&agent).await;
+    let sign = async || story.deployment.post(&token, SIGN, message(b"x")).await;
+    asked(&sign().await);
+    let approval = asked(&sign().await);
+    story.approve(&approval).await;
+    sign().await.ok();
+    story.deployment.pass(1);
+    let approval = asked(&sign().await);
+    story.approve(&approval).await;
+    assert_eq!(sign().await.refused(403), "uses_exhausted");
+    assert_eq!(story.show(&approval.0).await["state"], "approved");
 }
 
 #[tokio::test]

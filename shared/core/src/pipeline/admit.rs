@@ -79,7 +79,9 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
         return Err(refuse::failed(app, refused, Error::Denied { reason }).await?);
     }
     let obligation = (stepped_up && by_agent).then_some(Obligation::StepUp);
-    if request.operation.action().is_some()
+    // What waits for a human is no use yet: it counts once it is made.
+    if obligation.is_none()
+        && request.operation.action().is_some()
         && let Err(spent) = app.count_use(&facts.chain, now).await?
     {
         return Err(refuse::failed(app, refused, spent).await?);

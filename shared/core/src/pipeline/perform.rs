@@ -121,6 +121,7 @@ where
         }
         Err(_) => None,
     };
+    let mut counted = permit.obligation.is_none() || permit.operation.action().is_none();
     for attempt in 0..ATTEMPTS {
         if permit.operation != request.operation || permit.expires_at < app.clock.now() {
             return Err(Error::State { kind: "permit", state: "expired, or made for another operation" }.into());
@@ -133,6 +134,9 @@ where
             Some(Obligation::StepUp) if !repeated => step_up::redeem(app, request, permit, record, attempt > 0).await?,
             _ => Vec::new(),
         };
+        if !std::mem::replace(&mut counted, true) {
+            app.count_use(&permit.facts.chain, app.clock.now()).await??;
+        }
         let mut done = act(earlier).await?;
         done.puts.extend(leave);
         record.key = done.note.key.clone().or_else(|| record.key.clone());
