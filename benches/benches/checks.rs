@@ -160,6 +160,7 @@ fn claims() -> Claims {
         amr: Vec::new(),
         epoch: Epochs::default(),
         via: Vec::new(),
+        scope: None,
         cnf: None,
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod advice;
 mod agent;
 mod alias;
+mod approvals;
 mod audit;
 pub(crate) mod connection;
 mod context;
@@ -41,6 +42,9 @@ pub(crate) enum Command {
     /// Give keys further names, or move a name
     #[command(subcommand)]
     Alias(alias::Command),
+    /// See and answer what agents ask humans for
+    #[command(subcommand)]
+    Approvals(approvals::Command),
     /// Read the audit trail
     Audit(audit::Audit),
     /// Print what makes a shell complete `aegis` commands
@@ -118,6 +122,7 @@ pub(crate) fn run(connection: &Connection, command: &Command) -> Result<ExitCode
     match command {
         Command::Agent(command) => agent::run(connection, command),
         Command::Alias(command) => alias::run(connection, command),
+        Command::Approvals(command) => approvals::run(connection, command),
         Command::Audit(arguments) => audit::run(connection, arguments),
         Command::Completions { shell } => completions(*shell),
         Command::Context(command) => context::run(connection, command),

@@ -6,6 +6,11 @@
 
 #[cfg(test)]
 mod transcripts {
+    use aegis_core::ambient::Timestamp;
+    use aegis_core::deployment::{Deployment, RulesDocument};
+    use aegis_core::repository::{self, Document, Loaded};
+    use aegis_core::store::{Expect, Store};
+    use aegis_embedded::store::SqliteStore;
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
     use std::collections::BTreeMap;
     use std::io::{BufRead, BufReader, Lines, Write};
@@ -78,6 +83,15 @@ mod transcripts {
     }
 
     #[test]
+    fn approvals() {
+        let dir = folder();
+        drop(serve(&dir));
+        ask_before_broad_scopes(&dir.path().join("data"));
+        let server = serve(&dir);
+        play("approvals", &dir, &server);
+    }
+
+    #[test]
     fn follow_shows_what_happens_after_it_began_and_not_itself() {
         let (dir, server) = deployment();
         let mut seen = Seen::new(&server);
@@ -144,16 +158,20 @@ mod transcripts {
 
     /// Plays a transcript's commands, and compares what they print.
     fn check(name: &str) {
-        let wanted = std::fs::read_to_string(fixture(name)).unwrap();
         let (dir, server) = deployment();
-        let mut seen = Seen::new(&server);
+        play(name, &dir, &server);
+    }
+
+    fn play(name: &str, dir: &tempfile::TempDir, server: &Server) {
+        let wanted = std::fs::read_to_string(fixture(name)).unwrap();
+        let mut seen = Seen::new(server);
         seen.known.insert("dir".to_string(), dir.path().to_str().unwrap().to_string());
         let mut played = String::new();
         for line in wanted.lines().filter(|line| line.starts_with(['$', '#'])) {
             let gap = if line.starts_with('#') && !played.is_empty() { "\n" } else { "" };
             played.push_str(&format!("{gap}{line}\n"));
             let Some(command) = line.strip_prefix("$ ") else { continue };
-            let (printed, code) = run(&dir, &server.url, &seen.real(command));
+            let (printed, code) = run(dir, &server.url, &seen.real(command));
             played.push_str(&seen.masked(&printed));
             if code != 0 {
                 played.push_str(&format!("[{code}]\n"));
@@ -249,13 +267,42 @@ mod transcripts {
 
     fn deployment() -> (tempfile::TempDir, Server) {
         let dir = folder();
+        let server = serve(&dir);
+        (dir, server)
+    }
+
+    /// Response rules under which an agent whose scope names more than four keys or labels must ask a human.
+    fn ask_before_broad_scopes(data: &Path) {
+        let store = SqliteStore::open(data).unwrap();
+        let rules = RulesDocument {
+            version: 1,
+            toml: "[thresholds]\nstandard = { step_up = 0.001, deny = 2.0 }\n".to_string(),
+            created_at: Timestamp::UNIX_EPOCH,
+            created_by: "alice@org".to_string(),
+        };
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let found: Option<Loaded<Deployment>> =
+                repository::load(&store, &repository::deployment_item()).await.unwrap();
+            let mut found = found.unwrap();
+            found.value.rules_version = rules.version;
+            store.transact(vec![rules.put(Expect::Absent).unwrap(), found.replace().unwrap()]).await.unwrap();
+        });
+    }
+
+    fn serve(dir: &tempfile::TempDir) -> Server {
         let arguments = ["--data", "data", "--listen", "127.0.0.1:0", "--passphrase-file", "root"];
         let arguments = [["serve", "--config", "aegis.toml"].as_slice(), &arguments].concat();
-        let mut child = spawn(&dir, None, &arguments);
+        let mut child = spawn(dir, None, &arguments);
         let mut said = lines(&mut child);
         let mut next = |before: &str| said.next().unwrap().unwrap().strip_prefix(before).unwrap().to_string();
         let (code, url) = (next("enrolment code: "), next("aegis listening on "));
-        (dir, Server { child, url, code })
+        Server { child, url, code }
+    }
+
+    /// `approval-code-1` is no approval.
+    fn is_numbered(name: &str, kind: &str) -> bool {
+        let number = name.strip_prefix(kind).and_then(|rest| rest.strip_prefix('-'));
+        number.is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()))
     }
 
     /// What differs from run to run, and the placeholder each stands behind.
@@ -307,6 +354,7 @@ mod transcripts {
             let kinds = [
                 ("key_", "key"),
                 ("agt_", "agent"),
+                ("apr_", "approval"),
                 ("crd_", "credential"),
                 ("rcm_", "recommendation"),
                 ("rec_", "record"),
@@ -316,7 +364,7 @@ mod transcripts {
                 let hex = |b: u8| b.is_ascii_hexdigit();
                 let id = text.get(..prefix.len() + 32).unwrap_or_default();
                 if !id.is_empty() && id.bytes().skip(prefix.len()).all(hex) {
-                    let next = self.known.keys().filter(|name| name.starts_with(&format!("{kind}-"))).count() + 1;
+                    let next = self.known.keys().filter(|name| is_numbered(name, kind)).count() + 1;
                     self.known.insert(format!("{kind}-{next}"), id.to_string());
                     return Some((format!("{kind}-{next}"), id.len()));
                 }
@@ -324,6 +372,15 @@ mod transcripts {
             let time = run(&|b| b.is_ascii_digit() || b"-:.TZ".contains(&b));
             if time >= 20 && text.as_bytes()[10] == b'T' {
                 return Some(("time".to_string(), time));
+            }
+            let code = text.get(..9).filter(|code| {
+                let letter = |b: u8| b.is_ascii_digit() || b.is_ascii_uppercase();
+                code.bytes().enumerate().all(|(place, b)| if place == 4 { b == b'-' } else { letter(b) })
+            });
+            if let Some(code) = code.filter(|_| run(&|b| b.is_ascii_alphanumeric() || b == b'-') == 9) {
+                let next = self.known.keys().filter(|name| name.starts_with("approval-code-")).count() + 1;
+                self.known.insert(format!("approval-code-{next}"), code.to_string());
+                return Some((format!("approval-code-{next}"), 9));
             }
             let token = run(&|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
             if text.starts_with("eyJ") && token >= 20 {

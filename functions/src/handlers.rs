@@ -6,6 +6,7 @@ use aegis_core::pipeline::Done;
 use serde::Serialize;
 
 pub(crate) mod agents;
+pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod credentials;
 pub(crate) mod deployment;

@@ -67,6 +67,9 @@ pub async fn handle(host: &Host, request: http::Request<Bytes>, source: IpAddr) 
         {
             host.metrics.refused(*reason);
         }
+        if let Error::ApprovalNeeded(_) = &failed.error {
+            host.metrics.refused(Reason::StepUp);
+        }
         let shape = if answers_as_oauth { problem::token_problem } else { problem };
         shape(&failed, &id)
     });

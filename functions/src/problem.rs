@@ -1,8 +1,10 @@
 //! Errors as `application/problem+json` (RFC 9457). The one place that gives each its status and its code.
 
+use aegis_core::ambient::{DateTime, Timestamp};
 use aegis_core::error::{Error, Failed};
 use aegis_core::id::RequestId;
 use aegis_core::reason::Reason;
+use aegis_core::risk::Risk;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
@@ -31,6 +33,19 @@ pub(crate) struct Problem {
     /// The id of what an earlier request with the same idempotency key made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) earlier: Option<String>,
+    /// The approval that is needed; the request is repeated unchanged once it is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) approval: Option<String>,
+    /// Who approves types it. Nobody but the agent that asks is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) approval_code: Option<String>,
+    /// Until when the approval can be answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DateTime>")]
+    pub(crate) expires_at: Option<Timestamp>,
+    /// Where an approval is needed: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) risk: Option<Risk>,
     pub(crate) request_id: String,
     /// Of the token endpoint only (RFC 6749 §5.2).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,6 +127,10 @@ impl Problem {
             reason: None,
             record: None,
             earlier: None,
+            approval: None,
+            approval_code: None,
+            expires_at: None,
+            risk: None,
             request_id: request_id.to_string(),
             error: None,
             error_description: None,
@@ -158,6 +177,7 @@ fn describe(Failed { error, record }: &Failed, request_id: &RequestId) -> (Statu
         | Error::LimitReached { reason, .. }
         | Error::Denied { reason }
         | Error::SubjectToken { reason } => Some(reason.told()),
+        Error::ApprovalNeeded(_) => Some(Reason::StepUp),
         _ => None,
     };
     let record = record.as_ref().map(ToString::to_string);
@@ -169,8 +189,14 @@ fn describe(Failed { error, record }: &Failed, request_id: &RequestId) -> (Statu
         Error::AlreadyDone { id } => Some(id.clone()),
         _ => None,
     };
-    let problem =
+    let mut problem =
         Problem { detail, reason, record, earlier, ..Problem::new(status, code, error.to_string(), request_id) };
+    if let Error::ApprovalNeeded(asked) = error {
+        problem.approval = Some(asked.approval.to_string());
+        problem.approval_code = Some(asked.code.expose());
+        problem.expires_at = Some(asked.expires_at);
+        problem.risk = Some(asked.risk.clone());
+    }
     (status, problem)
 }
 
@@ -191,6 +217,11 @@ fn respond(error: &Error, (status, problem): (StatusCode, Problem)) -> Response<
                 headers.insert(WWW_AUTHENTICATE, value);
             }
         }
+        Error::Denied { reason: Reason::ApprovalLogin } => {
+            // RFC 6750 §3.1.
+            let challenge = "Bearer error=\"insufficient_scope\", scope=\"approve\"";
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
         Error::LimitReached { retry_after: Some(seconds), .. } => {
             headers.insert(RETRY_AFTER, HeaderValue::from(*seconds));
         }
@@ -206,7 +237,7 @@ fn kind(error: &Error) -> (StatusCode, &'static str) {
     match error {
         Error::Unauthenticated { .. } => (StatusCode::UNAUTHORIZED, "unauthenticated"),
         Error::SubjectToken { .. } => (StatusCode::BAD_REQUEST, "invalid-subject-token"),
-        Error::Denied { .. } => (StatusCode::FORBIDDEN, "denied"),
+        Error::ApprovalNeeded(_) | Error::Denied { .. } => (StatusCode::FORBIDDEN, "denied"),
         Error::FreshLoginNeeded { .. } => (StatusCode::UNAUTHORIZED, "fresh-login-needed"),
         Error::LimitReached { retry_after: None, .. } => (StatusCode::FORBIDDEN, "denied"),
         Error::LimitReached { .. } => (StatusCode::TOO_MANY_REQUESTS, "limit-reached"),

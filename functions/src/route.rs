@@ -44,6 +44,7 @@ pub enum Access {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TargetKind {
     Agent,
+    Approval,
     Credential,
     Deployment,
     Human,
@@ -144,6 +145,7 @@ impl Route {
         }
         match self.kind {
             TargetKind::Agent => named("agent", read("agent").try_into(), Target::Agent),
+            TargetKind::Approval => named("approval", read("approval").try_into(), Target::Approval),
             TargetKind::Credential => named("credential", read("credential").try_into(), Target::Credential),
             TargetKind::Deployment => Target::Deployment,
             TargetKind::Human => named("human", read("human").try_into(), Target::Human),

@@ -1,14 +1,18 @@
 //! THE route table. The router (`router`), the OpenAPI document and the unauthorized test are made of it.
 
-use crate::handlers::{agents, audit, credentials, deployment, humans, keys, oauth, recommendations, rules, uses};
+use crate::handlers::{
+    agents, approvals, audit, credentials, deployment, humans, keys, oauth, recommendations, rules, uses,
+};
 use crate::route::{Access, Answer, Handler, Route, TargetKind};
 use crate::{Call, Reply};
 use aegis_core::agent::{Agent, Credential};
+use aegis_core::approval::Approval;
 use aegis_core::human::Human;
 use aegis_core::key::Key;
 use aegis_core::operation::Operation;
 use aegis_core::operations::agents::{AgentScope, AmendAgent, IssueAgent};
 use aegis_core::operations::aliases::SetAlias;
+use aegis_core::operations::approvals::{ApprovalDetail, ApprovalQuery, Approve};
 use aegis_core::operations::audit::{AuditPage, AuditQuery};
 use aegis_core::operations::credentials::{IssueCredential, IssuedCredential};
 use aegis_core::operations::humans::Whoami;
@@ -56,6 +60,7 @@ static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
         audit_routes(),
         recommendation_routes(),
         rules_routes(),
+        approval_routes(),
     ]
     .into_iter()
     .flatten()
@@ -362,6 +367,38 @@ fn agent_routes() -> Vec<Route> {
         )
         .summary("Refuses one credential from now on")
         .reply::<Credential>(),
+    ]
+}
+
+fn approval_routes() -> Vec<Route> {
+    vec![
+        get("/v1/approvals", Operation::ApprovalList, TargetKind::Own, |call, permit, _| {
+            Box::pin(approvals::list(call, permit))
+        })
+        .summary(
+            "Lists approvals, newest first: all for operators, admins and auditors, else those of one's own agents",
+        )
+        .query::<ApprovalQuery>()
+        .reply::<PageOf<Approval>>(),
+        get("/v1/approvals/{approval}", Operation::ApprovalGet, TargetKind::Approval, |call, permit, _| {
+            Box::pin(approvals::show(call, permit))
+        })
+        .summary("Shows an approval, and what would be done")
+        .reply::<ApprovalDetail>(),
+        post(
+            "/v1/approvals/{approval}/approve",
+            Operation::ApprovalApprove,
+            TargetKind::Approval,
+            |call, permit, _| Box::pin(approvals::approve(call, permit)),
+        )
+        .summary("Lets an agent's request be made once; needs a login of its own (scope `approve`)")
+        .body::<Approve>()
+        .reply::<Approval>(),
+        post("/v1/approvals/{approval}/deny", Operation::ApprovalDeny, TargetKind::Approval, |call, permit, _| {
+            Box::pin(approvals::deny(call, permit))
+        })
+        .summary("Refuses an agent's request; needs a login of its own (scope `approve`)")
+        .reply::<Approval>(),
     ]
 }
 

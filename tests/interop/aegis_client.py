@@ -63,9 +63,10 @@ class Aegis:
             self.stop()
             raise
 
-    def restart(self, *arguments):
+    def restart(self, *arguments, meanwhile=lambda: None):
         """Stops the child, and starts another one on the same data."""
         self._end_child()
+        meanwhile()
         self.base = None
         return self._spawn(*arguments)
 

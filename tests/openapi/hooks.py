@@ -40,7 +40,7 @@ UNREAD = (
     "invalid `rules`",
 )
 # What is said of a name that no schema can know.
-UNKNOWN = ("invalid `backend`", "invalid `object`", "invalid `wrapping_key_id`")
+UNKNOWN = ("invalid `backend`", "invalid `object`", "invalid `uses`", "invalid `wrapping_key_id`")
 # Paths that other methods take for the name of a key.
 NAMES_TOO = ("/v1/keys/import", "/v1/keys/import-parameters", "/v1/keys/register")
 # Seconds, below the 300 for which a login is fresh.
@@ -68,6 +68,43 @@ def new_token(agent):
     return human.call("POST", f"/v1/agents/{agent}/credentials", {})
 
 
+class Asked:
+    """What an agent asked for, one approval for each way to look at it or answer it, and the logins that answer."""
+
+    def __init__(self):
+        self.asked = {}
+        self.logins = {}
+
+    def get(self, verb):
+        """The approval and its code."""
+        if verb not in self.asked:
+            agent = Aegis()
+            agent.base = human.base
+            broad = f"key:{shared['sign']},a=1,b=2,c=3,d=4:sign"
+            agent.token = new_token(new_agent(broad, purpose="service"))["token"]
+            try:
+                agent.call("POST", f"/v1/keys/{shared['sign']}/sign", {"message": ""})
+            except Refused as refused:
+                problem = json.loads(refused.problem)
+                self.asked[verb] = (problem["approval"], problem["approval_code"])
+        return self.asked[verb]
+
+    def login(self, verb):
+        """Of its own for each answer, until it has answered."""
+        if verb not in self.logins:
+            exchange = {
+                "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+                "subject_token": human.id_token(),
+                "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
+                "scope": "approve",
+            }
+            self.logins[verb] = human.call("POST", "/v1/oauth/token", form=exchange)["access_token"]
+        return self.logins[verb]
+
+
+asked = Asked()
+
+
 class Session:
     """A human's session, while her login is fresh; or an agent's token, while the agent may do anything."""
 
@@ -80,7 +117,11 @@ class Session:
         if time.monotonic() - self.since > FRESH:
             human.log_in()
             self.since = time.monotonic()
-        return self.agent_token() if AS_AGENT else human.token
+        if AS_AGENT:
+            return self.agent_token()
+        verb = case.path.rsplit("/", 1)[-1]
+        answers = "{approval}" in case.operation.path and verb in ("approve", "deny")
+        return asked.login(verb) if answers and case.operation.label not in succeeded else human.token
 
     def agent_token(self):
         try:
@@ -103,7 +144,7 @@ record = human.call("GET", "/v1/audit")["items"][0]["id"]
 ciphertext = human.call("POST", f"/v1/keys/{shared['aes']}/encrypt", {"plaintext": ""})["ciphertext"]
 wrapped_key = human.call("POST", f"/v1/keys/{shared['aes']}/wrap", {"key_material": ""})["wrapped_key"]
 # Of ten logins that the local issuer allows in a minute, to all runs together.
-id_tokens = [human.id_token() for _ in range(0 if AS_AGENT or LAST else 4)]
+id_tokens = [human.id_token() for _ in range(0 if AS_AGENT or LAST else 3)]
 
 
 def proposed():
@@ -142,6 +183,8 @@ def existing(method, path, verb):
         return {"key": key_for(method, verb)}
     if "{agent}" in path:
         return {"agent": new_agent()}
+    if "{approval}" in path:
+        return {"approval": asked.get(verb)[0]}
     if "{credential}" in path:
         return {"credential": new_token(new_agent())["id"]}
     if "{alias}" in path and method == "DELETE":
@@ -169,6 +212,8 @@ def filled(case, verb):
     body = case.body
     if verb in ("decrypt", "re-encrypt"):
         body = {**body, "ciphertext": ciphertext, "context": {}}
+    elif verb == "approve":
+        body = {"code": asked.get(verb)[1]}
     elif verb == "unwrap":
         body = {**body, "wrapped_key": wrapped_key, "context": {}}
     elif verb == "import":

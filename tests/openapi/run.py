@@ -3,9 +3,11 @@
 Usage: run.py EXAMPLES, with AEGIS_BIN in the environment. The last line counts operations, in the words of libtest.
 """
 
+import contextlib
 import json
 import os
 import pathlib
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -13,7 +15,7 @@ import tempfile
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "interop"))
 
-from aegis_client import Aegis  # noqa: E402
+from aegis_client import HUMAN, Aegis  # noqa: E402
 
 # Who proposes what the other confirms.
 SECOND = "bob@org"
@@ -44,6 +46,7 @@ def main():
         server.start()
         try:
             server.enrol_second(SECOND)
+            server.restart(meanwhile=lambda: ask_before_broad_scopes(server.folder / "data" / "store.sqlite"))
             runs = [
                 run(server, "human", examples, []),
                 run(server, "agent", max(1, examples // 5), []),
@@ -58,6 +61,17 @@ def main():
     failed = sum(failed for _, failed, _ in runs) + len(unreached)
     print(f"test result: {'FAILED' if failed else 'ok'}. {passed} passed; {failed} failed; 0 ignored")
     sys.exit(bool(failed))
+
+
+def ask_before_broad_scopes(store):
+    """Response rules under which an agent whose scope names more than four keys or labels must ask a human."""
+    rules = "[budget]\nper_hour = 5\n\n[thresholds]\nstandard = { step_up = 0.001, deny = 2.0 }\n"
+    document = {"version": 1, "toml": rules, "created_at": "2026-01-01T00:00:00Z", "created_by": HUMAN}
+    with contextlib.closing(sqlite3.connect(store)) as connection, connection:
+        insert = "INSERT INTO state (partition, sort, revision, body) VALUES ('rules', '000001', 1, ?)"
+        connection.execute(insert, [json.dumps(document)])
+        update = "UPDATE state SET revision = revision + 1, body = json_set(body, '$.rules_version', 1) WHERE partition = ?"
+        connection.execute(update, ["deployment"])
 
 
 def operations(server):

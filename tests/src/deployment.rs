@@ -2,13 +2,16 @@
 //! test moves and an identity provider the test signs for.
 
 use crate::Answer;
+use aegis_core::agent::{Agent, Hold, HoldKind};
 use aegis_core::ambient::{Clock, Entropy, Timestamp};
 use aegis_core::deployment::DigestKey;
 use aegis_core::human::Role;
+use aegis_core::id::{AgentId, RecommendationId};
 use aegis_core::keystore::{KeyStore, KeyStores};
 use aegis_core::login::{HumanClaim, Logins, Provider};
 use aegis_core::pipeline::{self, App, PolicyCache, Recorded, RulesCache, Shares};
 use aegis_core::rate::Rate;
+use aegis_core::repository::{self, Loaded};
 use aegis_core::store::Store;
 use aegis_core::store::fault::Faulty;
 use aegis_core::store::memory::MemoryStore;
@@ -111,6 +114,11 @@ impl<S: Store + 'static> Deployment<S> {
         Self { host, store, provider, kid, now, logins: AtomicU64::new(0), folder }
     }
 
+    /// The folder with the store.
+    pub fn folder(&self) -> PathBuf {
+        self.folder.as_ref().unwrap().path().to_path_buf()
+    }
+
     /// The folder of the back end `stick`.
     pub fn stick(&self) -> PathBuf {
         self.folder.as_ref().unwrap().path().join(STICK)
@@ -164,6 +172,28 @@ impl<S: Store + 'static> Deployment<S> {
     pub async fn log_in(&self, human: &str, roles: &[&str]) -> String {
         let answer = self.exchange(&self.id_token(human, roles)).await.ok();
         crate::text(&answer, "access_token")
+    }
+
+    /// A login that answers one approval.
+    pub async fn log_in_to_approve(&self, human: &str, roles: &[&str]) -> String {
+        let form = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", &self.id_token(human, roles)),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
+            ("scope", "approve"),
+        ];
+        crate::text(&self.form("", "/v1/oauth/token", &form).await.ok(), "access_token")
+    }
+
+    /// As a response would: for a day a human approves what the agent asks.
+    pub async fn hold_for_step_up(&self, agent: &str) {
+        let item = repository::agent_item(&AgentId::try_from(agent.to_string()).unwrap());
+        let found: Option<Loaded<Agent>> = repository::load(self.store.as_ref(), &item).await.unwrap();
+        let (mut found, now) = (found.unwrap(), Timestamp::from_second(self.now()).unwrap());
+        let until = Timestamp::from_second(self.now() + 86_400).unwrap();
+        let cause = RecommendationId::new(now, &Entropy::system());
+        found.value.add_hold(Hold { kind: HoldKind::StepUp, until, cause }, now);
+        self.store.transact(vec![found.replace().unwrap()]).await.unwrap();
     }
 
     /// A session of a human who may do everything a human may.

@@ -40,7 +40,15 @@ pub(crate) fn report(failure: &Failure, json: bool) {
 }
 
 fn about(refusal: &Refusal) -> Vec<String> {
-    let known = [("reason", "reason"), ("record", "record"), ("earlier", "earlier"), ("request", "request_id")];
+    let known = [
+        ("reason", "reason"),
+        ("approval", "approval"),
+        ("code", "approval_code"),
+        ("until", "expires_at"),
+        ("record", "record"),
+        ("earlier", "earlier"),
+        ("request", "request_id"),
+    ];
     let told = known.into_iter().filter_map(|(name, field)| Some((name, refusal.text(field)?)));
     let mut lines: Vec<String> = told.map(|(name, value)| format!("  {name:<8} {value}")).collect();
     let of_rules = refusal.path.starts_with("/v1/response-rules") && refusal.code() == "state";
@@ -69,13 +77,20 @@ fn fill(text: &str, refusal: &Refusal) -> String {
     let seconds = refusal.retry_after.map(|seconds| format!("{seconds} s"));
     let list = match refusal.path.split('/').nth(2) {
         Some("agents" | "credentials" | "humans") => "aegis agent list",
+        Some("approvals") => "aegis approvals list",
         Some("audit") => "aegis audit",
         Some("recommendations") => "aegis recommendations list",
         Some("response-rules") => "aegis rules show",
         _ => "aegis key list",
     };
+    let show = match refusal.path.split('/').nth(2) {
+        Some("approvals") => "aegis approvals show APPROVAL",
+        _ => "aegis agent get AGENT",
+    };
     let known = [
         ("LIST", Some(list)),
+        ("SHOW", Some(show)),
+        ("APPROVAL", refusal.text("approval").or(named("approvals"))),
         ("NAME", refusal.title().split('`').nth(1)),
         ("KEY", named("keys")),
         ("AGENT", named("agents")),
@@ -104,6 +119,31 @@ const TABLE: &[Advice] = &[
     of("already-done", "aegis agent token AGENT", "issues a fresh token; the first was shown once and is not kept"),
     of("contended", "repeat the command", "others change the same thing at this moment; nothing was changed"),
     of("denied", "aegis whoami", "shows your roles; an admin can read why: aegis audit get RECORD"),
+    because(
+        "denied",
+        "approval_code",
+        "aegis approvals approve APPROVAL",
+        "with the code that the agent was shown; after five wrong ones the approval is denied",
+    ),
+    because(
+        "denied",
+        "approval_denied",
+        "aegis approvals list",
+        "shows who denied it; it can be asked again after that",
+    ),
+    because(
+        "denied",
+        "approval_login",
+        "aegis approvals approve APPROVAL",
+        "logs in for this one answer: a session that is kept approves nothing",
+    ),
+    because("denied", "approval_used", "repeat the command", "each use is approved by itself: this asks a human again"),
+    because(
+        "denied",
+        "approvals_exhausted",
+        "aegis approvals list",
+        "shows what the agent asked for; its human can let it go on: aegis agent unfreeze",
+    ),
     because("denied", "delegation_not_granted", "aegis agent amend AGENT --delegate true", "as the agent's human"),
     because("denied", "grant_narrowed", "aegis agent token AGENT", "as the agent's human"),
     because("denied", "grant_widening", "aegis agent scope", "a sub-agent gets at most what this shows"),
@@ -125,6 +165,12 @@ const TABLE: &[Advice] = &[
     ),
     because("denied", "second_human_needed", "aegis rules show", "the other one sees what waits, and confirms it"),
     because("denied", "sponsor_not_permitted", "aegis whoami", "the agent's human needs the role for this herself"),
+    because(
+        "denied",
+        "step_up",
+        "aegis approvals approve APPROVAL",
+        "as the agent's human or an operator, with this code; then repeat the command unchanged",
+    ),
     because("denied", "stale_login", "aegis login", "then repeat the command"),
     because(
         "denied",
@@ -152,7 +198,7 @@ const TABLE: &[Advice] = &[
     of("name-taken", "aegis key get NAME", "shows which key has the name; choose another, or move it: aegis alias set"),
     of("not-authentic", "aegis key get KEY", "check key, --encryption-context and bytes: one differs from encrypting"),
     of("not-found", "LIST", "shows what there is"),
-    of("state", "aegis agent get AGENT", "shows its state, who stopped it, and the record that tells why"),
+    of("state", "SHOW", "shows its state, who stopped it, and the record that tells why"),
     of("unauthenticated", "aegis login", "then repeat the command; agents need a fresh token from their human"),
     because("unauthenticated", "agent_frozen", "aegis agent unfreeze AGENT", "as its human, after reading why it was"),
     because("unauthenticated", "agent_revoked", "aegis agent issue --help", "revoked is for ever: issue another agent"),
@@ -213,6 +259,8 @@ mod tests {
             ("not-found", "", "/v1/response-rules/7/confirm", "aegis rules show"),
             ("state", "", "/v1/response-rules", "aegis rules show"),
             ("too-large", "", "/v1/keys/invoice-2026/sign", "aegis sign invoice-2026 FILE --digest"),
+            ("denied", "approval_code", "/v1/approvals/apr_1/approve", "aegis approvals approve apr_1"),
+            ("state", "", "/v1/approvals/apr_1/deny", "aegis approvals show apr_1"),
         ];
         for (code, reason, path, want) in table {
             let refusal = Refusal::new("sign", 400, Some(37), json!({ "code": code, "reason": reason }));

@@ -280,6 +280,7 @@ fn render(record: &Value) -> String {
         ("key version", version),
         ("asked for", field(record, "/key_requested")),
         ("object", field(record, "/object")),
+        ("approval", field(record, "/approval")),
         ("plane", field(record, "/plane")),
         ("source", field(record, "/source")),
         ("user agent", field(record, "/user_agent")),

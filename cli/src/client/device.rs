@@ -42,8 +42,9 @@ fn is_sent_back(deployment: &str, issuer: &Issuer) -> bool {
     elsewhere && issuer.is_this_machine()
 }
 
-/// Shows the human where to go, waits until she has been there, and returns the provider's ID token.
-pub(crate) fn id_token(client: &Client, provider: &Provider) -> Result<Zeroizing<String>, Failure> {
+/// Shows the human where to go, waits until she has been there, and returns the provider's ID token: of a login at most
+/// `max_age` seconds old.
+pub(crate) fn id_token(client: &Client, provider: &Provider, max_age: u32) -> Result<Zeroizing<String>, Failure> {
     let ca_file = std::env::var_os("AEGIS_CA_FILE").map(std::path::PathBuf::from);
     let source = Arc::new(Source::new(provider.issuer.clone(), ca_file.as_deref())?);
     let failed = |cause: Cause| {
@@ -54,7 +55,7 @@ pub(crate) fn id_token(client: &Client, provider: &Provider) -> Result<Zeroizing
     let Some(address) = endpoints.device_authorization_endpoint else {
         return Err(Failure::Failed(format!("{} offers no device flow, which this login needs", provider.issuer)));
     };
-    let (scopes, age) = (provider.scopes.join(" "), FRESH.to_string());
+    let (scopes, age) = (provider.scopes.join(" "), max_age.to_string());
     let form = [("client_id", provider.client_id.as_str()), ("scope", scopes.as_str()), ("max_age", age.as_str())];
     let begun = Instant::now();
     let (status, body) = source.post_form(&address, &form).map_err(failed)?;
@@ -230,7 +231,7 @@ const MOST_SECONDS: u64 = 3_600;
 const LONGEST_TEXT: usize = 2_000;
 /// How old a login at the provider may be, in seconds, so that its session is a fresh one here (OpenID Connect Core
 /// §3.1.2.1). Providers that do not know the parameter ignore it.
-const FRESH: u32 = 300;
+pub(crate) const FRESH: u32 = 300;
 
 #[cfg(test)]
 mod tests {

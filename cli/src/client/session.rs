@@ -1,5 +1,6 @@
 //! `aegis login`, `logout` and `whoami`.
 
+use super::approvals::OwnLogin;
 use super::connection::{Client, Connection, set};
 use super::device;
 use super::home::{Home, Session};
@@ -58,7 +59,7 @@ fn at_provider(client: &Client, provider: &device::Provider, arguments: &Login) 
             client.url, provider.issuer
         )));
     }
-    start_session(client, &device::id_token(client, provider)?)
+    start_session(client, &device::id_token(client, provider, device::FRESH)?)
 }
 
 fn at_deployment(client: &Client, arguments: &Login) -> Result<Value, Failure> {
@@ -93,21 +94,52 @@ pub(crate) fn enrol(api: &Api, human: &HumanId, code: &str, passphrase: &str) ->
 
 /// Proves who the human is, exchanges that for a session, and keeps the session. Returns what `whoami` says.
 pub(crate) fn log_in(client: &Client, human: &HumanId, passphrase: &str) -> Result<Value, Failure> {
+    start_session(client, &local_id_token(client, human, passphrase)?)
+}
+
+fn local_id_token(client: &Client, human: &HumanId, passphrase: &str) -> Result<Zeroizing<String>, Failure> {
     let answer = client.api.post("/local/token", &json!({ "human": human, "passphrase": passphrase }))?;
     if answer.reason() == "login_refused" {
         return Err(Failure::Failed("the name or the passphrase is wrong".to_string()));
     }
-    start_session(client, &Zeroizing::new(text(&answer.ok("log in")?, "id_token")?))
+    text(&answer.ok("log in")?, "id_token").map(Zeroizing::new)
 }
 
-fn start_session(client: &Client, id_token: &str) -> Result<Value, Failure> {
+/// A login for one answer to an approval. Its token is kept nowhere, and good for nothing else.
+pub(crate) fn to_approve(connection: &Connection, login: &OwnLogin) -> Result<Client, Failure> {
+    let client = connection.anonymous()?;
+    let id_token = match device::provider(&client)? {
+        // She proves herself anew: nobody answers with the login that she has at the provider already.
+        Some(provider) => device::id_token(&client, &provider, 0)?,
+        None => {
+            let human = login.human.clone().map_or_else(|| known_human(&client.url), Ok)?;
+            let sources = Sources {
+                file: login.passphrase_file.as_deref(),
+                variable: "AEGIS_PASSPHRASE_HUMAN",
+                prompt: &format!("Passphrase of {human}: "),
+                twice: false,
+            };
+            local_id_token(&client, &human, &sources.read()?)?
+        }
+    };
+    let token = Zeroizing::new(exchange(&client, &id_token, &[("scope", "approve")])?);
+    Ok(Client { api: client.api.with_token(&token), ..client })
+}
+
+/// The token that the deployment gives for an ID token.
+fn exchange(client: &Client, id_token: &str, more: &[(&str, &str)]) -> Result<String, Failure> {
     let form = [
         ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
         ("subject_token", id_token),
         ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
     ];
+    let form = [form.as_slice(), more].concat();
     let session = client.api.post_form("/v1/oauth/token", &form).and_then(|answer| Answer::ok(answer, "log in"))?;
-    let token = text(&session, "access_token")?;
+    text(&session, "access_token")
+}
+
+fn start_session(client: &Client, id_token: &str) -> Result<Value, Failure> {
+    let token = exchange(client, id_token, &[])?;
     let me = client.api.with_token(&token).get("/v1/whoami")?.ok("log in")?;
     let session = Session { human: text(&me, "human")?, credential: text(&me, "credential")?, token };
     Home::find()?.save_session(&client.url, session)?;

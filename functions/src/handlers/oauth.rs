@@ -7,6 +7,7 @@ use aegis_core::error::Error;
 use aegis_core::login::{Arrival, exchange};
 use aegis_core::operations::tokens::{introspect_token, revoke_token};
 use aegis_core::pipeline::Permit;
+use aegis_core::token::SessionScope;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,10 @@ pub(crate) struct TokenRequest {
     /// The ID token of the identity provider. It can be exchanged once.
     subject_token: String,
     subject_token_type: SubjectTokenType,
+    /// For a session that answers one approval, within five minutes, and does nothing else.
+    #[serde(default)]
+    #[schemars(with = "SessionScope")]
+    scope: Option<SessionScope>,
 }
 
 #[derive(Deserialize)]
@@ -54,13 +59,15 @@ pub(crate) async fn token(call: &Call<'_>) -> Result<Reply, Error> {
     if asked.grant_type != TOKEN_EXCHANGE {
         return Err(Error::invalid("grant_type", format!("it must be {TOKEN_EXCHANGE}")));
     }
-    let TokenRequest { grant_type: GrantType::TokenExchange, subject_token, subject_token_type } = call.form()?;
+    let TokenRequest { grant_type: GrantType::TokenExchange, subject_token, subject_token_type, scope } =
+        call.form()?;
     let SubjectTokenType::IdToken = subject_token_type;
     let arrival = Arrival {
         request_id: call.id.clone(),
         arrived_at: call.arrived_at,
         source: call.source,
         user_agent: call.user_agent,
+        scope,
     };
     let session = exchange(call.app, &subject_token, &arrival).await?;
     Reply::json(&TokenReply {

@@ -111,6 +111,17 @@ impl DigestKey {
         crate::encoding::hex(context.sign().as_ref())
     }
 
+    /// A key for one purpose, which says nothing of this one or of those for other purposes (HKDF-SHA-256, RFC 5869).
+    /// What precedes the last part of `purpose` must be told apart by its length: give constants there.
+    pub fn derive(&self, purpose: &[&[u8]]) -> zeroize::Zeroizing<[u8; 32]> {
+        use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
+        let extracted = Salt::new(HKDF_SHA256, b"aegis").extract(&self.0);
+        let mut key = zeroize::Zeroizing::new([0; 32]);
+        #[expect(clippy::expect_used, reason = "HKDF-SHA-256 gives up to 8160 bytes, of which these are 32")]
+        extracted.expand(purpose, HKDF_SHA256).and_then(|okm| okm.fill(key.as_mut())).expect("32 bytes");
+        key
+    }
+
     /// The digest of a request on a key.
     pub fn request(&self, operation: &str, key: Option<&KeyId>, body: &[u8]) -> String {
         self.digest(&[operation.as_bytes(), key.map_or(&[], |key| key.as_str().as_bytes()), body])

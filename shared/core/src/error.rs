@@ -1,5 +1,6 @@
 //! What can go wrong with a request. The HTTP host turns it into problem+json; other planes into their own words.
 
+use crate::approval::Asked;
 use crate::id::RecordId;
 use crate::key::KeyState;
 use crate::keystore::KeyStoreError;
@@ -20,6 +21,9 @@ pub enum Error {
     /// The principal is known and may not do this.
     #[error("{}", reason.sentence())]
     Denied { reason: Reason },
+    /// A human must approve the request first; then it is repeated as it was.
+    #[error("{}", Reason::StepUp.sentence())]
+    ApprovalNeeded(Box<Asked>),
     /// Allowed, but only shortly after a login (RFC 9470).
     #[error("this needs a login at most {max_age} seconds old")]
     FreshLoginNeeded { max_age: u32 },

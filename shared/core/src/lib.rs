@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod algorithm;
 pub mod ambient;
+pub mod approval;
 pub mod deployment;
 pub mod encoding;
 pub mod error;

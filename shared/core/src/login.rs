@@ -15,7 +15,7 @@ use crate::reason::Reason;
 use crate::record::{AuditRecord, Decision, Outcome, Plane};
 use crate::repository::{self, Document, Loaded};
 use crate::store::{Expect, ItemKey, StoreError};
-use crate::token::{Claims, Epochs, LEEWAY};
+use crate::token::{Claims, Epochs, LEEWAY, SessionScope};
 use provider::{ID_TOKEN_AGE, Login};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,8 @@ pub use provider::{HumanClaim, Provider, ProviderKeys};
 
 /// Longest session of a human, in seconds (DESIGN §5).
 pub const SESSION: i64 = 8 * 3_600;
+/// How long a login for one approval can be used, in seconds: as long as a login is fresh.
+pub const APPROVING: i64 = 300;
 
 /// The OpenID provider whose ID tokens are taken, and which claims make which role. There is one, since a subject is
 /// unique only within its issuer.
@@ -52,6 +54,8 @@ pub struct Arrival<'a> {
     pub arrived_at: Timestamp,
     pub source: IpAddr,
     pub user_agent: Option<&'a str>,
+    /// What the session shall be for; everything, if nothing is said.
+    pub scope: Option<SessionScope>,
 }
 
 /// A human's session token, to be shown once.
@@ -131,7 +135,7 @@ pub async fn exchange(app: &App, id_token: &str, arrival: &Arrival<'_>) -> Resul
             journal::append(app, &mut record).await?;
             return Err(Error::SubjectToken { reason: Reason::HumanRevoked });
         }
-        let (claims, credential) = session(app, &human, &login, epoch, now);
+        let (claims, credential) = session(app, &human, &login, epoch, (arrival.scope, now));
         record.credential = Some(credential.id.clone());
         let expires_at = after_seconds(now, ID_TOKEN_AGE.saturating_add(2 * LEEWAY));
         let human_expect = found.map_or(Expect::Absent, |found| Expect::Current(found.revision));
@@ -146,7 +150,7 @@ pub async fn exchange(app: &App, id_token: &str, arrival: &Arrival<'_>) -> Resul
             journal::put_timed(app, &mut record)?,
         ];
         match app.store.transact(puts).await {
-            Ok(()) => return Ok(Session { token: signed, expires_in: SESSION }),
+            Ok(()) => return Ok(Session { token: signed, expires_in: lifetime(arrival.scope) }),
             Err(StoreError::Conflict { key }) if key == exchanged_key => {
                 return Err(Error::SubjectToken { reason: Reason::InvalidSubjectToken });
             }
@@ -157,9 +161,22 @@ pub async fn exchange(app: &App, id_token: &str, arrival: &Arrival<'_>) -> Resul
     Err(Error::Contended)
 }
 
-fn session(app: &App, human: &Human, login: &Login, epoch: u32, now: Timestamp) -> (Claims, Credential) {
+fn lifetime(scope: Option<SessionScope>) -> i64 {
+    match scope {
+        None => SESSION,
+        Some(SessionScope::Approve) => APPROVING,
+    }
+}
+
+fn session(
+    app: &App,
+    human: &Human,
+    login: &Login,
+    epoch: u32,
+    (scope, now): (Option<SessionScope>, Timestamp),
+) -> (Claims, Credential) {
     let id = CredentialId::new(now, &app.entropy);
-    let expires_at = after_seconds(now, SESSION);
+    let expires_at = after_seconds(now, lifetime(scope));
     let credential =
         Credential { id: id.clone(), human: human.id.clone(), agent: None, issued_at: now, expires_at, revoked: false };
     let claims = Claims {
@@ -177,6 +194,7 @@ fn session(app: &App, human: &Human, login: &Login, epoch: u32, now: Timestamp) 
         amr: login.amr.clone(),
         epoch: Epochs { deployment: epoch, human: human.epoch, agents: Vec::new() },
         via: Vec::new(),
+        scope,
         cnf: None,
     };
     (claims, credential)

@@ -1,7 +1,8 @@
-//! What happens by itself: destruction at the end of its window, scheduled rotation, and the summary records of requests
+//! What happens by itself: destruction at the end of its window, scheduled rotation, the end of approvals, and the summary records of requests
 //! without a verified principal. A host calls these now and then; each call may be repeated or cut short at any point.
 
 use crate::ambient::Timestamp;
+use crate::approval;
 use crate::error::Error;
 use crate::id::{AgentId, RecordId, RequestId};
 use crate::intent;
@@ -19,8 +20,8 @@ use std::net::IpAddr;
 /// Keys read at once.
 const AT_ONCE: usize = 100;
 
-/// Destroys keys whose window is over, rotates those that are due, and undoes what was begun at a back end and never
-/// recorded. Returns how many.
+/// Destroys keys whose window is over, rotates those that are due, expires approvals, and undoes what was begun at a back
+/// end and never recorded. Returns how many.
 ///
 /// # Errors
 /// [`Error::Unavailable`]; what was done until then stays done.
@@ -61,7 +62,8 @@ pub async fn run_due(app: &App) -> Result<usize, Error> {
             break;
         }
     }
-    Ok(done.saturating_add(intent::undo_due(app).await?))
+    let expired = approval::expire_due(app).await?;
+    Ok(done.saturating_add(expired).saturating_add(intent::undo_due(app).await?))
 }
 
 /// First the key itself, in one write with the record: from then on it can be neither used nor kept. Then the material of

@@ -34,6 +34,10 @@ operations! {
     AgentUnfreeze "agent.unfreeze"
     AliasDelete "alias.delete"
     AliasSet "alias.set"
+    ApprovalApprove "approval.approve"
+    ApprovalDeny "approval.deny"
+    ApprovalGet "approval.get"
+    ApprovalList "approval.list"
     AuditGet "audit.get"
     AuditQuery "audit.query"
     CredentialIntrospect "credential.introspect"
@@ -109,13 +113,20 @@ impl Operation {
     pub fn is_weighed(self) -> bool {
         let stops = matches!(
             self,
-            Self::AgentFreeze | Self::AgentRevoke | Self::CredentialRevoke | Self::HumanRevoke | Self::KeySuspend
+            Self::AgentFreeze
+                | Self::AgentRevoke
+                | Self::ApprovalDeny
+                | Self::CredentialRevoke
+                | Self::HumanRevoke
+                | Self::KeySuspend
         );
         let reads = matches!(
             self,
             Self::AgentGet
                 | Self::AgentList
                 | Self::AgentScope
+                | Self::ApprovalGet
+                | Self::ApprovalList
                 | Self::AuditGet
                 | Self::AuditQuery
                 | Self::CredentialIntrospect
@@ -142,6 +153,8 @@ impl Operation {
             Self::AgentAmend
                 | Self::AgentIssue
                 | Self::AgentUnfreeze
+                | Self::ApprovalApprove
+                | Self::ApprovalDeny
                 | Self::CredentialIssue
                 | Self::HumanReinstate
                 | Self::KeyDestroy
@@ -158,6 +171,19 @@ impl Operation {
                 | Self::RulesConfirm
                 | Self::RulesRollback
         )
+    }
+}
+
+impl Operation {
+    /// Whether it answers an approval: with a login of its own, never with a session that is kept (DESIGN §5).
+    pub fn answers_an_approval(self) -> bool {
+        matches!(self, Self::ApprovalApprove | Self::ApprovalDeny)
+    }
+
+    /// Whether a login for approving may do this: besides answering, see what is asked.
+    pub fn serves_approving(self) -> bool {
+        let sees = matches!(self, Self::ApprovalGet | Self::ApprovalList | Self::Whoami);
+        sees || self.answers_an_approval() || self == Self::CredentialRevoke
     }
 }
 

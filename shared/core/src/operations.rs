@@ -3,6 +3,7 @@
 
 pub mod agents;
 pub mod aliases;
+pub mod approvals;
 pub mod audit;
 mod context;
 pub mod credentials;

@@ -13,9 +13,11 @@ mod perform;
 mod permit;
 mod refuse;
 mod share;
+mod step_up;
 
 pub use admit::admit;
 pub use begin::initialize;
+pub(crate) use facts::approval_facts;
 pub use facts::{Found, Target};
 pub use live::{Live, LiveCounts};
 pub use once::{Once, Recorded};

@@ -6,8 +6,8 @@ mod question;
 use crate::deployment::PolicyDocument;
 use crate::error::{Cause, Error};
 use crate::human::Role;
-use crate::id::{AgentId, CredentialId};
-use crate::key::Key;
+use crate::id::{AgentId, ApprovalId, CredentialId};
+use crate::key::{Key, Tier};
 use crate::name::HumanId;
 use crate::operation::Operation;
 use crate::reason::Reason;
@@ -45,10 +45,22 @@ pub struct AgentFacts<'a> {
     pub parent: Option<&'a AgentId>,
 }
 
+/// An approval, as policy sees one.
+#[derive(Clone, Debug)]
+pub struct ApprovalFacts<'a> {
+    pub id: &'a ApprovalId,
+    pub agent: &'a AgentId,
+    pub sponsor: &'a HumanId,
+    pub operation: Operation,
+    /// Of the key, where there is one.
+    pub tier: Option<Tier>,
+}
+
 /// What is acted upon.
 #[derive(Clone, Debug)]
 pub enum Resource<'a> {
     Agent(AgentFacts<'a>),
+    Approval(ApprovalFacts<'a>),
     Credential { id: &'a CredentialId, human: &'a HumanId, agent: Option<&'a AgentId> },
     Deployment,
     Human(&'a HumanId),
@@ -163,9 +175,9 @@ mod tests {
     use super::*;
     use crate::agent::Purpose;
     use crate::ambient::Timestamp;
+    use crate::key::Environment;
     use crate::key::KeyState;
     use crate::key::tests::a_key;
-    use crate::key::{Environment, Tier};
     use proptest::prelude::*;
     use std::sync::LazyLock;
 
@@ -189,7 +201,7 @@ mod tests {
         let digest = crate::encoding::hex(digest.as_ref());
         assert_eq!(
             (BUILT_IN, digest.as_str()),
-            (2, "218bb39e41548a05bd374b75ef19fbffc840b903f252a46e6a3326698cadbc37")
+            (2, "2a0e938b4c3dd6f8fa37282f9c916a09f5806ec7d8c0f3f0c576c97909244cc2")
         );
     }
 
@@ -298,6 +310,42 @@ mod tests {
         }
     }
 
+    #[test]
+    fn who_sees_and_answers_approvals() {
+        use Operation::{ApprovalApprove, ApprovalDeny, ApprovalGet};
+        let (own, other) = (agent_id(1), agent_id(2));
+        let (alice, bob) = (alice(), "bob@org".parse().unwrap());
+        let id = ApprovalId::try_from(format!("apr_{:032x}", 7)).unwrap();
+        let of = |agent, sponsor| {
+            Resource::Approval(ApprovalFacts { id: &id, agent, sponsor, operation: Operation::KeySign, tier: None })
+        };
+        let table = [
+            (Some(Role::User), of(&own, &alice), true, true),
+            (None, of(&own, &alice), true, false),
+            (Some(Role::User), of(&other, &bob), false, false),
+            (Some(Role::Auditor), of(&other, &bob), true, false),
+            (Some(Role::Operator), of(&other, &bob), true, true),
+            (Some(Role::Admin), of(&other, &bob), true, true),
+        ];
+        for (role, approval, sees, answers) in table {
+            let roles = role.into_iter().collect();
+            let may = |operation| policies().decide(&human(&roles), operation, &approval, FREE).is_ok();
+            assert_eq!(
+                (may(ApprovalGet), may(ApprovalApprove), may(ApprovalDeny)),
+                (sees, answers, answers),
+                "{role:?}"
+            );
+        }
+        // Whoever stands behind it, an agent sees its own and answers none.
+        let roles = Role::ALL.into_iter().collect();
+        for (agent, sees) in [(&own, true), (&other, false)] {
+            let principal = Principal { human: &alice, roles: &roles, agent: Some(facts(agent, &alice)) };
+            let may = |operation| policies().decide(&principal, operation, &of(&own, &alice), FREE);
+            assert_eq!(may(ApprovalGet).is_ok(), sees);
+            assert_eq!((may(ApprovalApprove), may(ApprovalDeny)), (Err(Reason::Policy), Err(Reason::Policy)));
+        }
+    }
+
     proptest! {
         /// Whatever was asked before, of whomever: an answer from memory is the one Cedar gives.
         #[test]
@@ -329,11 +377,19 @@ mod tests {
                     ..a_key("invoice-2026")
                 };
                 let credential = CredentialId::try_from(format!("crd_{:032x}", 7)).unwrap();
-                let resource = match pick(8, 5) {
+                let approval = ApprovalId::try_from(format!("apr_{:032x}", 7)).unwrap();
+                let resource = match pick(8, 6) {
                     0 => Resource::Deployment,
                     1 => Resource::Human(humans[pick(7, 2)]),
                     2 => Resource::Agent(agent(pick(7, 2), pick(5, 2), pick(6, 3))),
                     3 => Resource::Credential { id: &credential, human: humans[pick(7, 2)], agent: ids.get(pick(5, 3)) },
+                    4 => Resource::Approval(ApprovalFacts {
+                        id: &approval,
+                        agent: &ids[pick(5, 2)],
+                        sponsor: humans[pick(7, 2)],
+                        operation: Operation::KeySign,
+                        tier: [None, Some(Tier::High), Some(Tier::Standard)][pick(6, 3)],
+                    }),
                     _ => Resource::Key(&key),
                 };
                 let operation = Operation::ALL[pick(9, Operation::ALL.len())];

@@ -10,6 +10,16 @@ pub enum Reason {
     AgentRevoked,
     /// A canary key, asked for by an agent. Recorded, never told.
     CanaryKey,
+    /// The code is not the one that the agent was shown.
+    ApprovalCode,
+    /// A human denied this very request.
+    ApprovalDenied,
+    /// Approvals are answered with a login of its own for each, which is good for nothing else.
+    ApprovalLogin,
+    /// Another request like this one used the approval while this one was under way.
+    ApprovalUsed,
+    /// More approvals were asked for than may be: the agent is frozen.
+    ApprovalsExhausted,
     CredentialExpired,
     CredentialRevoked,
     DelegationNotGranted,
@@ -49,10 +59,15 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 37] = [
         Self::AgentFrozen,
         Self::AgentRevoked,
         Self::CanaryKey,
+        Self::ApprovalCode,
+        Self::ApprovalDenied,
+        Self::ApprovalLogin,
+        Self::ApprovalUsed,
+        Self::ApprovalsExhausted,
         Self::CredentialExpired,
         Self::CredentialRevoked,
         Self::DelegationNotGranted,
@@ -89,6 +104,11 @@ impl Reason {
             Self::AgentFrozen => "agent_frozen",
             Self::AgentRevoked => "agent_revoked",
             Self::CanaryKey => "canary_key",
+            Self::ApprovalCode => "approval_code",
+            Self::ApprovalDenied => "approval_denied",
+            Self::ApprovalLogin => "approval_login",
+            Self::ApprovalUsed => "approval_used",
+            Self::ApprovalsExhausted => "approvals_exhausted",
             Self::CredentialExpired => "credential_expired",
             Self::CredentialRevoked => "credential_revoked",
             Self::DelegationNotGranted => "delegation_not_granted",
@@ -135,6 +155,11 @@ impl Reason {
         match self {
             Self::AgentFrozen => "the agent, or one above it, is frozen; its human or an operator can unfreeze it",
             Self::AgentRevoked => "the agent, or one above it, is revoked",
+            Self::ApprovalCode => "the code is not the one that the agent was shown",
+            Self::ApprovalDenied => "a human denied this request, or its code was guessed at too often",
+            Self::ApprovalLogin => "each approval is answered with a login of its own, which is good for nothing else",
+            Self::ApprovalUsed => "another request like this one has just used the approval",
+            Self::ApprovalsExhausted => "too many approvals were asked for, so the agent is frozen",
             Self::CredentialExpired => "the credential has expired",
             Self::CredentialRevoked => "the credential is revoked",
             Self::DelegationNotGranted => "the grant does not allow this agent to create sub-agents",

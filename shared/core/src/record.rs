@@ -1,7 +1,7 @@
 //! The audit record: who did what, with which key, and why it was allowed or refused. Never payloads, tokens or keys.
 
 use crate::ambient::{DateTime, Timestamp};
-use crate::id::{AgentId, CredentialId, KeyId, RecordId, RequestId};
+use crate::id::{AgentId, ApprovalId, CredentialId, KeyId, RecordId, RequestId};
 use crate::name::{HumanId, KeyRef};
 use crate::operation::Operation;
 use crate::reason::Reason;
@@ -51,6 +51,9 @@ pub struct AuditRecord {
     /// What else was acted upon: an agent, a credential, a human, a record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
+    /// The approval that was asked for, used or answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalId>,
     pub plane: Plane,
     /// Absent for what Aegis does by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,6 +99,7 @@ impl AuditRecord {
             key_requested: None,
             key_version: None,
             object: None,
+            approval: None,
             plane,
             source: None,
             user_agent: None,

@@ -1,11 +1,13 @@
 //! Response rules: what a risk score and a recommendation lead to. One versioned TOML document. Pure.
 
+mod approvals;
 mod ledger;
 mod plan;
 mod rule;
 mod thresholds;
 mod weakening;
 
+pub use approvals::Approvals;
 pub use ledger::{Admission, Because, Case, ResponseLedger, Suppressed};
 pub use plan::{PROBE, Plan, Trigger, VIOLATION};
 pub use rule::{Rule, RuleAction, RuleName, Subject};
@@ -34,6 +36,7 @@ const MAX_PER_HOUR: u32 = 100;
 pub struct RuleSet {
     pub mode: Mode,
     pub budget: Budget,
+    pub approvals: Approvals,
     pub thresholds: Thresholds,
     /// The first that fits is the one that counts.
     pub rules: Vec<Rule>,
@@ -47,6 +50,8 @@ struct Document {
     mode: Mode,
     #[serde(default)]
     budget: Budget,
+    #[serde(default)]
+    approvals: Approvals,
     #[serde(default)]
     thresholds: Thresholds,
     #[serde(default, rename = "rule")]
@@ -100,8 +105,9 @@ impl RuleSet {
     }
 
     fn check(text: &str, document: Document) -> Result<Self, String> {
-        let Document { mode, budget, thresholds, rules: written } = document;
+        let Document { mode, budget, approvals, thresholds, rules: written } = document;
         thresholds.check()?;
+        approvals.check()?;
         if budget.per_hour > MAX_PER_HOUR {
             return Err(format!("budget: per_hour is at most {MAX_PER_HOUR}"));
         }
@@ -122,7 +128,7 @@ impl RuleSet {
             }
             rules.push(rule);
         }
-        let rules = Self { mode, budget, thresholds, rules };
+        let rules = Self { mode, budget, approvals, thresholds, rules };
         rules.check_that_nothing_is_given_away()?;
         Ok(rules)
     }

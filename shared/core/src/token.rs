@@ -47,9 +47,20 @@ pub struct Claims {
     /// The credentials this one was issued with, nearest first: of the agents above. Revoking one of them reaches it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub via: Vec<CredentialId>,
+    /// What a human's session is for, where it is for one thing alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<SessionScope>,
     /// A binding to a holder. None is issued, so a token that has one is refused.
     #[serde(default, skip_serializing)]
     pub cnf: Option<serde_json::Value>,
+}
+
+/// What a login can be for (RFC 6749 §3.3).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionScope {
+    /// Answering one approval.
+    Approve,
 }
 
 impl Claims {
@@ -390,6 +401,7 @@ pub(crate) mod tests {
             amr: vec![],
             epoch: Epochs { deployment: 1, human: 2, agents: vec![0, 3] },
             via: vec![],
+            scope: None,
             cnf: None,
         }
     }

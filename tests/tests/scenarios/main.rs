@@ -4,6 +4,7 @@
 #![expect(clippy::indexing_slicing, reason = "a missing field fails the test that names it")]
 
 mod agents;
+mod approvals;
 mod audit;
 mod backends;
 mod backup;

@@ -6,8 +6,15 @@ use aegis_tests::deployment::Deployment;
 use serde_json::json;
 
 /// What anybody who is known may ask about herself.
-const OWN: [&str; 6] =
-    ["/v1/agents", "/v1/audit", "/v1/oauth/introspect", "/v1/oauth/revoke", "/v1/recommendations", "/v1/whoami"];
+const OWN: [&str; 7] = [
+    "/v1/agents",
+    "/v1/approvals",
+    "/v1/audit",
+    "/v1/oauth/introspect",
+    "/v1/oauth/revoke",
+    "/v1/recommendations",
+    "/v1/whoami",
+];
 
 #[tokio::test]
 async fn without_a_credential_every_route_but_the_closed_list_is_401() {
@@ -88,6 +95,7 @@ fn is_about_tokens(route: &Route) -> bool {
 struct Paths {
     own_key: String,
     agent: String,
+    approval: String,
     credential: String,
     record: String,
     recommendation: String,
@@ -99,7 +107,9 @@ impl Paths {
         for name in ["some-key", "own-key"] {
             deployment.key(&alice, name, "ECDSA-P256").await;
         }
-        let (agent, _) = deployment.agent(&alice, "key:some-key:sign", json!({})).await;
+        let (agent, token) = deployment.agent(&alice, "key:some-key:sign", json!({})).await;
+        deployment.hold_for_step_up(&agent).await;
+        let asked = deployment.post(&token, "/v1/keys/some-key/sign", aegis_tests::message(b"x")).await;
         let path = format!("/v1/agents/{agent}/credentials");
         let issued = deployment.post(&alice, &path, json!({})).await.ok();
         let (_, rogue) = deployment.agent(&alice, "key:some-key:sign", json!({})).await;
@@ -109,6 +119,7 @@ impl Paths {
         Self {
             own_key: "own-key".into(),
             agent,
+            approval: aegis_tests::text(&asked.body, "approval"),
             credential: aegis_tests::text(&issued, "id"),
             record: record.as_str().unwrap().to_string(),
             recommendation: aegis_tests::text(&recommendations["items"][0], "id"),
@@ -119,6 +130,7 @@ impl Paths {
         let path = route.path.replace("{key}", "some-key").replace("{agent}", &self.agent);
         let path = path.replace("{credential}", &self.credential).replace("{record}", &self.record);
         let path = path.replace("{recommendation}", &self.recommendation);
+        let path = path.replace("{approval}", &self.approval);
         path.replace("{human}", "alice@org").replace("{alias}", "some-key").replace("{version}", "0")
     }
 
@@ -127,6 +139,7 @@ impl Paths {
         let path = path.replace("{credential}", &format!("crd_{:032x}", 1));
         let path = path.replace("{record}", &format!("rec_{:032x}", 1));
         let path = path.replace("{recommendation}", &format!("rcm_{:032x}", 1));
+        let path = path.replace("{approval}", &format!("apr_{:032x}", 1));
         path.replace("{human}", "nobody@org").replace("{alias}", "no-such-key").replace("{version}", "999")
     }
 }

@@ -131,6 +131,7 @@ async fn claims_for(
             agents: chain.iter().map(|agent| agent.epoch).collect(),
         },
         via,
+        scope: None,
         cnf: None,
     };
     let credential = Credential {

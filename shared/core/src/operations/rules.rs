@@ -356,7 +356,9 @@ async fn confirmers(app: &App, proposer: &HumanId) -> Result<Vec<HumanId>, Error
     let (mut found, mut after) = (Vec::new(), None);
     for _ in 0..MAX_HUMAN_PAGES {
         let partition = repository::ALL_HUMANS.to_string();
-        let page = repository::list::<Human>(app.store.as_ref(), Index::First, partition, Order::Ascending, HUMAN_PAGE, after).await?;
+        let page =
+            repository::list::<Human>(app.store.as_ref(), Index::First, partition, Order::Ascending, HUMAN_PAGE, after)
+                .await?;
         let may = |human: &Human| {
             !human.revoked && (human.roles.contains(&Role::Admin) || human.roles.contains(&Role::Operator))
         };

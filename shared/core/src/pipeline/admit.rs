@@ -1,6 +1,6 @@
 //! Identify, authorize, score, decide: from a presented token to a permit, or to a refusal that is on record.
 
-use super::facts::{Facts, Found, agent_facts};
+use super::facts::{Facts, Found, agent_facts, approval_facts};
 use super::permit::{LIFETIME, Obligation, Permit};
 use super::refuse::{self, Refused};
 use super::{App, Request};
@@ -13,6 +13,7 @@ use crate::policy::Resource;
 use crate::reason::Reason;
 use crate::record::Decision;
 use crate::risk::{self, Observation, Risk};
+use crate::token::SessionScope;
 
 /// How old a login may be for what needs a fresh one, in seconds (DESIGN §5).
 const FRESH_LOGIN: u32 = 300;
@@ -68,6 +69,9 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
             Verdict::Failed(error) => refuse::failed(app, refused, error).await?,
         });
     }
+    if !fits_login(facts.claims.scope, request.operation) {
+        return Err(refuse::failed(app, refused, Error::Denied { reason: Reason::ApprovalLogin }).await?);
+    }
     let decision = weigh(&facts, &found, request.operation, &risk, now);
     let (stepped_up, by_agent) = (decision == Decision::StepUp, !facts.chain.is_empty());
     let needs_fresh = request.operation.needs_fresh_login() || stepped_up;
@@ -80,7 +84,9 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
         return Err(refuse::failed(app, refused, Error::Denied { reason }).await?);
     }
     let obligation = (stepped_up && by_agent).then_some(Obligation::StepUp);
-    if request.operation.action().is_some()
+    // What waits for a human is no use yet: it counts once it is made.
+    if obligation.is_none()
+        && request.operation.action().is_some()
         && let Err(spent) = app.count_use(&facts.chain, now).await?
     {
         return Err(refuse::failed(app, refused, spent).await?);
@@ -104,6 +110,15 @@ fn weigh(facts: &Facts, found: &Found, operation: Operation, risk: &Risk, now: T
         (Some(HoldKind::Deny), _) | (_, Decision::Deny) => Decision::Deny,
         (Some(HoldKind::StepUp), _) if operation.is_weighed() => Decision::StepUp,
         (_, by_risk) => by_risk,
+    }
+}
+
+/// A session that is kept somewhere answers no approval: whoever could read it could approve what its own agent asks. The
+/// login that answers is good for nothing else.
+fn fits_login(scope: Option<SessionScope>, operation: Operation) -> bool {
+    match scope {
+        None => !operation.answers_an_approval(),
+        Some(SessionScope::Approve) => operation.serves_approving(),
     }
 }
 
@@ -137,6 +152,10 @@ fn authorize(facts: &Facts, found: &Found, operation: Operation, now: Timestamp)
         }
         Found::Agent { agent: Some(agent), .. } => decide(Resource::Agent(agent_facts(&agent.value))),
         Found::Agent { agent: None, .. } => Err(missing(Operation::AgentList, "agent")),
+        Found::Approval { approval: Some(approval), .. } => {
+            decide(Resource::Approval(approval_facts(&approval.value.approval)))
+        }
+        Found::Approval { approval: None, .. } => Err(missing(Operation::ApprovalList, "approval")),
         Found::Credential { id, credential: Some(credential) } => {
             let (human, agent) = (&credential.value.human, credential.value.agent.as_ref());
             decide(Resource::Credential { id, human, agent })

@@ -3,14 +3,15 @@
 use super::App;
 use crate::agent::{Agent, Credential, HoldKind};
 use crate::ambient::Timestamp;
+use crate::approval::{Approval, ApprovalRecord, approval_item};
 use crate::deployment::Deployment;
 use crate::error::Error;
 use crate::human::Human;
-use crate::id::{AgentId, CredentialId, KeyId, RecordId};
+use crate::id::{AgentId, ApprovalId, CredentialId, KeyId, RecordId};
 use crate::key::{Key, KeyRecord};
 use crate::name::{HumanId, KeyRef};
 use crate::operation::Operation;
-use crate::policy::{AgentFacts, Policies, Principal, Resource, Standing};
+use crate::policy::{AgentFacts, ApprovalFacts, Policies, Principal, Resource, Standing};
 use crate::reason::Reason;
 use crate::repository::{self, Alias, Loaded, share};
 use crate::rules::RuleSet;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub enum Target {
     Agent(AgentId),
+    Approval(ApprovalId),
     Credential(CredentialId),
     Deployment,
     Human(HumanId),
@@ -43,6 +45,10 @@ pub enum Found {
     Agent {
         id: AgentId,
         agent: Option<Loaded<Arc<Agent>>>,
+    },
+    Approval {
+        id: ApprovalId,
+        approval: Option<Loaded<Arc<ApprovalRecord>>>,
     },
     Credential {
         id: CredentialId,
@@ -111,6 +117,7 @@ impl App {
     async fn item_of(&self, target: &Target) -> Result<(Option<ItemKey>, Vec<KeyId>), Error> {
         let item = match target {
             Target::Agent(id) => Some(repository::agent_item(id)),
+            Target::Approval(id) => Some(approval_item(id)),
             Target::Credential(id) => Some(repository::credential_item(id)),
             Target::Human(id) => Some(repository::human_item(id)),
             Target::Key(KeyRef::Id(id)) => Some(repository::key_item(id)),
@@ -265,6 +272,11 @@ pub(super) fn agent_facts(agent: &Agent) -> AgentFacts<'_> {
     AgentFacts { id: &agent.id, sponsor: &agent.sponsor, purpose: agent.purpose, parent: agent.ancestors.first() }
 }
 
+pub(crate) fn approval_facts(approval: &Approval) -> ApprovalFacts<'_> {
+    let Approval { id, agent, sponsor, operation, tier, .. } = approval;
+    ApprovalFacts { id, agent, sponsor, operation: *operation, tier: *tier }
+}
+
 /// What a token stands on, as the store names it.
 struct Names {
     credential: ItemKey,
@@ -296,6 +308,7 @@ impl Names {
 fn found(target: &Target, stored: Option<&Arc<Stored>>, formers: Vec<KeyId>) -> Result<Found, Error> {
     Ok(match target {
         Target::Agent(id) => Found::Agent { id: id.clone(), agent: loaded(stored)? },
+        Target::Approval(id) => Found::Approval { id: id.clone(), approval: loaded(stored)? },
         Target::Credential(id) => Found::Credential { id: id.clone(), credential: loaded(stored)? },
         Target::Deployment => Found::Deployment,
         Target::Human(id) => Found::Human { id: id.clone(), human: loaded(stored)? },

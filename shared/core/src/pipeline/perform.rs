@@ -4,6 +4,7 @@ use super::facts::Facts;
 use super::once::Once;
 use super::permit::Obligation;
 use super::refuse::begin_record;
+use super::step_up;
 use super::{ATTEMPTS, App, Permit, Request};
 use crate::ambient::after_seconds;
 use crate::error::{Error, Failed};
@@ -34,6 +35,8 @@ pub struct Note {
     pub once: Option<Once>,
     /// Why nothing was done, where the reply must not tell.
     pub refused: Option<Reason>,
+    /// Why the request is refused, although what it leads to is written. The reply tells.
+    pub denied: Option<Reason>,
 }
 
 impl<T> Done<T> {
@@ -64,19 +67,40 @@ where
     record.risk = permit.risk.clone();
     match commit(app, request, permit, &mut record, act).await {
         Ok(value) => Ok(value),
-        Err(error @ Error::Unavailable { dependency: "the store", .. }) => Err(error.into()),
-        Err(error) => {
-            record.outcome = Outcome::Error;
-            if let Error::Denied { reason } | Error::LimitReached { reason, .. } = &error {
-                let decision = if *reason == Reason::StepUp { Decision::StepUp } else { Decision::Deny };
-                (record.outcome, record.decision) = (Outcome::Denied, decision);
-                record.reason = Some(*reason);
-            }
-            record.error = Some(error.to_string());
+        Err(Failure::Recorded(error)) => Err(Failed { error, record: Some(record.id) }),
+        Err(Failure::Unrecorded(error @ Error::Unavailable { dependency: "the store", .. })) => Err(error.into()),
+        Err(Failure::Unrecorded(error)) => {
+            tell(&mut record, &error);
             journal::append(app, &mut record).await?;
             Err(Failed { error, record: Some(record.id) })
         }
     }
+}
+
+/// Why there is no reply, and whether that is on record already.
+pub(super) enum Failure {
+    Recorded(Error),
+    Unrecorded(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Unrecorded(error)
+    }
+}
+
+/// What the record of a request says that ends with `error`.
+pub(super) fn tell(record: &mut AuditRecord, error: &Error) {
+    record.outcome = Outcome::Error;
+    let refused = match error {
+        Error::ApprovalNeeded(_) => Some((Decision::StepUp, Reason::StepUp)),
+        Error::Denied { reason } | Error::LimitReached { reason, .. } => Some((Decision::Deny, *reason)),
+        _ => None,
+    };
+    if let Some((decision, reason)) = refused {
+        (record.outcome, record.decision, record.reason) = (Outcome::Denied, decision, Some(reason));
+    }
+    record.error = Some(error.to_string());
 }
 
 async fn commit<T, F, R>(
@@ -85,7 +109,7 @@ async fn commit<T, F, R>(
     permit: &Permit,
     record: &mut AuditRecord,
     act: F,
-) -> Result<T, Error>
+) -> Result<T, Failure>
 where
     F: Fn(Option<String>) -> R,
     R: Future<Output = Result<Done<T>, Error>>,
@@ -97,22 +121,33 @@ where
         }
         Err(_) => None,
     };
-    if permit.obligation == Some(Obligation::StepUp) {
-        return Err(Error::Denied { reason: Reason::StepUp });
-    }
-    for _ in 0..ATTEMPTS {
+    let mut counted = permit.obligation.is_none() || permit.operation.action().is_none();
+    for attempt in 0..ATTEMPTS {
         if permit.operation != request.operation || permit.expires_at < app.clock.now() {
-            return Err(Error::State { kind: "permit", state: "expired, or made for another operation" });
+            return Err(Error::State { kind: "permit", state: "expired, or made for another operation" }.into());
         }
         let replay = find_replay(app, request, &permit.facts).await?;
         let earlier = replay.as_ref().and_then(|replay| replay.earlier.clone());
         let repeated = earlier.is_some();
+        // What was carried out before is only read again.
+        let leave = match permit.obligation {
+            Some(Obligation::StepUp) if !repeated => step_up::redeem(app, request, permit, record, attempt > 0).await?,
+            _ => Vec::new(),
+        };
+        if !std::mem::replace(&mut counted, true) {
+            app.count_use(&permit.facts.chain, app.clock.now()).await??;
+        }
         let mut done = act(earlier).await?;
+        done.puts.extend(leave);
         record.key = done.note.key.clone().or_else(|| record.key.clone());
         record.key_version = done.note.key_version;
         record.object = done.note.object.clone().or_else(|| record.object.clone());
         if let Some(reason) = done.note.refused {
             (record.outcome, record.decision, record.reason) = (Outcome::Denied, Decision::Deny, Some(reason));
+        }
+        let denied = done.note.denied.map(|reason| Error::Denied { reason });
+        if let Some(error) = &denied {
+            tell(record, error);
         }
         if done.puts.is_empty() {
             let now = app.clock.now();
@@ -128,12 +163,12 @@ where
         }
         done.puts.push(journal::put_timed(app, record)?);
         match app.store.transact(done.puts).await {
-            Ok(()) => return Ok(done.value),
+            Ok(()) => return denied.map_or(Ok(done.value), |error| Err(Failure::Recorded(error))),
             Err(StoreError::Conflict { .. }) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(Error::from(error).into()),
         }
     }
-    Err(Error::Contended)
+    Err(Error::Contended.into())
 }
 
 /// The place where a request with an idempotency key is remembered.

@@ -3,6 +3,7 @@
 use super::facts::{Facts, Found};
 use crate::agent::Agent;
 use crate::ambient::Timestamp;
+use crate::approval::ApprovalRecord;
 use crate::error::Error;
 use crate::id::RecordId;
 use crate::key::KeyRecord;
@@ -73,6 +74,17 @@ impl Permit {
         match &self.found {
             Found::Agent { agent: Some(agent), .. } => Ok(&agent.value),
             _ => Err(Error::NotFound { kind: "agent" }),
+        }
+    }
+
+    /// The approval the decision was made on: as it was then.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it was made on something else.
+    pub fn approval(&self) -> Result<&ApprovalRecord, Error> {
+        match &self.found {
+            Found::Approval { approval: Some(approval), .. } => Ok(&approval.value),
+            _ => Err(Error::NotFound { kind: "approval" }),
         }
     }
 }

@@ -156,6 +156,7 @@ pub(super) fn begin_record(
         Found::Key { requested, record, .. } => {
             (record.as_ref().map(|record| record.value.key.id.clone()), Some(requested.clone()))
         }
+        Found::Approval { approval: Some(approval), .. } => (approval.value.approval.key.clone(), None),
         _ => (None, None),
     };
     let key_requested = key_requested.or_else(|| match &request.target {
@@ -167,7 +168,16 @@ pub(super) fn begin_record(
         Target::Credential(id) => Some(id.to_string()),
         Target::Human(id) => Some(id.to_string()),
         Target::Record(id) => Some(id.to_string()),
+        // The agent that asked: what is answered is told of it, too.
+        Target::Approval(_) => match found {
+            Found::Approval { approval: Some(approval), .. } => Some(approval.value.approval.agent.to_string()),
+            _ => None,
+        },
         Target::Deployment | Target::Key(_) | Target::Own | Target::Unreadable { .. } => None,
+    };
+    let approval = match &request.target {
+        Target::Approval(id) => Some(id.clone()),
+        _ => None,
     };
     let at = request.arrived_at;
     AuditRecord {
@@ -178,6 +188,7 @@ pub(super) fn begin_record(
         key,
         key_requested,
         object,
+        approval,
         source: Some(request.source),
         user_agent: AuditRecord::kept_user_agent(request.user_agent),
         ..AuditRecord::new(id, at, request.operation, request.plane, request.id.clone())

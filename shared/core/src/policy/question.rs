@@ -1,7 +1,7 @@
 //! A question to policy, as plain data: all that Cedar is told, and nothing else. Two questions of the same words are the
 //! same question.
 
-use super::{AgentFacts, Principal, Resource, Standing};
+use super::{AgentFacts, ApprovalFacts, Principal, Resource, Standing};
 use crate::agent::Purpose;
 use crate::error::Cause;
 use crate::key::{Environment, Key, Tier};
@@ -66,6 +66,7 @@ impl<'a> Question<'a> {
             Resource::Deployment => Kind::Deployment.uid("deployment"),
             Resource::Human(id) => Kind::Human.uid(id.as_str()),
             Resource::Agent(agent) => add(described_agent(agent)),
+            Resource::Approval(approval) => add(described_approval(approval)),
             Resource::Credential { id, human, agent } => {
                 let human = ("human", Value::Reference(Kind::Human.uid(human.as_str())));
                 let agent = agent.map(|agent| ("agent", Value::Reference(Kind::Agent.uid(agent.as_str()))));
@@ -116,22 +117,39 @@ fn described_agent<'a>(agent: &AgentFacts<'a>) -> Described<'a> {
     }
 }
 
+fn described_approval<'a>(approval: &ApprovalFacts<'a>) -> Described<'a> {
+    let attributes = [
+        ("agent", Value::Reference(Kind::Agent.uid(approval.agent.as_str()))),
+        ("sponsor", Value::Reference(Kind::Human.uid(approval.sponsor.as_str()))),
+        ("operation", Value::Text(approval.operation.as_str())),
+    ];
+    let tier = approval.tier.map(|tier| ("tier", Value::Text(tier_word(tier))));
+    Described {
+        uid: Kind::Approval.uid(approval.id.as_str()),
+        parents: Vec::new(),
+        attributes: attributes.into_iter().chain(tier).collect(),
+    }
+}
+
+fn tier_word(tier: Tier) -> &'static str {
+    match tier {
+        Tier::High => "high",
+        Tier::Standard => "standard",
+    }
+}
+
 fn described_key(key: &Key) -> Described<'_> {
     let environment = match key.environment {
         Environment::Development => "development",
         Environment::Production => "production",
         Environment::Staging => "staging",
     };
-    let tier = match key.tier {
-        Tier::High => "high",
-        Tier::Standard => "standard",
-    };
     let attributes = vec![
         ("algorithm", Value::Text(key.algorithm.as_str())),
         ("environment", Value::Text(environment)),
         ("labels", Value::Texts(key.labels.iter().map(|label| label.as_str()).collect())),
         ("state", Value::Text(key.state.as_str())),
-        ("tier", Value::Text(tier)),
+        ("tier", Value::Text(tier_word(key.tier))),
     ];
     Described { uid: Kind::Key.uid(key.id.as_str()), parents: Vec::new(), attributes }
 }
@@ -204,4 +222,4 @@ macro_rules! kinds {
     };
 }
 
-kinds! { Action Agent Credential Deployment Human Key Role }
+kinds! { Action Agent Approval Credential Deployment Human Key Role }

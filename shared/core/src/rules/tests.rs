@@ -389,3 +389,23 @@ fn id(second: i64, number: usize) -> RecommendationId {
 fn case<'a>(id: &'a RecommendationId, subject: &'a str) -> Case<'a> {
     Case { id, subject }
 }
+
+#[test]
+fn approvals_that_bind_less_are_weakenings() {
+    let with = |approvals: &str| RuleSet::parse(&format!("[approvals]\n{approvals}")).unwrap();
+    let old = "high_approvers = 3\napprovers = [\"a@org\", \"b@org\", \"c@org\"]";
+    let table = [
+        (old, true),
+        ("high_approvers = 2\napprovers = [\"a@org\", \"b@org\", \"c@org\"]", false),
+        ("high_approvers = 3", false),
+        ("high_approvers = 3\napprovers = [\"a@org\", \"b@org\", \"d@org\"]", false),
+        ("high_approvers = 3\napprovers = [\"a@org\", \"b@org\", \"c@org\"]\nuse_minutes = 11", false),
+        ("high_approvers = 3\napprovers = [\"a@org\", \"b@org\", \"c@org\"]\nuse_minutes = 9", true),
+        ("high_approvers = 3\napprovers = [\"a@org\", \"b@org\", \"c@org\"]\nper_human_a_day = 11", false),
+        ("high_approvers = 3\napprovers = [\"a@org\", \"b@org\", \"c@org\"]\npending_per_agent = 4", false),
+        ("high_approvers = 3\napprovers = [\"a@org\", \"b@org\", \"c@org\"]\ndecide_minutes = 16", false),
+    ];
+    for (new, holds) in table {
+        assert_eq!(weakenings(&with(old), &with(new)).is_empty(), holds, "{new}");
+    }
+}

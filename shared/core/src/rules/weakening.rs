@@ -2,7 +2,7 @@
 
 use super::plan::{Plan, Trigger};
 use super::rule::{RuleAction, RuleName, Subject};
-use super::{Mode, RuleSet, Threshold};
+use super::{Approvals, Mode, RuleSet, Threshold};
 use crate::recommendation::Detector;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,33 @@ pub fn weakenings(old: &RuleSet, new: &RuleSet) -> Vec<String> {
         ("destructive", old.thresholds.destructive, new.thresholds.destructive),
     ];
     found.extend(thresholds.into_iter().flat_map(|(name, old, new)| risen(name, old, new)));
+    found.extend(easier(&old.approvals, &new.approvals));
     found.extend(softened(old, new));
+    found
+}
+
+/// Where approvals take fewer humans, other humans, or bind for longer.
+fn easier(old: &Approvals, new: &Approvals) -> Vec<String> {
+    let risen = [
+        ("pending_per_agent", old.pending_per_agent, new.pending_per_agent),
+        ("per_human_a_day", old.per_human_a_day, new.per_human_a_day),
+        ("decide_minutes", old.decide_minutes, new.decide_minutes),
+        ("use_minutes", old.use_minutes, new.use_minutes),
+    ];
+    let risen = risen.into_iter().filter(|(_, old, new)| new > old);
+    let mut found: Vec<String> =
+        risen.map(|(name, old, new)| format!("approvals: {name} rises from {old} to {new}")).collect();
+    if new.high_approvers < old.high_approvers {
+        found.push(format!("approvals: high_approvers falls from {} to {}", old.high_approvers, new.high_approvers));
+    }
+    let others = match (&old.approvers, &new.approvers) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(old), Some(new)) => !new.is_subset(old),
+    };
+    if others {
+        found.push("approvals: others may approve uses of tier-high keys".to_string());
+    }
     found
 }
 
