@@ -31,14 +31,7 @@ SHARED = {"sign": "ECDSA-P256", "mac": "HMAC-SHA256", "aes": "AES-256-GCM"}
 KEY_FOR = {"sign": "sign", "verify": "sign", "public-key": "sign", "mac": "mac", "verify-mac": "mac"}
 USES = {"encrypt", "decrypt", "re-encrypt", "wrap", "unwrap", "generate-data-key"} | set(KEY_FOR)
 # What is said of a request whose form is wrong, whatever it asks.
-UNREAD = (
-    "invalid `body`",
-    "invalid `query`",
-    "invalid `scope`",
-    "invalid `context`",
-    "invalid `labels`",
-    "invalid `rules`",
-)
+UNREAD = ("invalid `body`", "invalid `query`", "invalid `scope`", "invalid `context`", "invalid `labels`")
 # What is said of a name that no schema can know.
 UNKNOWN = ("invalid `backend`", "invalid `object`", "invalid `uses`", "invalid `wrapping_key_id`")
 # Paths that other methods take for the name of a key.

@@ -28,6 +28,8 @@ pub const BUILT_IN: &str = include_str!("rules/default.toml");
 pub const MAX_DOCUMENT: usize = 32 * 1024;
 /// Most rules of a document.
 const MAX_RULES: usize = 100;
+/// Longest explanation of what is wrong, in characters.
+const MAX_EXPLANATION: usize = 400;
 /// Most automatic stops in an hour that may be allowed. More is no budget; each is kept in the ledger for two hours.
 const MAX_PER_HOUR: u32 = 100;
 
@@ -100,7 +102,8 @@ impl RuleSet {
         if text.len() > MAX_DOCUMENT {
             return Err(Error::invalid("rules", "they are longer than 32 KiB"));
         }
-        let document: Document = toml::from_str(text).map_err(|error| Error::invalid("rules", error))?;
+        let document: Document =
+            toml::from_str(text).map_err(|error| Error::invalid("rules", explained(text, &error)))?;
         Self::check(text, document).map_err(|why| Error::invalid("rules", why))
     }
 
@@ -116,7 +119,7 @@ impl RuleSet {
         }
         let mut rules: Vec<Rule> = Vec::new();
         for written in written {
-            let line = text.get(..written.span().start).unwrap_or_default().matches('\n').count().saturating_add(1);
+            let line = line_of(text, written.span().start);
             let place = format!("line {line}: rule `{}`", written.get_ref().name);
             let rule = Rule::try_from(written.into_inner()).map_err(|why| format!("{place}: {why}"))?;
             if rules.iter().any(|other| other.name == rule.name) {
@@ -162,6 +165,19 @@ impl RuleSet {
     fn rule(&self, trigger: &Trigger) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.fits(trigger))
     }
+}
+
+/// What the parser says, and where; never the document's own lines, which may be as long as it is.
+fn explained(text: &str, error: &toml::de::Error) -> String {
+    let what: String = error.message().chars().take(MAX_EXPLANATION).collect();
+    match error.span() {
+        Some(span) => format!("line {}: {what}", line_of(text, span.start)),
+        None => what,
+    }
+}
+
+fn line_of(text: &str, place: usize) -> usize {
+    text.get(..place).unwrap_or_default().matches('\n').count().saturating_add(1)
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ pub(super) fn tried(found: &Value) -> String {
         _ => " (there is more before that; one dry run reads 50,000 records, or 1,000 recommendations)".to_string(),
     };
     let differing = listed.iter().filter(|item| field(item, "/differs") == "yes").count();
-    let summary = format!("since {since}{bounded}: {} recommendations, {differing} answered differently", listed.len());
+    let summary = format!("since {since}{bounded}: recommendations {}, answered differently {differing}", listed.len());
     if listed.is_empty() {
         return summary;
     }
@@ -108,7 +108,7 @@ fn action_name(action: &Value) -> String {
 
 pub(super) fn weakened(weakens: &[String]) -> String {
     match weakens.is_empty() {
-        true => "protects nowhere less than before".to_string(),
+        true => "nothing protects less than before".to_string(),
         false => format!("protects less than before:\n{}", bullets(weakens)),
     }
 }

@@ -68,7 +68,7 @@ fn rules_that_cannot_be_are_refused_with_where_and_why() {
     let rule = |rest: &str| format!("[[rule]]\nname = \"spike\"\n{rest}");
     let table = [
         ("colour = 1".to_string(), "line 1"),
-        ("mode = \"off\"".to_string(), "mode"),
+        ("mode = \"off\"".to_string(), "line 1: unknown variant `off`"),
         ("[budget]\nper_hour = 101".to_string(), "per_hour is at most 100"),
         ("[budget]\nper_day = 1".to_string(), "per_day"),
         ("[thresholds.high]\nstep_up = 0.9\ndeny = 0.5".to_string(), "thresholds.high"),
@@ -102,11 +102,13 @@ fn rules_that_cannot_be_are_refused_with_where_and_why() {
             "line 4: rule `late`: it never applies",
         ),
         ("#".repeat(MAX_DOCUMENT + 1), "longer than 32 KiB"),
+        ("0".repeat(MAX_DOCUMENT), "line 1: "),
     ];
     for (text, want) in table {
         let error = RuleSet::parse(&text).unwrap_err();
         let Error::Invalid { source, .. } = error else { panic!("{text}") };
         assert!(source.to_string().contains(want), "{text}\n{source}");
+        assert!(source.to_string().len() < 500, "{source}");
     }
 }
 
