@@ -19,6 +19,7 @@ mod passphrase;
 mod payload;
 mod quantity;
 mod quickstart;
+mod report;
 mod session;
 mod signing;
 
@@ -80,6 +81,9 @@ Examples:
     Quickstart(quickstart::Quickstart),
     /// Encrypt anew with the key's present version, without seeing the plaintext
     ReEncrypt(encryption::ReEncrypt),
+    /// What a human and her agents did, or one agent
+    #[command(subcommand)]
+    Report(report::Command),
     /// Sign a file
     Sign(signing::Sign),
     /// Open what `wrap` or `data-key` made
@@ -122,6 +126,7 @@ pub(crate) fn run(connection: &Connection, command: &Command) -> Result<ExitCode
         Command::Openapi => openapi(connection),
         Command::Quickstart(arguments) => quickstart::run(arguments),
         Command::ReEncrypt(arguments) => encryption::re_encrypt(connection, arguments),
+        Command::Report(command) => report::run(connection, command),
         Command::Sign(arguments) => signing::sign(connection, arguments),
         Command::Unwrap(arguments) => encryption::open(connection, arguments, "unwrap"),
         Command::Verify(arguments) => signing::verify(connection, arguments),

@@ -68,6 +68,11 @@ mod transcripts {
     }
 
     #[test]
+    fn usage() {
+        check("usage");
+    }
+
+    #[test]
     fn follow_shows_what_happens_after_it_began_and_not_itself() {
         let (dir, server) = deployment();
         let mut seen = Seen::new(&server);

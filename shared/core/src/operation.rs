@@ -29,6 +29,7 @@ operations! {
     AgentGet "agent.get"
     AgentIssue "agent.issue"
     AgentList "agent.list"
+    AgentReport "agent.report"
     AgentRevoke "agent.revoke"
     AgentScope "agent.scope"
     AgentUnfreeze "agent.unfreeze"
@@ -43,6 +44,7 @@ operations! {
     HumanEnrol "human.enrol"
     HumanLogin "human.login"
     HumanReinstate "human.reinstate"
+    HumanReport "human.report"
     HumanRevoke "human.revoke"
     IntentUndo "intent.undo"
     KeyActivate "key.activate"
@@ -67,6 +69,7 @@ operations! {
     KeySuspend "key.suspend"
     KeyUnwrap "key.unwrap"
     KeyUpdate "key.update"
+    KeyUsage "key.usage"
     KeyVerify "key.verify"
     KeyVerifyMac "key.verify-mac"
     KeyWrap "key.wrap"
@@ -104,12 +107,15 @@ impl Operation {
             self,
             Self::AgentGet
                 | Self::AgentList
+                | Self::AgentReport
                 | Self::AgentScope
                 | Self::AuditGet
                 | Self::AuditQuery
                 | Self::CredentialIntrospect
+                | Self::HumanReport
                 | Self::KeyGet
                 | Self::KeyList
+                | Self::KeyUsage
                 | Self::Whoami
         );
         !stops && !reads

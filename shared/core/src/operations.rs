@@ -14,4 +14,6 @@ pub mod key_register;
 pub mod key_use;
 pub mod listing;
 mod new_key;
+pub mod reports;
 pub mod tokens;
+pub mod usage;

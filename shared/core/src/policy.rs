@@ -22,7 +22,7 @@ use std::sync::{Mutex, PoisonError};
 pub const FIRST_POLICY: &str = include_str!("policy.cedar");
 /// The number of [`FIRST_POLICY`]: one more with each change of it, so that deployments which began with an earlier one
 /// follow at their next start.
-pub const BUILT_IN: u32 = 1;
+pub const BUILT_IN: u32 = 2;
 const SCHEMA: &str = include_str!("policy.cedarschema");
 /// Answers kept. An evaluation costs some 50 us, and an agent asks the same few questions all day.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
@@ -188,7 +188,7 @@ mod tests {
         let digest = crate::encoding::hex(digest.as_ref());
         assert_eq!(
             (BUILT_IN, digest.as_str()),
-            (1, "7a02c576fa94cff013eb20e7276810f00f2997cc5d5c4dffca2e2f9b85a3599f")
+            (2, "51aeba3bdc5e18a0b87c2e82d0a000d5fed291fac68f28c269b473327e7256a6")
         );
     }
 

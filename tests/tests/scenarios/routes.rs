@@ -6,7 +6,8 @@ use aegis_tests::deployment::Deployment;
 use serde_json::json;
 
 /// What anybody who is known may ask about herself.
-const OWN: [&str; 5] = ["/v1/agents", "/v1/audit", "/v1/oauth/introspect", "/v1/oauth/revoke", "/v1/whoami"];
+const OWN: [&str; 6] =
+    ["/v1/agents", "/v1/agents/usage", "/v1/audit", "/v1/oauth/introspect", "/v1/oauth/revoke", "/v1/whoami"];
 
 #[tokio::test]
 async fn without_a_credential_every_route_but_the_closed_list_is_401() {
