@@ -1,5 +1,11 @@
 //! Reports: what a human and her agents did.
 
+use aegis_core::ambient::{Entropy, Timestamp};
+use aegis_core::id::{RecordId, RequestId};
+use aegis_core::journal;
+use aegis_core::operation::Operation;
+use aegis_core::record::{AuditRecord, Plane};
+use aegis_core::store::Store;
 use aegis_tests::deployment::Deployment;
 use aegis_tests::{message, text};
 use serde_json::{Value, json};
@@ -63,6 +69,30 @@ async fn a_report_reaches_back_a_week_or_as_far_as_it_is_told_to() {
     let report = deployment.get(&alice, &format!("{path}?since={since}")).await.ok();
     assert_eq!(report["actors"][0]["uses"][0]["count"], 1);
     assert_eq!(deployment.get(&alice, &format!("{path}?since=yesterday")).await.failed(400), "invalid-request");
+}
+
+#[tokio::test]
+async fn a_report_reads_so_many_records_and_says_from_when_on_it_holds_all() {
+    let (deployment, alice) = two_keys().await;
+    let (agent, _) = deployment.agent(&alice, "key:own-key:sign", json!({})).await;
+    let entropy = Entropy::system();
+    let mut puts = Vec::new();
+    for second in 0..16_010 {
+        let at = Timestamp::from_second(deployment.now() + second).unwrap();
+        let (id, request) = (RecordId::new(at, &entropy), RequestId::new(at, &entropy));
+        let record = AuditRecord::new(id, at, Operation::KeyList, Plane::Rest, request);
+        let record = AuditRecord { agents: vec![agent.clone().try_into().unwrap()], ..record };
+        puts.push(journal::put(deployment.store.as_ref(), &record).unwrap());
+    }
+    for some in puts.chunks(100) {
+        deployment.store.transact(some.to_vec()).await.unwrap();
+    }
+    let oldest = Timestamp::from_second(deployment.now() + 10).unwrap().to_string();
+    deployment.pass(16_010);
+    let report = deployment.get(&alice, &format!("/v1/agents/{agent}/report")).await.ok();
+    assert_eq!(report["records"], 16_000);
+    assert_eq!((&report["complete_since"], &report["actors"][0]["first_at"]), (&json!(oldest), &json!(oldest)));
+    assert_eq!(report["actors"][0]["operations"], json!([{ "operation": "key.list", "count": 16_000 }]));
 }
 
 #[tokio::test]

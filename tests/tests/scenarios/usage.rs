@@ -54,7 +54,7 @@ async fn unused_keys_are_found_page_by_page_and_not_by_agents() {
     deployment.key(&alice, "just-made", "Ed25519").await;
     deployment.count_uses().await;
     let path = format!("/v1/keys?unused_for={}", 60 * DAY);
-    assert_eq!(names(&deployment.get(&alice, &path).await.ok()), [] as [&str; 0], "a day too early");
+    assert!(names(&deployment.get(&alice, &path).await.ok()).is_empty(), "a day too early");
 
     deployment.pass(DAY);
     let alice = deployment.alice().await;
@@ -91,7 +91,7 @@ async fn a_stale_agent_could_act_and_did_nothing() {
     let stale = deployment.get(&alice, &format!("/v1/agents/usage?stale_for={}", 30 * DAY)).await.ok();
     assert_eq!(agents(&stale), [idle.as_str()]);
     let early = deployment.get(&alice, &format!("/v1/agents/usage?stale_for={}", 30 * DAY + 1)).await.ok();
-    assert_eq!(agents(&early), [] as [&str; 0]);
+    assert!(agents(&early).is_empty());
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn a_broad_agent_is_shown_with_the_narrower_scope_that_would_have_sufficed
         deployment.post(&token, &format!("/v1/keys/{key}/sign"), message(b"x")).await.ok();
     }
     let found = deployment.get(&alice, "/v1/agents/usage?broad=true").await.ok();
-    assert_eq!(agents(&found), [] as [&str; 0]);
+    assert!(agents(&found).is_empty());
 }
 
 #[tokio::test]
