@@ -65,7 +65,7 @@ async fn a_report_reaches_back_a_week_or_as_far_as_it_is_told_to() {
     let alice = deployment.alice().await;
     let path = format!("/v1/agents/{agent}/report");
     assert_eq!(deployment.get(&alice, &path).await.ok()["actors"], json!([]));
-    let since = jiff::Timestamp::from_second(deployment.now() - 9 * 86_400).unwrap();
+    let since = Timestamp::from_second(deployment.now() - 9 * 86_400).unwrap();
     let report = deployment.get(&alice, &format!("{path}?since={since}")).await.ok();
     assert_eq!(report["actors"][0]["uses"][0]["count"], 1);
     assert_eq!(deployment.get(&alice, &format!("{path}?since=yesterday")).await.failed(400), "invalid-request");
