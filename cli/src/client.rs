@@ -23,6 +23,7 @@ mod quickstart;
 mod recommendations;
 mod risk;
 mod rules;
+mod report;
 mod session;
 mod signing;
 
@@ -96,6 +97,9 @@ Examples:
     /// Show, check and change what Aegis does by itself when something is unusual
     #[command(subcommand)]
     Rules(rules::Command),
+    /// What a human and her agents did, or one agent
+    #[command(subcommand)]
+    Report(report::Command),
     /// Sign a file
     Sign(signing::Sign),
     /// Open what `wrap` or `data-key` made
@@ -142,6 +146,7 @@ pub(crate) fn run(connection: &Connection, command: &Command) -> Result<ExitCode
         Command::Recommendations(command) => recommendations::run(connection, command),
         Command::Risk(command) => risk::run(connection, command),
         Command::Rules(command) => rules::run(connection, command),
+        Command::Report(command) => report::run(connection, command),
         Command::Sign(arguments) => signing::sign(connection, arguments),
         Command::Unwrap(arguments) => encryption::open(connection, arguments, "unwrap"),
         Command::Verify(arguments) => signing::verify(connection, arguments),

@@ -8,6 +8,7 @@ mod listen;
 mod local_issuer;
 mod oidc;
 mod proxies;
+mod usage;
 pub(crate) use oidc::{Issuer, Source, tls};
 
 use crate::Failure;
@@ -114,6 +115,7 @@ pub(crate) struct Server {
     stop: watch::Sender<bool>,
     serving: tokio::task::JoinHandle<()>,
     housekeeping: tokio::task::JoinHandle<()>,
+    counting: tokio::task::JoinHandle<()>,
 }
 
 impl Server {
@@ -205,9 +207,10 @@ impl Server {
         }
         let router = http::router(Arc::clone(&host), local, settings.proxies.clone());
         let serving = tokio::spawn(listen::serve(listener, router, tls, Bounds::of_this_process(), stopped.clone()));
+        let counting = tokio::spawn(usage::count(Arc::clone(&store), stopped.clone()));
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&host), store, stopped));
         let url = format!("{}://{address}", if settings.tls.is_some() { "https" } else { "http" });
-        Ok(Self { url, metrics_address, enrolment_code, host, stop, serving, housekeeping })
+        Ok(Self { url, metrics_address, enrolment_code, host, stop, serving, housekeeping, counting })
     }
 
     pub(crate) fn url(&self) -> String {
@@ -216,7 +219,7 @@ impl Server {
 
     /// Lets the requests under way finish, writes what is still to be written, and closes the store.
     pub(crate) async fn stop(self) {
-        // Both tasks hold a receiver until they end.
+        // All tasks hold a receiver until they end.
         let _ = self.stop.send(true);
         if tokio::time::timeout(LAST_REQUESTS, self.serving).await.is_err() {
             tracing::warn!("requests still under way were cut off");
@@ -226,6 +229,10 @@ impl Server {
             Ok(Err(error)) => tracing::error!(error = %error, "housekeeping failed"),
             // Whatever it was about, the next start goes on with it.
             Err(_) => tracing::warn!("housekeeping still under way was cut off"),
+        }
+        // It ends after the batch under way; the next start goes on from there.
+        if let Err(error) = self.counting.await {
+            tracing::error!(error = %error, "counting uses failed");
         }
         write_summaries(&self.host, Timestamp::MAX).await;
     }

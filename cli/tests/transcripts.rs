@@ -89,6 +89,8 @@ mod transcripts {
         ask_before_broad_scopes(&dir.path().join("data"));
         let server = serve(&dir);
         play("approvals", &dir, &server);
+    fn usage() {
+        check("usage");
     }
 
     #[test]

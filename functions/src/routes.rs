@@ -29,7 +29,9 @@ use aegis_core::operations::listing::{PageOf, PageQuery};
 use aegis_core::operations::recommendations::AnswerRecommendation;
 use aegis_core::operations::rules::{ApplyRules, RollBackRules, RulesChange, RulesQuery, RulesView};
 use aegis_core::operations::rules_dry_run::{DryRunRules, RulesDryRun};
+use aegis_core::operations::reports::{Report, ReportQuery};
 use aegis_core::operations::tokens::Introspection;
+use aegis_core::operations::usage::{AgentUsageQuery, AgentUsageReply, KeyQuery, KeyUsageReply};
 use aegis_core::pipeline::{Done, Permit};
 use aegis_core::recommendation::RecommendationRecord;
 use aegis_core::record::AuditRecord;
@@ -98,6 +100,12 @@ fn deployment_routes() -> Vec<Route> {
         get("/v1/whoami", Operation::Whoami, TargetKind::Own, |call, permit, _| Box::pin(humans::whoami(call, permit)))
             .summary("Who the caller is to Aegis")
             .reply::<Whoami>(),
+        get("/v1/humans/{human}/report", Operation::HumanReport, TargetKind::Human, |call, permit, _| {
+            Box::pin(humans::report(call, permit))
+        })
+        .summary("What a human and all her agents did")
+        .query::<ReportQuery>()
+        .reply::<Report>(),
         post("/v1/humans/{human}/revoke", Operation::HumanRevoke, TargetKind::Human, |call, _, _| {
             Box::pin(humans::revoke(call))
         })
@@ -152,7 +160,7 @@ fn key_routes() -> Vec<Route> {
             Box::pin(keys::list(call, permit))
         })
         .summary("Lists keys: all for a human, those in scope for an agent")
-        .query::<PageQuery>()
+        .query::<KeyQuery>()
         .reply::<PageOf<Key>>(),
         get("/v1/keys/{key}", Operation::KeyGet, TargetKind::Key, |_, permit, _| Box::pin(keys::show(permit)))
             .summary("Shows a key; never its material")
@@ -163,6 +171,11 @@ fn key_routes() -> Vec<Route> {
         .summary("Changes what describes a key")
         .body::<UpdateKey>()
         .reply::<Key>(),
+        get("/v1/keys/{key}/usage", Operation::KeyUsage, TargetKind::Key, |call, permit, _| {
+            Box::pin(keys::usage(call, permit))
+        })
+        .summary("How a key is used; not for agents")
+        .reply::<KeyUsageReply>(),
         get("/v1/keys/{key}/public-key", Operation::KeyGet, TargetKind::Key, |_, permit, _| {
             Box::pin(uses::public_key(permit))
         })
@@ -317,6 +330,18 @@ fn agent_routes() -> Vec<Route> {
         .summary("Lists agents: all for operators and auditors, else one's own")
         .query::<PageQuery>()
         .reply::<PageOf<Agent>>(),
+        get("/v1/agents/usage", Operation::AgentList, TargetKind::Own, |call, permit, _| {
+            Box::pin(agents::usage(call, permit))
+        })
+        .summary("What agents were granted, and what of it they used: all for operators and auditors, else one's own")
+        .query::<AgentUsageQuery>()
+        .reply::<PageOf<AgentUsageReply>>(),
+        get("/v1/agents/{agent}/report", Operation::AgentReport, TargetKind::Agent, |call, permit, _| {
+            Box::pin(agents::report(call, permit))
+        })
+        .summary("What an agent did")
+        .query::<ReportQuery>()
+        .reply::<Report>(),
         get("/v1/agents/{agent}", Operation::AgentGet, TargetKind::Agent, |_, permit, _| {
             Box::pin(agents::show(permit))
         })

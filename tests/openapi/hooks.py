@@ -36,6 +36,8 @@ UNREAD = ("invalid `body`", "invalid `query`", "invalid `scope`", "invalid `cont
 UNKNOWN = ("invalid `backend`", "invalid `object`", "invalid `uses`", "invalid `wrapping_key_id`")
 # Paths that other methods take for the name of a key.
 NAMES_TOO = ("/v1/keys/import", "/v1/keys/import-parameters", "/v1/keys/register")
+# Paths that other methods take for the name of a key or an agent.
+NAMES_TOO = ("/v1/agents/usage", "/v1/keys/import", "/v1/keys/import-parameters", "/v1/keys/register")
 # Seconds, below the 300 for which a login is fresh.
 FRESH = 200
 
@@ -182,7 +184,7 @@ def existing(method, path, verb):
         return {"credential": new_token(new_agent())["id"]}
     if "{alias}" in path and method == "DELETE":
         return {"alias": new_key()["aliases"][0]}
-    if "{human}" in path and (verb == "reinstate" or LAST):
+    if "{human}" in path and (verb in ("reinstate", "report") or LAST):
         return {"human": HUMAN}
     if "{version}" in path:
         return {"version": proposal}

@@ -16,6 +16,7 @@ use aegis_core::store::Store;
 use aegis_core::store::fault::Faulty;
 use aegis_core::store::memory::MemoryStore;
 use aegis_core::token::{TokenKeys, public_jwk};
+use aegis_core::usage::consumer;
 use aegis_embedded::store::SqliteStore;
 use aegis_functions::{Gate, Host, Metrics, handle};
 use aegis_keystores::folder::FolderKeyStore;
@@ -49,6 +50,11 @@ impl Deployment {
     /// One that turns nobody away for asking often.
     pub async fn new() -> Self {
         Self::with(1_000_000, 1_000_000).await
+    }
+
+    /// Counts the uses on record, as the server does by itself a moment later.
+    pub async fn count_uses(&self) {
+        while consumer::count_next(self.store.as_ref(), self.store.inner()).await.unwrap() > 0 {}
     }
 
     /// With these shares of a minute: of a source without credentials, and of a credential.

@@ -27,7 +27,6 @@ pub(crate) enum Command {
     /// Issue an agent, and a token for it
     Issue(Issue),
     /// Show the agents there are: all for operators and auditors, else your own
-    #[command(after_help = "Example:\n  aegis agent list --sponsor alice@org --state active")]
     List(List),
     /// Show an agent and its grant
     #[command(after_help = "Example:\n  aegis agent get claude-invoices")]
@@ -126,6 +125,16 @@ struct LimitFlags {
 }
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+--stale and --broad show what agents used of what they were granted, and with which narrower scope
+each could have done all it did; --json holds the scope it has, too. Uses are counted a moment after
+they happen.
+
+Examples:
+  aegis agent list --sponsor alice@org --state active
+  aegis agent list --stale            those that could act and used nothing for 30 days
+  aegis agent list --stale 90
+  aegis agent list --broad            those that used less than half of what they were granted")]
 pub(crate) struct List {
     /// Only those of this human
     #[arg(long, value_name = "HUMAN")]
@@ -133,6 +142,13 @@ pub(crate) struct List {
     /// Only those in this state
     #[arg(long, value_parser = ["active", "frozen", "revoked"])]
     state: Option<String>,
+    /// Only those that could act and used nothing for so many days [default: 30]
+    #[arg(long, value_name = "DAYS", num_args = 0..=1, default_missing_value = "30",
+          value_parser = clap::value_parser!(u32).range(1..=3650))]
+    stale: Option<u32>,
+    /// Only those that could act, used something, and less than half of what they were granted
+    #[arg(long)]
+    broad: bool,
 }
 
 #[derive(clap::Args)]
@@ -256,14 +272,39 @@ pub(super) fn credential(client: &Client, agent: &str, ttl: Option<Span>) -> Res
 }
 
 fn list(client: &Client, arguments: &List) -> Result<(), Failure> {
-    let mut agents = client.all("/v1/agents", "list agents")?;
+    let by_use = arguments.broad || arguments.stale.is_some();
+    let path = match (by_use, arguments.stale) {
+        (false, _) => "/v1/agents".to_string(),
+        (true, None) => format!("/v1/agents/usage?broad={}", arguments.broad),
+        (true, Some(days)) => {
+            format!("/v1/agents/usage?broad={}&stale_for={}", arguments.broad, days.saturating_mul(86_400))
+        }
+    };
+    let mut agents = client.all(&path, "list agents")?;
     let fits = |wanted: Option<&str>, agent: &Value, pointer: &str| wanted.is_none_or(|w| field(agent, pointer) == w);
     agents.retain(|agent| {
         fits(arguments.sponsor.as_ref().map(HumanId::as_str), agent, "/sponsor")
             && fits(arguments.state.as_deref(), agent, "/state")
     });
-    let rows = rows(&agents);
-    client.show(&json!({ "items": agents }), |_| output::table(&HEADINGS, &rows))
+    let (headings, rows) = match by_use {
+        true => (USE_HEADINGS.as_slice(), agents.iter().map(use_row).collect()),
+        false => (HEADINGS.as_slice(), rows(&agents)),
+    };
+    client.show(&json!({ "items": agents }), |_| output::table(headings, &rows))
+}
+
+const USE_HEADINGS: [&str; 8] =
+    ["LABEL", "SPONSOR", "LAST USE", "USES IN 30 DAYS", "KEYS USED", "ACTIONS USED", "WOULD HAVE SUFFICED", "ID"];
+
+fn use_row(agent: &Value) -> Vec<String> {
+    let [label, sponsor, recent, sufficient, id] =
+        ["/label", "/sponsor", "/uses_30d", "/sufficient_scope", "/agent"].map(|pointer| field(agent, pointer));
+    let of = |what: &str| {
+        let more = |of: &str| if field(agent, &format!("/{of}/more")) == "yes" { "+" } else { "" };
+        let count = |of: &str| field(agent, &format!("/{of}/{what}"));
+        format!("{}{} of {}{}", count("used"), more("used"), count("granted"), more("granted"))
+    };
+    vec![label, sponsor, output::moment(agent, "/last_use"), recent, of("keys"), of("actions"), sufficient, id]
 }
 
 pub(super) const HEADINGS: [&str; 6] = ["LABEL", "STATE", "SPONSOR", "UNTIL", "SCOPE", "ID"];

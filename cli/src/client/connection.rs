@@ -122,10 +122,11 @@ impl Client {
     /// Every item of a listing, page by page.
     pub(crate) fn all(&self, path: &str, what: &str) -> Result<Vec<Value>, Failure> {
         let mut items = Vec::new();
+        let next = if path.contains('?') { '&' } else { '?' };
         let mut cursor = String::new();
         loop {
             let mut page =
-                self.api.get(&format!("{path}?limit=200{cursor}")).and_then(|page| Answer::ok(page, what))?;
+                self.api.get(&format!("{path}{next}limit=200{cursor}")).and_then(|page| Answer::ok(page, what))?;
             if let Some(Value::Array(found)) = page.get_mut("items").map(Value::take) {
                 items.extend(found);
             }

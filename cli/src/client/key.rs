@@ -5,6 +5,7 @@ mod import;
 use self::import::{Import, Parameters, Register};
 use super::connection::{Client, Connection};
 use super::output::{self, field};
+use super::quantity::Span;
 use super::word;
 use crate::Failure;
 use crate::api::{Answer, text};
@@ -39,11 +40,13 @@ pub(crate) enum Command {
     /// Put a key under Aegis that a back end has already, and that stays there
     Register(Register),
     /// Show the keys there are; to an agent those in its scope
-    #[command(after_help = "Example:\n  aegis key list --json")]
-    List,
+    List(List),
     /// Show one key; never its material
     #[command(after_help = "Example:\n  aegis key get invoice-2026")]
     Get { key: KeyRef },
+    /// How often a key was used, by how many agents, and when last
+    #[command(after_help = "Example:\n  aegis key usage invoice-2026")]
+    Usage { key: KeyRef },
     /// Change what describes a key
     Update(Update),
     /// Let a pre-active key sign and encrypt
@@ -83,6 +86,17 @@ Examples:
     CancelDestroy { key: KeyRef },
     /// Export the public half, for anyone to verify with
     PublicKey(PublicKey),
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  aegis key list --json
+  aegis key list --unused-for 60d    those that nobody used for so long, and are not destroyed")]
+pub(crate) struct List {
+    /// Only those that nobody used for so long; what was never used counts from when it was made
+    #[arg(long, value_name = "DURATION")]
+    unused_for: Option<Span>,
 }
 
 #[derive(clap::Args)]
@@ -192,10 +206,14 @@ pub(crate) fn run(connection: &Connection, command: &Command) -> Result<(), Fail
         Command::Import(arguments) => import::import(client, arguments),
         Command::ImportParameters(arguments) => import::parameters(client, arguments),
         Command::Register(arguments) => import::register(client, arguments),
-        Command::List => list(client),
+        Command::List(arguments) => list(client, arguments),
         Command::Get { key } => {
             let found = client.api.get(&format!("/v1/keys/{key}"))?.ok("show the key")?;
             client.show(&found, render)
+        }
+        Command::Usage { key } => {
+            let found = client.api.get(&format!("/v1/keys/{key}/usage"))?.ok("show the key's use")?;
+            client.show(&found, render_usage)
         }
         Command::Update(arguments) => update(client, arguments),
         Command::Activate { key } => act(client, key, "activate"),
@@ -238,8 +256,12 @@ fn made(client: &Client, key: &Value) -> Result<(), Failure> {
     })
 }
 
-fn list(client: &Client) -> Result<(), Failure> {
-    let keys = client.all("/v1/keys", "list keys")?;
+fn list(client: &Client, arguments: &List) -> Result<(), Failure> {
+    let path = match arguments.unused_for {
+        Some(Span(seconds)) => format!("/v1/keys?unused_for={seconds}"),
+        None => "/v1/keys".to_string(),
+    };
+    let keys = client.all(&path, "list keys")?;
     let rows: Vec<Vec<String>> = keys.iter().map(row).collect();
     client.show(&json!({ "items": keys }), |_| {
         output::table(&["NAMES", "ALGORITHM", "STATE", "VERSION", "TIER", "ENVIRONMENT", "LABELS", "ID"], &rows)
@@ -294,6 +316,18 @@ pub(super) fn render(key: &Value) -> String {
         ("rotated", field(key, "/rotated_at")),
         ("rotates", every(key)),
         ("destroyed at", field(key, "/destroy_at")),
+    ])
+}
+
+fn render_usage(usage: &Value) -> String {
+    let at_least = if field(usage, "/more_agents") == "yes" { "at least " } else { "" };
+    output::details(&[
+        ("key", field(usage, "/key")),
+        ("last use", field(usage, "/last_use")),
+        ("uses", format!("{}, {} in 30 days", field(usage, "/uses"), field(usage, "/uses_30d"))),
+        ("agents", format!("{at_least}{} in 30 days", field(usage, "/agents_30d"))),
+        ("refused", field(usage, "/denied")),
+        ("counted until", field(usage, "/counted_until")),
     ])
 }
 

@@ -9,6 +9,7 @@ use aegis_core::operations::key_lifecycle::{
     cancel_destroy_key, create_key, destroy_key, get_key, list_keys, move_key, rotate_key, suspend_key, update_key,
 };
 use aegis_core::operations::key_register::register_key;
+use aegis_core::operations::usage::key_usage;
 use aegis_core::pipeline::Permit;
 
 pub(crate) async fn create(call: &Call<'_>, permit: &Permit, earlier: Option<String>) -> Answered {
@@ -33,6 +34,10 @@ pub(crate) async fn list(call: &Call<'_>, permit: &Permit) -> Answered {
 
 pub(crate) async fn show(permit: &Permit) -> Answered {
     json(get_key(permit).await?)
+}
+
+pub(crate) async fn usage(call: &Call<'_>, permit: &Permit) -> Answered {
+    json(key_usage(call.app, permit).await?)
 }
 
 pub(crate) async fn update(call: &Call<'_>, permit: &Permit) -> Answered {

@@ -35,3 +35,4 @@ pub mod rules;
 pub mod scope;
 pub mod store;
 pub mod token;
+pub mod usage;

@@ -29,6 +29,7 @@ operations! {
     AgentGet "agent.get"
     AgentIssue "agent.issue"
     AgentList "agent.list"
+    AgentReport "agent.report"
     AgentRevoke "agent.revoke"
     AgentScope "agent.scope"
     AgentUnfreeze "agent.unfreeze"
@@ -47,6 +48,7 @@ operations! {
     HumanEnrol "human.enrol"
     HumanLogin "human.login"
     HumanReinstate "human.reinstate"
+    HumanReport "human.report"
     HumanRevoke "human.revoke"
     IntentUndo "intent.undo"
     KeyActivate "key.activate"
@@ -71,6 +73,7 @@ operations! {
     KeySuspend "key.suspend"
     KeyUnwrap "key.unwrap"
     KeyUpdate "key.update"
+    KeyUsage "key.usage"
     KeyVerify "key.verify"
     KeyVerifyMac "key.verify-mac"
     KeyWrap "key.wrap"
@@ -124,18 +127,21 @@ impl Operation {
             self,
             Self::AgentGet
                 | Self::AgentList
+                | Self::AgentReport
                 | Self::AgentScope
                 | Self::ApprovalGet
                 | Self::ApprovalList
                 | Self::AuditGet
                 | Self::AuditQuery
                 | Self::CredentialIntrospect
+                | Self::HumanReport
                 | Self::KeyGet
                 | Self::KeyList
                 | Self::RecommendationGet
                 | Self::RecommendationList
                 | Self::RulesDryRun
                 | Self::RulesGet
+                | Self::KeyUsage
                 | Self::Whoami
         );
         !stops && !reads

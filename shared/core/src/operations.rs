@@ -18,4 +18,6 @@ mod new_key;
 pub mod recommendations;
 pub mod rules;
 pub mod rules_dry_run;
+pub mod reports;
 pub mod tokens;
+pub mod usage;

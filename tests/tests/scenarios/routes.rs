@@ -6,8 +6,9 @@ use aegis_tests::deployment::Deployment;
 use serde_json::json;
 
 /// What anybody who is known may ask about herself.
-const OWN: [&str; 7] = [
+const OWN: [&str; 8] = [
     "/v1/agents",
+    "/v1/agents/usage",
     "/v1/approvals",
     "/v1/audit",
     "/v1/oauth/introspect",

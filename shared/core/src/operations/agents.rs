@@ -198,7 +198,18 @@ pub async fn list_agents(app: &App, permit: &Permit, query: &PageQuery) -> Resul
         false => (Index::Second, repository::agents_of(&facts.human.id)),
     };
     let page = repository::list::<Agent>(app.store.as_ref(), index, partition, Order::Ascending, limit, after).await?;
+    let (index, partition) = listed(app, permit);
+    let page = repository::list::<Agent>(app.store.as_ref(), index, partition, limit, after).await?;
     Ok(Done::read(PageOf { items: page.items, next_cursor: page.next.as_ref().map(cursor_at) }))
+}
+
+/// Where the agents lie that the caller may list.
+pub(super) fn listed(app: &App, permit: &Permit) -> (Index, String) {
+    let facts = permit.facts();
+    match facts.decide(Operation::AgentList, &Resource::Deployment, app.clock.now()) {
+        Ok(()) => (Index::First, ALL_AGENTS.to_string()),
+        Err(_) => (Index::Second, repository::agents_of(&facts.human.id)),
+    }
 }
 
 /// What an agent may do now, and how much of it is left.

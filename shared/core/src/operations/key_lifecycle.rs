@@ -1,8 +1,9 @@
 //! Making keys, and moving them through their states.
 
 use super::key_register;
-use super::listing::{MAX_LIMIT, PageOf, PageQuery, cursor_at};
+use super::listing::{MAX_LIMIT, PageOf, cursor_at};
 use super::new_key::{Description, NewKey, Source, check_labels, check_rotation, made_before};
+use super::usage::{KeyQuery, unused_keys};
 use crate::algorithm::Algorithm;
 use crate::error::Error;
 use crate::id::{KeyId, RecordId};
@@ -250,9 +251,13 @@ pub async fn get_key(permit: &Permit) -> Result<Done<Key>, Error> {
 /// filled from its own keys alone, so that neither its length nor its cursor tells of others.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a bad limit or cursor.
-pub async fn list_keys(app: &App, permit: &Permit, query: &PageQuery) -> Result<Done<PageOf<Key>>, Error> {
-    let (limit, mut after) = (query.limit()?, query.position()?);
+/// [`Error::Invalid`] for a bad limit or cursor; [`Error::Denied`] for an agent that asks for unused ones.
+pub async fn list_keys(app: &App, permit: &Permit, query: &KeyQuery) -> Result<Done<PageOf<Key>>, Error> {
+    let page = query.page();
+    if let Some(seconds) = query.unused_for {
+        return unused_keys(app, permit, &page, seconds).await;
+    }
+    let (limit, mut after) = (page.limit()?, page.position()?);
     let now = app.clock.now();
     let by_agent = !permit.facts().chain.is_empty();
     let mut items: Vec<Key> = Vec::new();

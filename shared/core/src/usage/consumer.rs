@@ -1,0 +1,201 @@
+//! Keeps the facts: reads committed records and counts them, each once.
+//!
+//! The place in the feed and the documents are one transaction, so a batch that is read again after a crash was either
+//! counted, and then lies before the place, or was not.
+
+use super::{AgentUsage, KeyUsage, subjects, usage_item};
+use crate::error::Error;
+use crate::feed::{BATCH, Feed, Place};
+use crate::id::{AgentId, KeyId};
+use crate::record::AuditRecord;
+use crate::repository::{self, Document, Loaded};
+use crate::store::{Expect, ItemKey, Items, Put, Store};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The consumer's name in the feed.
+pub const CONSUMER: &str = "usage";
+/// Most documents in a transaction beside the place: at their largest some 3 MiB, of the 4 that a transaction holds.
+const DOCUMENTS: usize = 64;
+
+/// Counts the next records, and returns how many it took from the feed; none where nothing came since. A call may fail,
+/// be repeated or be cut short at any point.
+///
+/// # Errors
+/// [`Error::Contended`] if another process counts at the same time; [`Error::Unavailable`].
+pub async fn count_next(store: &dyn Store, feed: &dyn Feed) -> Result<usize, Error> {
+    let (place, expect) = Place::of(store, CONSUMER).await?;
+    let records = feed.after(place.last.as_ref(), BATCH).await?;
+    let (batch, items) = take(&records);
+    let Some(last) = batch.last() else { return Ok(0) };
+    let items: Vec<ItemKey> = items.into_iter().map(usage_item).collect();
+    let read = store.batch_get(&items).await?;
+    let mut keys: BTreeMap<KeyId, Held<KeyUsage>> = BTreeMap::new();
+    let mut agents: BTreeMap<AgentId, Held<AgentUsage>> = BTreeMap::new();
+    for record in batch {
+        let (key, agent) = subjects(record);
+        if let Some(key) = key {
+            if !keys.contains_key(key) {
+                keys.insert(key.clone(), Held::of(&read, KeyUsage::new(key.clone()))?);
+            }
+            keys.entry(key.clone()).and_modify(|held| held.value.add(record));
+        }
+        if let Some(agent) = agent {
+            if !agents.contains_key(agent) {
+                agents.insert(agent.clone(), Held::of(&read, AgentUsage::new(agent.clone()))?);
+            }
+            agents.entry(agent.clone()).and_modify(|held| held.value.add(record));
+        }
+    }
+    let place = Place { last: Some(last.id.clone()), ..place };
+    let keys = keys.values().map(Held::put);
+    let puts = keys.chain(agents.values().map(Held::put)).chain([place.put(expect)]);
+    store.transact(puts.collect::<Result<Vec<Put>, Error>>()?).await?;
+    Ok(batch.len())
+}
+
+/// As many of the records as one transaction can count, and whom they are about.
+fn take(records: &[AuditRecord]) -> (&[AuditRecord], BTreeSet<&str>) {
+    let mut about: BTreeSet<&str> = BTreeSet::new();
+    for (n, record) in records.iter().enumerate() {
+        let (key, agent) = subjects(record);
+        let new = key.map(KeyId::as_str).into_iter().chain(agent.map(AgentId::as_str));
+        let new: Vec<&str> = new.filter(|subject| !about.contains(subject)).collect();
+        if about.len().saturating_add(new.len()) > DOCUMENTS {
+            return (records.get(..n).unwrap_or_default(), about);
+        }
+        about.extend(new);
+    }
+    (records, about)
+}
+
+/// A document, and what its write must expect.
+struct Held<D> {
+    value: D,
+    expect: Expect,
+}
+
+impl<D: Document> Held<D> {
+    /// What was read of it, or `fresh`.
+    fn of(read: &Items, fresh: D) -> Result<Self, Error> {
+        let Some(stored) = read.find(&fresh.item_key()) else {
+            return Ok(Self { value: fresh, expect: Expect::Absent });
+        };
+        let Loaded { value, revision } = repository::decode(stored)?;
+        Ok(Self { value, expect: Expect::Current(revision) })
+    }
+
+    fn put(&self) -> Result<Put, Error> {
+        self.value.put(self.expect)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{at, id, record};
+    use super::super::{Counts, load_all};
+    use super::*;
+    use crate::id::RecordId;
+    use crate::operation::Operation;
+    use crate::record::Outcome;
+    use crate::store::fault::{Fault, Faulty, Operation as Call};
+    use crate::store::memory::MemoryStore;
+    use async_trait::async_trait;
+    use proptest::prelude::*;
+
+    /// Hands out few at once, so that there are many batches.
+    struct Records(Vec<AuditRecord>, usize);
+
+    #[async_trait]
+    impl Feed for Records {
+        async fn after(&self, last: Option<&RecordId>, limit: usize) -> Result<Vec<AuditRecord>, Error> {
+            let place = last.and_then(|last| self.0.iter().position(|record| record.id == *last));
+            let rest = self.0.iter().skip(place.map_or(0, |place| place + 1));
+            Ok(rest.take(limit.min(self.1)).cloned().collect())
+        }
+    }
+
+    fn any_record() -> impl Strategy<Value = AuditRecord> {
+        let operation = prop::sample::select(vec![Operation::KeySign, Operation::KeyVerify, Operation::KeyGet]);
+        let outcome = prop::sample::select(vec![Outcome::Ok, Outcome::Ok, Outcome::Denied, Outcome::Error]);
+        (0..40_i64, operation, outcome, 0..90_usize, 0..5_usize)
+            .prop_map(|(day, operation, outcome, key, agent)| record(day, operation, outcome, key, agent))
+    }
+
+    fn any_fault() -> impl Strategy<Value = Option<(Call, Fault)>> {
+        let call = prop::sample::select(vec![Call::Read, Call::Write, Call::Write]);
+        let fault = prop::sample::select(vec![Fault::BeforeWrite, Fault::AfterWrite]);
+        prop::option::of((call, fault))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Every call may fail before or after it took effect; the next begins where the store says, as after a crash.
+        #[test]
+        fn each_record_is_counted_once_whatever_fails_and_however_they_come(
+            records in prop::collection::vec(any_record(), 1..200),
+            faults in prop::collection::vec(any_fault(), 40),
+            at_once in 1..90_usize,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let store = Faulty::new(MemoryStore::default());
+            let feed = Records(records.clone(), at_once);
+            runtime.block_on(async {
+                let mut faults = faults.into_iter();
+                loop {
+                    // A fault that was planned and not met would hide behind the next.
+                    let planned = faults.next().flatten();
+                    if let Some((call, fault)) = planned {
+                        store.fail_next(call, fault);
+                    }
+                    match count_next(&store, &feed).await {
+                        Ok(0) => break,
+                        Ok(_) => prop_assert!(planned.is_none()),
+                        Err(error) => {
+                            let injected = matches!(error, Error::Unavailable { .. });
+                            prop_assert!(injected, "{}", error);
+                        }
+                    }
+                }
+                let mut want: BTreeMap<AgentId, AgentUsage> = BTreeMap::new();
+                for record in &records {
+                    let agent = &record.agents[0];
+                    if subjects(record).1.is_some() {
+                        want.entry(agent.clone()).or_insert_with(|| AgentUsage::new(agent.clone())).add(record);
+                    }
+                }
+                let items: Vec<ItemKey> = (0..5).map(|n| usage_item(id::<AgentId>("agt", n).as_str())).collect();
+                let found: Vec<AgentUsage> = load_all(&store, &items).await.unwrap();
+                let found: BTreeMap<AgentId, AgentUsage> =
+                    found.into_iter().map(|usage| (usage.agent.clone(), usage)).collect();
+                prop_assert_eq!(found, want);
+                let items: Vec<ItemKey> = (0..90).map(|n| usage_item(id::<KeyId>("key", n).as_str())).collect();
+                let found: Vec<KeyUsage> = load_all(&store, &items).await.unwrap();
+                let uses = |outcome| move |record: &&AuditRecord| {
+                    record.outcome == outcome && (outcome == Outcome::Denied || record.operation.action().is_some())
+                };
+                let total = |of: fn(&Counts) -> u64| found.iter().map(|usage| of(&usage.counts)).sum::<u64>();
+                let count = |outcome| u64::try_from(records.iter().filter(uses(outcome)).count()).unwrap();
+                prop_assert_eq!(total(Counts::uses), count(Outcome::Ok));
+                prop_assert_eq!(total(|counts| counts.shown(at(0)).denied), count(Outcome::Denied));
+                Ok(())
+            })?;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_about_more_than_a_transaction_holds_is_cut_and_nothing_is_left_out() {
+        let store = MemoryStore::default();
+        let records: Vec<AuditRecord> = (0..300).map(|n| record(0, Operation::KeySign, Outcome::Ok, n, n)).collect();
+        let feed = Records(records, BATCH);
+        let mut batches = Vec::new();
+        loop {
+            match count_next(&store, &feed).await.unwrap() {
+                0 => break,
+                taken => batches.push(taken),
+            }
+        }
+        assert_eq!(batches.iter().sum::<usize>(), 300);
+        assert!(batches.iter().all(|taken| *taken <= DOCUMENTS / 2), "{batches:?}");
+    }
+}
