@@ -13,6 +13,7 @@ pub(crate) mod humans;
 pub(crate) mod keys;
 pub(crate) mod oauth;
 pub(crate) mod uses;
+pub(crate) mod webhooks;
 
 type Answered = Result<Done<Reply>, Error>;
 

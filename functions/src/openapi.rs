@@ -191,6 +191,7 @@ fn parameter(name: &str, generator: &mut SchemaGenerator) -> Schema {
         "credential" => generator.subschema_for::<aegis_core::id::CredentialId>(),
         "human" => generator.subschema_for::<aegis_core::name::HumanId>(),
         "key" => generator.subschema_for::<aegis_core::name::KeyRef>(),
+        "webhook" => generator.subschema_for::<aegis_core::id::WebhookId>(),
         _ => generator.subschema_for::<aegis_core::id::RecordId>(),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::ambient::Timestamp;
 use crate::id::KeyId;
+use crate::seal::SealingKey;
 use serde::{Deserialize, Serialize};
 
 /// Read with every request, so that a change holds from the next request on.
@@ -69,6 +70,11 @@ impl DigestKey {
             context.update(part);
         }
         crate::encoding::hex(context.sign().as_ref())
+    }
+
+    /// A key of its own for what is sealed for one purpose (HKDF-SHA-256, RFC 5869): it tells nothing of this one.
+    pub fn sealing_key(&self, purpose: &'static str) -> SealingKey {
+        SealingKey::derive(&self.0, purpose)
     }
 
     /// The digest of a request on a key.

@@ -62,6 +62,10 @@ id!(/// Names an audit record. It is also the id of the permit that led to it.
     RecordId, "rec", "^rec_[0-9a-f]{32}$");
 id!(/// Names an `AgentRecommendation`.
     RecommendationId, "rcm", "^rcm_[0-9a-f]{32}$");
+id!(/// Names one event on its way to one webhook. A receiver that sees it twice has seen the event before.
+    DeliveryId, "dlv", "^dlv_[0-9a-f]{32}$");
+id!(/// Names a webhook for ever, also once it is deleted.
+    WebhookId, "whk", "^whk_[0-9a-f]{32}$");
 id!(/// Names one HTTP request. Made by the server, never taken from the caller.
     RequestId, "req", "^req_[0-9a-f]{32}$");
 
@@ -80,15 +84,20 @@ impl RecordId {
 
     /// One that is no record's, and the same for the same words: a token for what nobody asked for.
     pub fn derived(at: Timestamp, words: &str) -> Self {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, words.as_bytes());
-        let tail: String = crate::encoding::hex(digest.as_ref()).chars().take(20).collect();
-        Self(format!("rec_{:012x}{tail}", unix_millis(at)))
+        Self(derived("rec", at, words))
     }
 
     /// The millisecond in which the record was begun.
     pub fn at(&self) -> Timestamp {
         let millis = self.0.get(4..16).and_then(|hex| i64::from_str_radix(hex, 16).ok());
         millis.and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+}
+
+impl DeliveryId {
+    /// The same for the same words: an event that is put on its way again has the id it had.
+    pub fn derived(at: Timestamp, words: &str) -> Self {
+        Self(derived("dlv", at, words))
     }
 }
 
@@ -107,6 +116,12 @@ fn time_ordered(prefix: &str, at: Timestamp, entropy: &Entropy) -> String {
     push_hex(&mut text, &time);
     push_hex(&mut text, &random);
     text
+}
+
+fn derived(prefix: &str, at: Timestamp, words: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, words.as_bytes());
+    let tail: String = crate::encoding::hex(digest.as_ref()).chars().take(20).collect();
+    format!("{prefix}_{:012x}{tail}", unix_millis(at))
 }
 
 fn unix_millis(at: Timestamp) -> u64 {

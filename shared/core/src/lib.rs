@@ -31,5 +31,7 @@ pub mod repository;
 pub mod risk;
 pub mod rules;
 pub mod scope;
+pub mod seal;
 pub mod store;
 pub mod token;
+pub mod webhook;

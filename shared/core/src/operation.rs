@@ -72,6 +72,15 @@ operations! {
     KeyWrap "key.wrap"
     PolicyUpgrade "policy.upgrade"
     Unidentified "unidentified"
+    WebhookCreate "webhook.create"
+    WebhookDelete "webhook.delete"
+    WebhookDeliveries "webhook.deliveries"
+    WebhookDisable "webhook.disable"
+    WebhookGet "webhook.get"
+    WebhookList "webhook.list"
+    WebhookRedrive "webhook.redrive"
+    WebhookRotateSecret "webhook.rotate-secret"
+    WebhookTest "webhook.test"
     Whoami "whoami"
 }
 
@@ -110,6 +119,9 @@ impl Operation {
                 | Self::CredentialIntrospect
                 | Self::KeyGet
                 | Self::KeyList
+                | Self::WebhookDeliveries
+                | Self::WebhookGet
+                | Self::WebhookList
                 | Self::Whoami
         );
         !stops && !reads
@@ -136,6 +148,10 @@ impl Operation {
                 | Self::KeyRegister
                 // Labels are what scopes select keys by: a new one may widen many grants.
                 | Self::KeyUpdate
+                // What is on record goes to where a webhook points.
+                | Self::WebhookCreate
+                | Self::WebhookDelete
+                | Self::WebhookRotateSecret
         )
     }
 }

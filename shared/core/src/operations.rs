@@ -15,3 +15,4 @@ pub mod key_use;
 pub mod listing;
 mod new_key;
 pub mod tokens;
+pub mod webhooks;

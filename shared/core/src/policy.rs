@@ -22,7 +22,7 @@ use std::sync::{Mutex, PoisonError};
 pub const FIRST_POLICY: &str = include_str!("policy.cedar");
 /// The number of [`FIRST_POLICY`]: one more with each change of it, so that deployments which began with an earlier one
 /// follow at their next start.
-pub const BUILT_IN: u32 = 1;
+pub const BUILT_IN: u32 = 2;
 const SCHEMA: &str = include_str!("policy.cedarschema");
 /// Answers kept. An evaluation costs some 50 us, and an agent asks the same few questions all day.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
@@ -176,7 +176,8 @@ mod tests {
         for operation in Operation::ALL {
             let named = SCHEMA.contains(&format!("\"{operation}\""));
             let outside = matches!(operation, Operation::HumanEnrol | Operation::HumanLogin | Operation::Unidentified)
-                || matches!(operation, Operation::DeploymentRestore | Operation::IntentUndo | Operation::PolicyUpgrade);
+                || matches!(operation, Operation::DeploymentRestore | Operation::IntentUndo | Operation::PolicyUpgrade)
+                || operation == &Operation::WebhookDisable;
             assert_eq!(named, !outside, "{operation}");
         }
     }
@@ -188,7 +189,7 @@ mod tests {
         let digest = crate::encoding::hex(digest.as_ref());
         assert_eq!(
             (BUILT_IN, digest.as_str()),
-            (1, "7a02c576fa94cff013eb20e7276810f00f2997cc5d5c4dffca2e2f9b85a3599f")
+            (2, "3f0e24fb26869d538e6f7be4cc217837d1976e82ccaaeb57295a63ec8d9b6b69")
         );
     }
 

@@ -22,4 +22,5 @@ mod revocation;
 mod routes;
 mod serve;
 mod tokens;
+mod webhooks;
 mod wire;

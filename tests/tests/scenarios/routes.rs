@@ -89,6 +89,7 @@ struct Paths {
     agent: String,
     credential: String,
     record: String,
+    webhook: String,
 }
 
 impl Paths {
@@ -100,18 +101,22 @@ impl Paths {
         let (agent, _) = deployment.agent(&alice, "key:some-key:sign", json!({})).await;
         let path = format!("/v1/agents/{agent}/credentials");
         let issued = deployment.post(&alice, &path, json!({})).await.ok();
+        let asked = json!({ "url": "https://hooks.example.org/", "events": [{ "kind": "responses" }] });
+        let webhook = aegis_tests::text(&deployment.post(&alice, "/v1/webhooks", asked).await.ok(), "id");
         let record = deployment.get(&alice, "/v1/audit").await.ok()["items"][0]["id"].clone();
         Self {
             own_key: "own-key".into(),
             agent,
             credential: aegis_tests::text(&issued, "id"),
             record: record.as_str().unwrap().to_string(),
+            webhook,
         }
     }
 
     fn of(&self, route: &Route) -> String {
         let path = route.path.replace("{key}", "some-key").replace("{agent}", &self.agent);
         let path = path.replace("{credential}", &self.credential).replace("{record}", &self.record);
+        let path = path.replace("{webhook}", &self.webhook);
         path.replace("{human}", "alice@org").replace("{alias}", "some-key")
     }
 
@@ -119,6 +124,7 @@ impl Paths {
         let path = route.path.replace("{key}", "no-such-key").replace("{agent}", &format!("agt_{:032x}", 1));
         let path = path.replace("{credential}", &format!("crd_{:032x}", 1));
         let path = path.replace("{record}", &format!("rec_{:032x}", 1));
+        let path = path.replace("{webhook}", &format!("whk_{:032x}", 1));
         path.replace("{human}", "nobody@org").replace("{alias}", "no-such-key")
     }
 }
