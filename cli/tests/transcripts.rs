@@ -63,6 +63,11 @@ mod transcripts {
     }
 
     #[test]
+    fn webhooks() {
+        check("webhooks");
+    }
+
+    #[test]
     fn audit() {
         check("audit");
     }
@@ -294,8 +299,15 @@ mod transcripts {
                 }
             }
             let run = |allowed: &dyn Fn(u8) -> bool| text.bytes().take_while(|b| allowed(*b)).count();
-            let kinds =
-                [("key_", "key"), ("agt_", "agent"), ("crd_", "credential"), ("rec_", "record"), ("req_", "request")];
+            let kinds = [
+                ("key_", "key"),
+                ("agt_", "agent"),
+                ("crd_", "credential"),
+                ("dlv_", "delivery"),
+                ("rec_", "record"),
+                ("req_", "request"),
+                ("whk_", "webhook"),
+            ];
             for (prefix, kind) in kinds.into_iter().filter(|(prefix, _)| text.starts_with(prefix)) {
                 let hex = |b: u8| b.is_ascii_hexdigit();
                 let id = text.get(..prefix.len() + 32).unwrap_or_default();

@@ -69,10 +69,16 @@ fn fill(text: &str, refusal: &Refusal) -> String {
     let list = match refusal.path.split('/').nth(2) {
         Some("agents" | "credentials" | "humans") => "aegis agent list",
         Some("audit") => "aegis audit",
+        Some("webhooks") => "aegis webhooks list",
         _ => "aegis key list",
+    };
+    let show = match refusal.path.split('/').nth(2) {
+        Some("webhooks") => "aegis webhooks list",
+        _ => "aegis agent get AGENT",
     };
     let known = [
         ("LIST", Some(list)),
+        ("SHOW", Some(show)),
         ("NAME", refusal.title().split('`').nth(1)),
         ("KEY", named("keys")),
         ("AGENT", named("agents")),
@@ -136,7 +142,7 @@ const TABLE: &[Advice] = &[
     of("name-taken", "aegis key get NAME", "shows which key has the name; choose another, or move it: aegis alias set"),
     of("not-authentic", "aegis key get KEY", "check key, --encryption-context and bytes: one differs from encrypting"),
     of("not-found", "LIST", "shows what there is"),
-    of("state", "aegis agent get AGENT", "shows its state, who stopped it, and the record that tells why"),
+    of("state", "SHOW", "shows its state; the record of what stopped it tells why"),
     of("unauthenticated", "aegis login", "then repeat the command; agents need a fresh token from their human"),
     because("unauthenticated", "agent_frozen", "aegis agent unfreeze AGENT", "as its human, after reading why it was"),
     because("unauthenticated", "agent_revoked", "aegis agent issue --help", "revoked is for ever: issue another agent"),
@@ -190,6 +196,8 @@ mod tests {
             ("denied", "scope_violation", "/v1/keys/treasury/sign", "aegis agent scope"),
             ("key-state", "", "/v1/keys/invoice-2026/sign", "aegis key get invoice-2026"),
             ("state", "", "/v1/agents/agt_1/credentials", "aegis agent get agt_1"),
+            ("state", "", "/v1/webhooks/whk_1/test", "aegis webhooks list"),
+            ("not-found", "", "/v1/webhooks/whk_1", "aegis webhooks list"),
             ("unauthenticated", "agent_frozen", "/v1/keys/k/sign", "aegis agent unfreeze AGENT"),
             ("limit-reached", "uses_per_minute", "/v1/keys/k/sign", "repeat the command in 37 s"),
             ("not-found", "", "/v1/humans/bob/revoke", "aegis agent list"),

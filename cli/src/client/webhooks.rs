@@ -104,12 +104,10 @@ Examples:
   aegis webhooks create https://hooks.example.org/aegis --recommendations medium --responses
   aegis webhooks create https://siem.example.org/in --all
   aegis webhooks create http://127.0.0.1:9000/ --key-use denied,error --format plain")]
-#[group(id = "events", required = true, multiple = true, args = ["recommendations", "responses", "key_use", "all"])]
 pub(crate) struct Create {
     url: String,
     /// What detectors find, at least this grave
-    #[arg(long, value_name = "SEVERITY", num_args = 0..=1, default_missing_value = "low",
-        value_parser = word::<Severity>(&["low", "medium", "high", "critical"]))]
+    #[arg(long, value_name = "SEVERITY", value_parser = word::<Severity>(&["low", "medium", "high", "critical"]))]
     recommendations: Option<Severity>,
     /// What is done about it
     #[arg(long)]
@@ -165,7 +163,11 @@ fn create(client: &Client, arguments: &Create) -> Result<(), Failure> {
     let key_use = (!arguments.key_use.is_empty()).then(|| Selection::KeyUse { outcomes: arguments.key_use.clone() });
     let responses = arguments.responses.then_some(Selection::Responses {});
     let all = arguments.all.then_some(Selection::All {});
-    let events = [recommendations, responses, key_use, all].into_iter().flatten().collect();
+    let events: Vec<Selection> = [recommendations, responses, key_use, all].into_iter().flatten().collect();
+    if events.is_empty() {
+        let what = "say what it is told of: --recommendations SEVERITY, --responses, --key-use OUTCOMES or --all";
+        return Err(Failure::Usage(what.to_string()));
+    }
     let asked = CreateWebhook { url: arguments.url.clone(), events, format: arguments.format };
     let made = client.api.post("/v1/webhooks", &asked)?.ok("make the webhook")?;
     told_once(client, &made, arguments.quiet)

@@ -93,6 +93,9 @@ fn split(text: &str) -> Result<(bool, &str, &str), InvalidUrl> {
         return Err(InvalidUrl::Credentials);
     }
     let after_address = authority.rfind(']').map_or(0, |at| at.saturating_add(1));
+    if authority.starts_with('[') && after_address == 0 {
+        return Err(InvalidUrl::Host);
+    }
     let (address, tail) = authority.split_at_checked(after_address).ok_or(InvalidUrl::Host)?;
     let (name, port) = tail.split_once(':').map_or((tail, None), |(name, port)| (name, Some(port)));
     let host = match (address.is_empty(), name.is_empty()) {
