@@ -142,7 +142,7 @@ const TABLE: &[Advice] = &[
     of("name-taken", "aegis key get NAME", "shows which key has the name; choose another, or move it: aegis alias set"),
     of("not-authentic", "aegis key get KEY", "check key, --encryption-context and bytes: one differs from encrypting"),
     of("not-found", "LIST", "shows what there is"),
-    of("state", "SHOW", "shows its state; the record of what stopped it tells why"),
+    of("state", "SHOW", "shows its state, who stopped it, and the record that tells why"),
     of("unauthenticated", "aegis login", "then repeat the command; agents need a fresh token from their human"),
     because("unauthenticated", "agent_frozen", "aegis agent unfreeze AGENT", "as its human, after reading why it was"),
     because("unauthenticated", "agent_revoked", "aegis agent issue --help", "revoked is for ever: issue another agent"),
