@@ -26,6 +26,7 @@ mod rules;
 mod report;
 mod session;
 mod signing;
+mod webhooks;
 
 use crate::Failure;
 use clap::CommandFactory;
@@ -108,6 +109,9 @@ Examples:
     Verify(signing::Verify),
     /// Verify a message authentication code
     VerifyMac(signing::VerifyMac),
+    /// Tell other programs of what is on record
+    #[command(subcommand)]
+    Webhooks(webhooks::Command),
     /// Show who you are to the deployment
     #[command(after_help = "Example:\n  aegis whoami --json")]
     Whoami,
@@ -151,6 +155,7 @@ pub(crate) fn run(connection: &Connection, command: &Command) -> Result<ExitCode
         Command::Unwrap(arguments) => encryption::open(connection, arguments, "unwrap"),
         Command::Verify(arguments) => signing::verify(connection, arguments),
         Command::VerifyMac(arguments) => signing::verify_mac(connection, arguments),
+        Command::Webhooks(command) => webhooks::run(connection, command),
         Command::Whoami => session::whoami(connection),
         Command::Wrap(arguments) => encryption::protect(connection, arguments, "wrap"),
     }

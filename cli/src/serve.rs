@@ -9,6 +9,7 @@ mod local_issuer;
 mod oidc;
 mod proxies;
 mod usage;
+mod webhooks;
 pub(crate) use oidc::{Issuer, Source, tls};
 
 use crate::Failure;
@@ -116,6 +117,7 @@ pub(crate) struct Server {
     serving: tokio::task::JoinHandle<()>,
     housekeeping: tokio::task::JoinHandle<()>,
     counting: tokio::task::JoinHandle<()>,
+    delivering: tokio::task::JoinHandle<()>,
 }
 
 impl Server {
@@ -193,12 +195,14 @@ impl Server {
             rates: Rate::new(settings.requests_per_minute),
             reads: Recorded::default(),
             shares: Shares::default(),
+            webhooks_to_private: settings.webhooks_to_private,
         };
         let host = Arc::new(Host {
             app: Arc::new(app),
             gate: Gate::new(settings.unverified_per_minute),
             metrics: Metrics::new(),
         });
+        let courier = webhooks::courier(&host, store.clone(), settings)?;
         let mut metrics_address = None;
         if let Some(listener) = metrics {
             metrics_address = listener.local_addr().ok();
@@ -208,9 +212,10 @@ impl Server {
         let router = http::router(Arc::clone(&host), local, settings.proxies.clone());
         let serving = tokio::spawn(listen::serve(listener, router, tls, Bounds::of_this_process(), stopped.clone()));
         let counting = tokio::spawn(usage::count(Arc::clone(&store), stopped.clone()));
+        let delivering = tokio::spawn(webhooks::deliver(Arc::clone(&host), courier, stopped.clone()));
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&host), store, stopped));
         let url = format!("{}://{address}", if settings.tls.is_some() { "https" } else { "http" });
-        Ok(Self { url, metrics_address, enrolment_code, host, stop, serving, housekeeping, counting })
+        Ok(Self { url, metrics_address, enrolment_code, host, stop, serving, housekeeping, counting, delivering })
     }
 
     pub(crate) fn url(&self) -> String {
@@ -223,6 +228,10 @@ impl Server {
         let _ = self.stop.send(true);
         if tokio::time::timeout(LAST_REQUESTS, self.serving).await.is_err() {
             tracing::warn!("requests still under way were cut off");
+        }
+        // A post that is cut off is made again at the next start.
+        if tokio::time::timeout(LAST_REQUESTS, self.delivering).await.is_err() {
+            tracing::warn!("posts to webhooks still under way were cut off");
         }
         match tokio::time::timeout(LAST_REQUESTS, self.housekeeping).await {
             Ok(Ok(())) => {}

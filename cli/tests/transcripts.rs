@@ -70,6 +70,8 @@ mod transcripts {
     #[test]
     fn recommendations() {
         check("recommendations");
+    fn webhooks() {
+        check("webhooks");
     }
 
     #[test]
@@ -89,6 +91,9 @@ mod transcripts {
         ask_before_broad_scopes(&dir.path().join("data"));
         let server = serve(&dir);
         play("approvals", &dir, &server);
+    }
+
+    #[test]
     fn usage() {
         check("usage");
     }
@@ -361,6 +366,11 @@ mod transcripts {
                 ("rcm_", "recommendation"),
                 ("rec_", "record"),
                 ("req_", "request"),
+                ("crd_", "credential"),
+                ("dlv_", "delivery"),
+                ("rec_", "record"),
+                ("req_", "request"),
+                ("whk_", "webhook"),
             ];
             for (prefix, kind) in kinds.into_iter().filter(|(prefix, _)| text.starts_with(prefix)) {
                 let hex = |b: u8| b.is_ascii_hexdigit();

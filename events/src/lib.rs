@@ -2,19 +2,24 @@
 //! The schema files are for consumers in other languages; a test keeps them equal to the types.
 
 pub mod detect;
+pub mod ocsf;
+pub mod published;
 pub mod replay;
 
 use aegis_core::recommendation::AgentRecommendation;
 use aegis_core::record::AuditRecord;
+use published::{CloudEvent, PlainEvent};
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
 
 /// The published events, by the name of their schema file.
-pub fn schemas() -> [(&'static str, Schema); 2] {
+pub fn schemas() -> [(&'static str, Schema); 4] {
     let generate = || SchemaSettings::draft2020_12().into_generator();
     [
         ("agent-recommendation", generate().into_root_schema_for::<AgentRecommendation>()),
         ("audit-record", generate().into_root_schema_for::<AuditRecord>()),
+        ("cloud-event", generate().into_root_schema_for::<CloudEvent>()),
+        ("plain-event", generate().into_root_schema_for::<PlainEvent>()),
     ]
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod oauth;
 pub(crate) mod recommendations;
 pub(crate) mod rules;
 pub(crate) mod uses;
+pub(crate) mod webhooks;
 
 type Answered = Result<Done<Reply>, Error>;
 

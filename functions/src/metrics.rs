@@ -5,6 +5,7 @@ use aegis_core::reason::Reason;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -15,6 +16,9 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
     duration: Family<OperationLabels, Histogram, fn() -> Histogram>,
+    posts: Family<PostLabels, Counter>,
+    pending: Gauge,
+    lag: Gauge,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -33,6 +37,11 @@ struct OperationLabels {
     operation: &'static str,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct PostLabels {
+    outcome: &'static str,
+}
+
 /// Upper ends, in seconds: from a cached signature to a slow RSA key generation.
 const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
@@ -46,7 +55,25 @@ impl Metrics {
         registry.register("refusals", "Requests refused, by reason", refusals.clone());
         let help = "Time from a request's arrival to its answer, its audit record included";
         registry.register_with_unit("request_duration", help, Unit::Seconds, duration.clone());
-        Self { registry, requests, refusals, duration }
+        let (posts, pending, lag) = (Family::default(), Gauge::default(), Gauge::default());
+        registry.register("webhook_posts", "Posts to webhooks, by what came of them", posts.clone());
+        registry.register("webhook_pending", "Deliveries that wait, of all webhooks", pending.clone());
+        let help = "Age of the oldest record that waits for a webhook";
+        registry.register_with_unit("webhook_lag", help, Unit::Seconds, lag.clone());
+        Self { registry, requests, refusals, duration, posts, pending, lag }
+    }
+
+    /// Counts posts to webhooks: delivered, failed and to be tried again, given up.
+    pub fn posted(&self, delivered: u64, failed: u64, dead: u64) {
+        for (outcome, count) in [("delivered", delivered), ("failed", failed), ("dead", dead)] {
+            self.posts.get_or_create(&PostLabels { outcome }).inc_by(count);
+        }
+    }
+
+    /// How the deliveries stand: how many wait, and since how many seconds the oldest record does.
+    pub fn webhooks_stand(&self, pending: usize, lag_seconds: i64) {
+        self.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
+        self.lag.set(lag_seconds);
     }
 
     /// Counts one answer.
@@ -85,11 +112,16 @@ mod tests {
         metrics.answered("key.sign", 200, 0.002);
         metrics.answered("key.sign", 403, 0.002);
         metrics.refused(Reason::ScopeViolation);
+        metrics.posted(5, 1, 0);
+        metrics.webhooks_stand(7, 42);
         let text = metrics.text();
         for line in [
             "aegis_requests_total{operation=\"key.sign\",status=\"200\"} 2",
             "aegis_requests_total{operation=\"key.sign\",status=\"403\"} 1",
             "aegis_refusals_total{reason=\"scope_violation\"} 1",
+            "aegis_webhook_posts_total{outcome=\"delivered\"} 5",
+            "aegis_webhook_pending 7",
+            "aegis_webhook_lag_seconds 42",
             "aegis_request_duration_seconds_count{operation=\"key.sign\"} 3",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");

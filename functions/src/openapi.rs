@@ -196,6 +196,7 @@ fn parameter(name: &str, generator: &mut SchemaGenerator) -> Schema {
         "human" => generator.subschema_for::<aegis_core::name::HumanId>(),
         "key" => generator.subschema_for::<aegis_core::name::KeyRef>(),
         "version" => generator.subschema_for::<u32>(),
+        "webhook" => generator.subschema_for::<aegis_core::id::WebhookId>(),
         _ => generator.subschema_for::<aegis_core::id::RecordId>(),
     }
 }

@@ -1,8 +1,6 @@
 //! THE route table. The router (`router`), the OpenAPI document and the unauthorized test are made of it.
 
-use crate::handlers::{
-    agents, approvals, audit, credentials, deployment, humans, keys, oauth, recommendations, rules, uses,
-};
+use crate::handlers::{agents, approvals, audit, credentials, deployment, humans, keys, oauth, recommendations, rules, uses, webhooks};
 use crate::route::{Access, Answer, Handler, Route, TargetKind};
 use crate::{Call, Reply};
 use aegis_core::agent::{Agent, Credential};
@@ -32,9 +30,13 @@ use aegis_core::operations::rules_dry_run::{DryRunRules, RulesDryRun};
 use aegis_core::operations::reports::{Report, ReportQuery};
 use aegis_core::operations::tokens::Introspection;
 use aegis_core::operations::usage::{AgentUsageQuery, AgentUsageReply, KeyQuery, KeyUsageReply};
+use aegis_core::operations::webhooks::{
+    CreateWebhook, CreatedWebhook, DeliveryQuery, Redrive, Redriven, WebhookStatus,
+};
 use aegis_core::pipeline::{Done, Permit};
 use aegis_core::recommendation::RecommendationRecord;
 use aegis_core::record::AuditRecord;
+use aegis_core::webhook::Delivery;
 use http::{Method, StatusCode};
 use std::sync::LazyLock;
 
@@ -54,19 +56,8 @@ pub fn table() -> &'static [Route] {
 }
 
 static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
-    [
-        deployment_routes(),
-        key_routes(),
-        use_routes(),
-        agent_routes(),
-        audit_routes(),
-        recommendation_routes(),
-        rules_routes(),
-        approval_routes(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    [deployment_routes(), key_routes(), use_routes(), agent_routes(), audit_routes(), recommendation_routes(), rules_routes(), approval_routes(), webhook_routes()]
+        .into_iter().flatten().collect()
 });
 
 fn deployment_routes() -> Vec<Route> {
@@ -519,6 +510,53 @@ fn rules_routes() -> Vec<Route> {
         )
         .summary("Puts in force what another human proposed")
         .reply::<RulesChange>(),
+    ]
+}
+
+fn webhook_routes() -> Vec<Route> {
+    let on = TargetKind::Deployment;
+    vec![
+        post("/v1/webhooks", Operation::WebhookCreate, on, |call, permit, earlier| {
+            Box::pin(webhooks::create(call, permit, earlier))
+        })
+        .summary("Makes a webhook; its secret is shown once")
+        .body::<CreateWebhook>()
+        .reply::<CreatedWebhook>()
+        .status(StatusCode::CREATED)
+        .idempotent(),
+        get("/v1/webhooks", Operation::WebhookList, on, |call, _, _| Box::pin(webhooks::list(call)))
+            .summary("Lists webhooks, and how their deliveries stand")
+            .reply::<PageOf<WebhookStatus>>(),
+        get("/v1/webhooks/{webhook}", Operation::WebhookGet, on, |call, _, _| Box::pin(webhooks::show(call)))
+            .summary("Shows a webhook, and how its deliveries stand")
+            .reply::<WebhookStatus>(),
+        route(Method::DELETE, "/v1/webhooks/{webhook}", Operation::WebhookDelete, on, |call, _, _| {
+            Box::pin(webhooks::delete(call))
+        })
+        .summary("Deletes a webhook: what still waits for it is never sent")
+        .status(StatusCode::NO_CONTENT),
+        post("/v1/webhooks/{webhook}/rotate-secret", Operation::WebhookRotateSecret, on, |call, _, _| {
+            Box::pin(webhooks::rotate_secret(call))
+        })
+        .summary("Makes a new secret; the one before it signs beside it for another day")
+        .reply::<CreatedWebhook>(),
+        get("/v1/webhooks/{webhook}/deliveries", Operation::WebhookDeliveries, on, |call, _, _| {
+            Box::pin(webhooks::deliveries(call))
+        })
+        .summary("Lists the deliveries of a webhook in one state, the oldest record first")
+        .query::<DeliveryQuery>()
+        .reply::<PageOf<Delivery>>(),
+        post("/v1/webhooks/{webhook}/redrive", Operation::WebhookRedrive, on, |call, _, _| {
+            Box::pin(webhooks::redrive(call))
+        })
+        .summary("Sends dead letters again; a disabled webhook is active again")
+        .optional_body::<Redrive>()
+        .reply::<Redriven>(),
+        post("/v1/webhooks/{webhook}/test", Operation::WebhookTest, on, |call, permit, _| {
+            Box::pin(webhooks::test(call, permit))
+        })
+        .summary("Sends an event that says nothing, to see whether the receiver hears")
+        .reply::<Delivery>(),
     ]
 }
 

@@ -86,6 +86,7 @@ impl Deployment {
             rates: Rate::new(u64::MAX),
             reads: Recorded::default(),
             shares: Shares::default(),
+            webhooks_to_private: false,
         };
         let host = Host { app: Arc::new(app), gate: Gate::new(u64::MAX), metrics: Metrics::new() };
         let beginning = MemoryStore::default();

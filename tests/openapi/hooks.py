@@ -33,9 +33,7 @@ USES = {"encrypt", "decrypt", "re-encrypt", "wrap", "unwrap", "generate-data-key
 # What is said of a request whose form is wrong, whatever it asks.
 UNREAD = ("invalid `body`", "invalid `query`", "invalid `scope`", "invalid `context`", "invalid `labels`")
 # What is said of a name that no schema can know.
-UNKNOWN = ("invalid `backend`", "invalid `object`", "invalid `uses`", "invalid `wrapping_key_id`")
-# Paths that other methods take for the name of a key.
-NAMES_TOO = ("/v1/keys/import", "/v1/keys/import-parameters", "/v1/keys/register")
+UNKNOWN = ("invalid `backend`", "invalid `object`", "invalid `url`", "invalid `uses`", "invalid `wrapping_key_id`")
 # Paths that other methods take for the name of a key or an agent.
 NAMES_TOO = ("/v1/agents/usage", "/v1/keys/import", "/v1/keys/import-parameters", "/v1/keys/register")
 # Seconds, below the 300 for which a login is fresh.
@@ -57,6 +55,14 @@ def new_key(algorithm="AES-256-GCM", active=True):
 def new_agent(scope=None, **more):
     body = {"label": "of the hooks", "scope": scope or f"key:{shared['sign']}:sign", **more}
     return human.call("POST", "/v1/agents", body)["id"]
+
+
+def new_webhook():
+    """One that nothing happens to, and that takes the place of none: there are at most 32."""
+    for webhook in human.call("GET", "/v1/webhooks")["items"][20:]:
+        human.call("DELETE", f"/v1/webhooks/{webhook['id']}")
+    body = {"url": "https://receiver.invalid/", "events": [{"kind": "responses"}]}
+    return human.call("POST", "/v1/webhooks", body)["id"]
 
 
 def new_token(agent):
@@ -182,6 +188,8 @@ def existing(method, path, verb):
         return {"approval": asked.get(verb)[0]}
     if "{credential}" in path:
         return {"credential": new_token(new_agent())["id"]}
+    if "{webhook}" in path:
+        return {"webhook": new_webhook()}
     if "{alias}" in path and method == "DELETE":
         return {"alias": new_key()["aliases"][0]}
     if "{human}" in path and (verb in ("reinstate", "report") or LAST):
@@ -229,6 +237,11 @@ def filled(case, verb):
         body = {**body, "key": shared["sign"]}
     elif case.path.startswith("/v1/agents") and "scope" in body:
         body = {**body, "scope": f"key:{shared['sign']}:sign"}
+    elif verb == "webhooks":
+        new_webhook()
+        body = {**body, "url": "https://receiver.invalid/"}
+    elif verb == "redrive":
+        body = {}
     elif verb == "token" and id_tokens:
         body = {**body, "subject_token": id_tokens.pop()}
     return body

@@ -115,6 +115,7 @@ impl<S: Store + 'static> Deployment<S> {
             rates: Rate::new(requests),
             reads: Recorded::default(),
             shares: Shares::default(),
+            webhooks_to_private: false,
         };
         let host = Arc::new(Host { app: Arc::new(app), gate: Gate::new(unverified), metrics: Metrics::new() });
         Self { host, store, provider, kid, now, logins: AtomicU64::new(0), folder }

@@ -4,6 +4,7 @@
 
 pub mod deployment;
 pub mod process;
+pub mod receiver;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

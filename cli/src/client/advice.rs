@@ -85,6 +85,11 @@ fn fill(text: &str, refusal: &Refusal) -> String {
     };
     let show = match refusal.path.split('/').nth(2) {
         Some("approvals") => "aegis approvals show APPROVAL",
+        Some("webhooks") => "aegis webhooks list",
+        _ => "aegis key list",
+    };
+    let show = match refusal.path.split('/').nth(2) {
+        Some("webhooks") => "aegis webhooks list",
         _ => "aegis agent get AGENT",
     };
     let known = [
@@ -252,6 +257,8 @@ mod tests {
             ("denied", "scope_violation", "/v1/keys/treasury/sign", "aegis agent scope"),
             ("key-state", "", "/v1/keys/invoice-2026/sign", "aegis key get invoice-2026"),
             ("state", "", "/v1/agents/agt_1/credentials", "aegis agent get agt_1"),
+            ("state", "", "/v1/webhooks/whk_1/test", "aegis webhooks list"),
+            ("not-found", "", "/v1/webhooks/whk_1", "aegis webhooks list"),
             ("unauthenticated", "agent_frozen", "/v1/keys/k/sign", "aegis agent unfreeze AGENT"),
             ("limit-reached", "uses_per_minute", "/v1/keys/k/sign", "repeat the command in 37 s"),
             ("not-found", "", "/v1/humans/bob/revoke", "aegis agent list"),

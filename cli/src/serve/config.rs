@@ -38,6 +38,10 @@ pub(crate) struct Settings {
     pub(crate) proxies: Proxies,
     /// Where keys are that Aegis stands in front of.
     pub(crate) backends: BTreeMap<BackendName, Backend>,
+    /// Whether webhooks may be sent to addresses of private networks.
+    pub(crate) webhooks_to_private: bool,
+    /// Who may vouch for the certificates of receivers, in PEM; the system's authorities if absent.
+    pub(crate) webhooks_ca_file: Option<PathBuf>,
     /// Whether to print a code that enrols an admin, although there is one.
     pub(crate) enrol_admin: bool,
     /// Whether the humans may come from elsewhere than before.
@@ -70,6 +74,8 @@ struct File {
     tls_key: Option<PathBuf>,
     trusted_proxies: Option<Proxies>,
     backends: Option<BTreeMap<BackendName, Backend>>,
+    webhooks_to_private: Option<bool>,
+    webhooks_ca_file: Option<PathBuf>,
 }
 
 /// 1,000 a second: above what one agent needs, below what would fill the journal unseen.
@@ -95,6 +101,8 @@ impl Settings {
             tls: None,
             proxies: Proxies::default(),
             backends: BTreeMap::new(),
+            webhooks_to_private: false,
+            webhooks_ca_file: None,
             enrol_admin: false,
             rebind_issuer: false,
         }
@@ -143,6 +151,8 @@ impl Settings {
             tls,
             proxies: file.trusted_proxies.unwrap_or_default(),
             backends: file.backends.unwrap_or_default(),
+            webhooks_to_private: file.webhooks_to_private.unwrap_or_default(),
+            webhooks_ca_file: file.webhooks_ca_file,
             enrol_admin: arguments.enrol_admin,
             rebind_issuer: arguments.rebind_issuer,
             data: base.data,

@@ -64,6 +64,10 @@ id!(/// Names an audit record. It is also the id of the permit that led to it.
     RecordId, "rec", "^rec_[0-9a-f]{32}$");
 id!(/// Names an `AgentRecommendation`.
     RecommendationId, "rcm", "^rcm_[0-9a-f]{32}$");
+id!(/// Names one event on its way to one webhook. A receiver that sees it twice has seen the event before.
+    DeliveryId, "dlv", "^dlv_[0-9a-f]{32}$");
+id!(/// Names a webhook for ever, also once it is deleted.
+    WebhookId, "whk", "^whk_[0-9a-f]{32}$");
 id!(/// Names one HTTP request. Made by the server, never taken from the caller.
     RequestId, "req", "^req_[0-9a-f]{32}$");
 
@@ -99,6 +103,13 @@ impl RecordId {
     }
 }
 
+impl DeliveryId {
+    /// The same for the same words: an event that is put on its way again has the id it had.
+    pub fn derived(at: Timestamp, words: &str) -> Self {
+        Self(derived("dlv", at, words))
+    }
+}
+
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not an id of the form {prefix}_ and 32 hex digits")]
 pub struct InvalidId {
@@ -120,6 +131,12 @@ fn time_ordered(prefix: &str, at: Timestamp, entropy: &Entropy) -> String {
     push_hex(&mut text, &time);
     push_hex(&mut text, &random);
     text
+}
+
+fn derived(prefix: &str, at: Timestamp, words: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, words.as_bytes());
+    let tail: String = crate::encoding::hex(digest.as_ref()).chars().take(20).collect();
+    format!("{prefix}_{:012x}{tail}", unix_millis(at))
 }
 
 fn unix_millis(at: Timestamp) -> u64 {

@@ -33,6 +33,8 @@ pub mod response;
 pub mod risk;
 pub mod rules;
 pub mod scope;
+pub mod seal;
 pub mod store;
 pub mod token;
 pub mod usage;
+pub mod webhook;

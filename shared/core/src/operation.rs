@@ -90,6 +90,15 @@ operations! {
     RulesGet "rules.get"
     RulesRollback "rules.rollback"
     Unidentified "unidentified"
+    WebhookCreate "webhook.create"
+    WebhookDelete "webhook.delete"
+    WebhookDeliveries "webhook.deliveries"
+    WebhookDisable "webhook.disable"
+    WebhookGet "webhook.get"
+    WebhookList "webhook.list"
+    WebhookRedrive "webhook.redrive"
+    WebhookRotateSecret "webhook.rotate-secret"
+    WebhookTest "webhook.test"
     Whoami "whoami"
 }
 
@@ -142,6 +151,9 @@ impl Operation {
                 | Self::RulesDryRun
                 | Self::RulesGet
                 | Self::KeyUsage
+                | Self::WebhookDeliveries
+                | Self::WebhookGet
+                | Self::WebhookList
                 | Self::Whoami
         );
         !stops && !reads
@@ -176,6 +188,10 @@ impl Operation {
                 | Self::RulesApply
                 | Self::RulesConfirm
                 | Self::RulesRollback
+                // What is on record goes to where a webhook points.
+                | Self::WebhookCreate
+                | Self::WebhookDelete
+                | Self::WebhookRotateSecret
         )
     }
 }

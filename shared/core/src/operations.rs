@@ -21,3 +21,4 @@ pub mod rules_dry_run;
 pub mod reports;
 pub mod tokens;
 pub mod usage;
+pub mod webhooks;

@@ -57,6 +57,8 @@ pub struct App {
     pub rates: Rate<String>,
     pub reads: Recorded,
     pub shares: Shares,
+    /// Whether webhooks may be sent to addresses of private networks.
+    pub webhooks_to_private: bool,
 }
 
 /// One request, before anything is known of who makes it.

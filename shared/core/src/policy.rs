@@ -190,6 +190,7 @@ mod tests {
             let outside = matches!(operation, Operation::HumanEnrol | Operation::HumanLogin | Operation::Unidentified)
                 || matches!(operation, Operation::DeploymentRestore | Operation::IntentUndo | Operation::PolicyUpgrade)
                 || matches!(operation, Operation::RecommendationRaise | Operation::ResponseAct);
+                || operation == &Operation::WebhookDisable;
             assert_eq!(named, !outside, "{operation}");
         }
     }
@@ -201,7 +202,8 @@ mod tests {
         let digest = crate::encoding::hex(digest.as_ref());
         assert_eq!(
             (BUILT_IN, digest.as_str()),
-            (2, "DIGEST")
+            (2, "d298c55ff7505d0e72b93346968cc6d7b7a5d900f5043cf03cc4ce3f4c47665e")
+            (2, "d298c55ff7505d0e72b93346968cc6d7b7a5d900f5043cf03cc4ce3f4c47665e")
         );
     }
 

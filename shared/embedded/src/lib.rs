@@ -1,7 +1,8 @@
-//! The ports of Aegis on one local data folder: a store in SQLite and a sealed root file. For laptops, tests and small
-//! installations of one process; nothing here talks to a network.
+//! The ports of Aegis on one machine: a store in SQLite and a sealed root file in one local data folder, and webhooks sent
+//! from this process. For laptops, tests and small installations of one process; only [`webhooks`] talks to a network.
 
 pub mod backup;
 mod folder;
 pub mod root;
 pub mod store;
+pub mod webhooks;

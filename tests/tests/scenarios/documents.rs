@@ -39,6 +39,7 @@ fn the_tests_that_the_architecture_names_exist() {
     let sources: Vec<(String, String)> = std::fs::read_dir(root().join("tests/tests/scenarios"))
         .unwrap()
         .map(|file| file.unwrap().path())
+        .filter(|path| path.is_file())
         .map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), std::fs::read_to_string(path).unwrap()))
         .collect();
     let mut named = 0;

@@ -28,4 +28,5 @@ mod rules;
 mod serve;
 mod tokens;
 mod usage;
+mod webhooks;
 mod wire;

@@ -100,6 +100,7 @@ struct Paths {
     credential: String,
     record: String,
     recommendation: String,
+    webhook: String,
 }
 
 impl Paths {
@@ -116,6 +117,8 @@ impl Paths {
         let (_, rogue) = deployment.agent(&alice, "key:some-key:sign", json!({})).await;
         deployment.get(&rogue, "/v1/keys/own-key").await.refused(403);
         let recommendations = deployment.get(&alice, "/v1/recommendations").await.ok();
+        let hook = json!({ "url": "https://hooks.example.org/", "events": [{ "kind": "responses" }] });
+        let webhook = aegis_tests::text(&deployment.post(&alice, "/v1/webhooks", hook).await.ok(), "id");
         let record = deployment.get(&alice, "/v1/audit").await.ok()["items"][0]["id"].clone();
         Self {
             own_key: "own-key".into(),
@@ -124,6 +127,7 @@ impl Paths {
             credential: aegis_tests::text(&issued, "id"),
             record: record.as_str().unwrap().to_string(),
             recommendation: aegis_tests::text(&recommendations["items"][0], "id"),
+            webhook,
         }
     }
 
@@ -132,6 +136,7 @@ impl Paths {
         let path = path.replace("{credential}", &self.credential).replace("{record}", &self.record);
         let path = path.replace("{recommendation}", &self.recommendation);
         let path = path.replace("{approval}", &self.approval);
+        let path = path.replace("{webhook}", &self.webhook);
         path.replace("{human}", "alice@org").replace("{alias}", "some-key").replace("{version}", "0")
     }
 
@@ -141,6 +146,7 @@ impl Paths {
         let path = path.replace("{record}", &format!("rec_{:032x}", 1));
         let path = path.replace("{recommendation}", &format!("rcm_{:032x}", 1));
         let path = path.replace("{approval}", &format!("apr_{:032x}", 1));
+        let path = path.replace("{webhook}", &format!("whk_{:032x}", 1));
         path.replace("{human}", "nobody@org").replace("{alias}", "no-such-key").replace("{version}", "999")
     }
 }

@@ -191,15 +191,8 @@ pub async fn get_agent(permit: &Permit) -> Result<Done<Agent>, Error> {
 /// [`Error::Invalid`] for a bad limit or cursor.
 pub async fn list_agents(app: &App, permit: &Permit, query: &PageQuery) -> Result<Done<PageOf<Agent>>, Error> {
     let (limit, after) = (query.limit()?, query.position()?);
-    let facts = permit.facts();
-    let sees_all = facts.decide(Operation::AgentList, &Resource::Deployment, app.clock.now()).is_ok();
-    let (index, partition) = match sees_all {
-        true => (Index::First, ALL_AGENTS.to_string()),
-        false => (Index::Second, repository::agents_of(&facts.human.id)),
-    };
-    let page = repository::list::<Agent>(app.store.as_ref(), index, partition, Order::Ascending, limit, after).await?;
     let (index, partition) = listed(app, permit);
-    let page = repository::list::<Agent>(app.store.as_ref(), index, partition, limit, after).await?;
+    let page = repository::list::<Agent>(app.store.as_ref(), index, partition, Order::Ascending, limit, after).await?;
     Ok(Done::read(PageOf { items: page.items, next_cursor: page.next.as_ref().map(cursor_at) }))
 }
 

@@ -12,7 +12,7 @@ use crate::name::{AgentLabel, HumanId};
 use crate::pipeline::{App, Done, Permit};
 use crate::reason::Reason;
 use crate::repository::{self, ALL_KEYS};
-use crate::store::{Index, Position};
+use crate::store::{Index, Order, Position};
 use crate::usage::breadth::{Breadth, Keyring};
 use crate::usage::{AgentUsage, KeyUsage, Uses, consumer, load_all, usage_item};
 use schemars::JsonSchema;
@@ -96,7 +96,7 @@ pub(super) async fn unused_keys(
     let (mut items, mut examined): (Vec<Key>, usize) = (Vec::new(), 0);
     loop {
         let store = app.store.as_ref();
-        let page = repository::list::<KeyRecord>(store, Index::First, ALL_KEYS.to_string(), MAX_LIMIT, after).await?;
+        let page = repository::list::<KeyRecord>(store, Index::First, ALL_KEYS.to_string(), Order::Ascending, MAX_LIMIT, after).await?;
         let places: Vec<_> = page.items.iter().map(|record| usage_item(record.key.id.as_str())).collect();
         let usages: Vec<KeyUsage> = load_all(store, &places).await?;
         let last_use: HashMap<&KeyId, Option<Timestamp>> =
@@ -178,7 +178,7 @@ pub async fn agents_usage(
     loop {
         // No more than fit: where they end is where the next page begins.
         let room = limit.saturating_sub(items.len());
-        let page = repository::list::<Agent>(store, index, partition.clone(), room, after).await?;
+        let page = repository::list::<Agent>(store, index, partition.clone(), Order::Ascending, room, after).await?;
         let places: Vec<_> = page.items.iter().map(|agent| usage_item(agent.id.as_str())).collect();
         let usages: Vec<AgentUsage> = load_all(store, &places).await?;
         let usages: HashMap<&AgentId, &AgentUsage> = usages.iter().map(|usage| (&usage.agent, usage)).collect();

@@ -1,6 +1,10 @@
 //! Wraps a store to make chosen calls fail, before or after they took effect, and to count calls. For tests.
 
 use super::{Add, Expect, Item, ItemKey, Items, Page, Put, Query, Revision, Store, StoreError, Stored};
+use crate::error::Error;
+use crate::feed::Feed;
+use crate::id::RecordId;
+use crate::record::AuditRecord;
 use async_trait::async_trait;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -135,6 +139,14 @@ impl<S: Store> Store for Faulty<S> {
 
     fn spread(&self) -> u8 {
         self.inner.spread()
+    }
+}
+
+/// What was committed is handed over as it is: a feed that fails is a read that fails.
+#[async_trait]
+impl<S: Feed> Feed for Faulty<S> {
+    async fn after(&self, last: Option<&RecordId>, limit: usize) -> Result<Vec<AuditRecord>, Error> {
+        self.inner.after(last, limit).await
     }
 }
 

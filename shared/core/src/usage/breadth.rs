@@ -8,7 +8,7 @@ use crate::name::{KeyRef, Label};
 use crate::operations::listing::MAX_LIMIT;
 use crate::repository::{self, ALL_KEYS};
 use crate::scope::{Action, Entry, EntryType, MAX_SELECTORS, Scope, Selector};
-use crate::store::{Index, Store};
+use crate::store::{Index, Order, Store};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -33,7 +33,7 @@ impl Keyring {
         let mut after = None;
         while ring.keys.len() < MAX_KEYS {
             let all = ALL_KEYS.to_string();
-            let page = repository::list::<KeyRecord>(store, Index::First, all, MAX_LIMIT, after).await?;
+            let page = repository::list::<KeyRecord>(store, Index::First, all, Order::Ascending, MAX_LIMIT, after).await?;
             page.items.into_iter().for_each(|record| ring.add(record.key));
             after = page.next;
             if after.is_none() {
