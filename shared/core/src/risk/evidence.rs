@@ -325,7 +325,8 @@ fn new_values<const N: usize>(
     // On the request path the request is not among the open minutes yet.
     fresh.add(value);
     table.fresh_on(day).for_each(|value| fresh.add(value));
-    open.filter(|value| !matches!(table.standing(*value, day), Standing::Known { .. })).for_each(|value| fresh.add(value));
+    open.filter(|value| !matches!(table.standing(*value, day), Standing::Known { .. }))
+        .for_each(|value| fresh.add(value));
     let adopted = f64::from(baseline.adopted.get(sort).copied().unwrap_or(0.0));
     let days = f64::from(baseline.days);
     let (shape, exposure) = (prior * 10.0 + adopted, 10.0 + days);
@@ -359,8 +360,13 @@ fn novelty(
     }
     if is_new(baseline.operations.standing(s.operation, day)) {
         let operations = open.traces().map(|trace| trace.operation);
-        let (decades, observed, expected) =
-            new_values(baseline, &baseline.operations, (baseline::OPERATION, human(0.01, 0.03), s.operation), day, operations);
+        let (decades, observed, expected) = new_values(
+            baseline,
+            &baseline.operations,
+            (baseline::OPERATION, human(0.01, 0.03), s.operation),
+            day,
+            operations,
+        );
         let class = match s.class {
             Class::Look => 0.5,
             Class::Make => 1.0,
@@ -494,7 +500,8 @@ fn time_of_day(evidence: &mut Evidence, baseline: &Baseline, minute: u32, around
     };
     // Of the other sort of day half is to be learnt.
     let active = |hour: u32| {
-        let of = |hours: &[u16; 24]| f64::from(hours.get(usize::try_from(hour % 24).unwrap_or(0)).copied().unwrap_or(0));
+        let of =
+            |hours: &[u16; 24]| f64::from(hours.get(usize::try_from(hour % 24).unwrap_or(0)).copied().unwrap_or(0));
         (of(hours) + 0.5 * of(other_hours)) / 1_024.0
     };
     // Neighbours count as well: daylight saving, and people who start early.
@@ -520,14 +527,14 @@ fn places(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sig
     for minute in open.minutes() {
         for trace in minute.traces.iter().filter(|trace| trace.near != 0) {
             let at = |millis: u16| (minute.minute - open.this.minute + 1).saturating_mul(60_000) + u32::from(millis);
-            let (first, last) = if is_new(trace.near) { (&mut first_new, &mut last_new) } else { (&mut first_known, &mut last_known) };
+            let (first, last) =
+                if is_new(trace.near) { (&mut first_new, &mut last_new) } else { (&mut first_known, &mut last_known) };
             *first = (*first).min(at(trace.first));
             *last = (*last).max(at(trace.last));
         }
     }
-    let known_lately = baseline.networks.iter().any(|entry| {
-        entry.last + 1 >= open.this.minute / 60 && !is_new(entry.value)
-    });
+    let known_lately =
+        baseline.networks.iter().any(|entry| entry.last + 1 >= open.this.minute / 60 && !is_new(entry.value));
     if known_lately || first_known < last_new {
         turns = turns.max(1);
     }

@@ -35,7 +35,13 @@ fn the_fullest_baseline_and_state_fit_their_bounds() {
         let at = BEGAN + i64::from(n) * 97_000;
         let network = Network { near: n % 5_000 + 1, wide: n % 500 + 1 };
         let outcome = if n % 9 == 0 { Seen::Denied } else { Seen::Ok };
-        state.take(&Sighting { operation: n % 31, network, client: n % 77 + 1, outcome, ..sighting(n, at, n % 900 + 1) });
+        state.take(&Sighting {
+            operation: n % 31,
+            network,
+            client: n % 77 + 1,
+            outcome,
+            ..sighting(n, at, n % 900 + 1)
+        });
     }
     let at = BEGAN + 40_000 * 97_000;
     for n in 0..9_000_u32 {
