@@ -1,0 +1,382 @@
+//! A day of each kind of agent, and of a human.
+
+use super::agent::{Agent, Role};
+use super::pen::Pen;
+use super::people::Person;
+use aegis_events::replay::event::{Kind, Outcome};
+
+pub(crate) fn day(pen: &mut Pen) {
+    match pen.agent.role {
+        Role::Appliance => appliance(pen),
+        Role::Assistant => assistant(pen),
+        Role::Backup => backup(pen),
+        Role::BatchSigner => batch(pen),
+        Role::Ci => ci(pen),
+        Role::Etl => etl(pen),
+        Role::Monitor => monitor(pen),
+        Role::MonthlyClose => close(pen),
+        Role::Orchestrator => orchestrate(pen),
+        Role::Retrieval => all_day(pen, 220.0, 0.75, &[("decrypt", 0.93), ("encrypt", 0.06), ("get", 0.01)]),
+        Role::Rotation => rotate(pen),
+        Role::TokenSigner => all_day(pen, 300.0, 0.5, &[("sign", 0.985), ("get", 0.015)]),
+    }
+    if let Some((from, op)) = pen.agent.later
+        && from <= pen.day
+    {
+        for _ in 0..pen.random.poisson(3.0 * pen.agent.volume) {
+            let hour = pen.random.within(8.0..18.0);
+            let ts = pen.at(hour);
+            pen.call(ts, op);
+        }
+    }
+}
+
+/// What goes wrong, or differs, on some day of some agent.
+pub(crate) fn mishaps(pen: &mut Pen) {
+    let hour = pen.random.within(8.0..19.0);
+    let mut ts = pen.at(hour);
+    let op = usual_op(pen.agent.role);
+    // A stray refusal: mostly a limit or a stale credential on a key in use, sometimes a slip of the hand.
+    if pen.random.chance(0.01) && runs_today(pen) {
+        let key = match pen.random.weighted(&[0.6, 0.3, 0.1]) {
+            0 => pen.agent.key(&mut pen.random, pen.day),
+            1 => *pen.random.pick(&pen.organisation.projects[pen.agent.project].keys),
+            _ => pen.random.count(0..=pen.organisation.keys.len() - 1),
+        };
+        for _ in 0..*pen.random.pick(&[1, 1, 1, 2]) {
+            pen.write(ts, op, key, Outcome::Denied);
+            ts += pen.random.exponential(20.0);
+        }
+    }
+    // A policy change that took too much away: refused on its own key until somebody mends it.
+    if pen.random.chance(0.0004) {
+        let key = pen.agent.key(&mut pen.random, pen.day);
+        for _ in 0..pen.random.count(10..=80) {
+            pen.write(ts, op, key, Outcome::Denied);
+            ts += pen.random.exponential(60.0);
+        }
+    }
+    // Code that was deployed before its grant: refused on a new key, retried, then allowed.
+    if pen.random.chance(0.00012) {
+        let key = *pen.random.pick(&pen.organisation.projects[pen.agent.project].keys);
+        for attempt in 0..pen.random.count(4..=20) {
+            let outcome = if attempt < 3 { Outcome::Denied } else { Outcome::Ok };
+            pen.write(ts, op, key, outcome);
+            ts += pen.random.exponential(240.0);
+        }
+    }
+    // A backfill: work of days in an hour or two.
+    if pen.random.chance(0.0008) && pen.agent.role != Role::Appliance {
+        let pace = pen.random.within(0.3..8.0);
+        for _ in 0..pen.random.count(100..=1500) {
+            pen.call(ts, op);
+            ts += pen.random.exponential(pace);
+        }
+    }
+}
+
+/// A human with a key in his own hands.
+pub(crate) fn by_hand(pen: &mut Pen, person: &Person) {
+    let ops = [("get", 0.2), ("describe", 0.3), ("verify", 0.1), ("sign", 0.15), ("decrypt", 0.15), ("encrypt", 0.1)];
+    let calendar = pen.calendar();
+    for sitting in person.sitting(&mut pen.random, calendar, pen.day) {
+        for _ in 0..pen.random.poisson(person.sessions) {
+            let hour = pen.random.within(sitting.clone());
+            let events = pen.random.count(1..=12);
+            session(pen, hour, events, 40.0, &ops);
+        }
+    }
+    if person.on_call[pen.day as usize] && pen.random.chance(0.12) {
+        let hour = pen.random.within(18.5..31.0);
+        let events = pen.random.count(4..=25);
+        session(pen, hour, events, 60.0, &ops);
+    }
+    if pen.random.chance(0.01) && !person.is_away(pen.day) {
+        let hour = pen.random.within(person.hours.clone());
+        let (ts, key) = (pen.at(hour), pen.random.count(0..=pen.organisation.keys.len() - 1));
+        pen.write(ts, "describe", key, Outcome::Denied);
+    }
+}
+
+/// Some calls one after the other, from one address.
+fn session(pen: &mut Pen, hour: f64, events: usize, pause: f64, ops: &[(&str, f64)]) {
+    pen.connect(hour);
+    let mut ts = pen.at(hour);
+    for _ in 0..events {
+        let op = draw_op(pen, ops);
+        pen.call(ts, op);
+        ts += pen.random.exponential(pause);
+    }
+}
+
+fn assistant(pen: &mut Pen) {
+    let owner = &pen.organisation.people[pen.agent.owner];
+    let ops = [("sign", 0.35), ("decrypt", 0.35), ("get", 0.1), ("describe", 0.1), ("verify", 0.1)];
+    let calendar = pen.calendar();
+    let mut sittings = owner.sitting(&mut pen.random, calendar, pen.day);
+    if owner.on_call[pen.day as usize] && pen.random.chance(0.05) {
+        let hour = pen.random.within(19.0..31.0);
+        sittings.push(hour..hour + 1.0);
+    }
+    for sitting in sittings {
+        for _ in 0..pen.random.poisson(1.8 * pen.agent.volume) {
+            let hour = pen.random.within(sitting.clone());
+            let events = pen.random.lognormal(12.0, 0.8).min(150.0) as usize + 1;
+            let pause = pen.random.lognormal(25.0, 0.8);
+            session(pen, hour, events, pause, &ops);
+        }
+    }
+}
+
+/// Requests of customers: less at night and at weekends, more or fewer from day to day.
+fn all_day(pen: &mut Pen, events: f64, weekend: f64, ops: &[(&str, f64)]) {
+    let working = if pen.calendar().is_working_day(pen.day) { 1.0 } else { weekend };
+    let today = events * size(pen, 0.18) * working;
+    let busy = pen.random.chance(0.02).then(|| (pen.random.within(8.0..20.0), pen.random.within(1.8..3.5)));
+    let depth = 0.75;
+    for hour in 0..24 {
+        let hour = f64::from(hour);
+        let rhythm = 1.0 + depth * libm::cos((hour - 14.0) / 24.0 * std::f64::consts::TAU);
+        let rush = busy.filter(|(from, _)| (*from..from + 3.0).contains(&hour)).map_or(1.0, |(_, factor)| factor);
+        let wave = pen.random.lognormal(1.0, 0.2);
+        for _ in 0..pen.random.poisson(today / 24.0 * rhythm * rush * wave) {
+            let minute = pen.random.unit();
+            let ts = pen.at(hour + minute);
+            if pen.random.chance(0.2) {
+                pen.connect(hour);
+            }
+            let op = draw_op(pen, ops);
+            pen.call(ts, op);
+        }
+    }
+}
+
+fn batch(pen: &mut Pen) {
+    let surge = if pen.calendar().is_month_end(pen.day) { 2.5 } else { 1.0 };
+    let weekend = if pen.calendar().is_working_day(pen.day) { 1.0 } else { 0.4 };
+    for hour in pen.agent.schedule.clone() {
+        if pen.random.chance(0.02) {
+            continue;
+        }
+        let hour = hour + pen.random.within(0.0..0.08);
+        pen.connect(hour);
+        let mut ts = pen.at(hour);
+        let key = pen.agent.key(&mut pen.random, pen.day);
+        pen.call_on(ts, "describe", key);
+        let pace = pen.random.lognormal(0.8, 0.5);
+        for _ in 0..(35.0 * size(pen, 0.35) * surge * weekend) as usize {
+            ts += pen.random.exponential(pace);
+            pen.call_on(ts, "sign", key);
+        }
+    }
+}
+
+fn ci(pen: &mut Pen) {
+    let working = pen.calendar().is_working_day(pen.day);
+    let release = pen.organisation.projects[pen.agent.project].releases.contains(&pen.day);
+    let owner = &pen.organisation.people[pen.agent.owner];
+    let mean = 9.0 * size(pen, 0.3) * if working { 1.0 } else { 0.05 } * if release { 2.5 } else { 1.0 };
+    let nightly = pen.agent.schedule[0] % 6.0;
+    let mut hours = vec![nightly + pen.random.within(0.0..0.05)];
+    for _ in 0..pen.random.poisson(mean) {
+        let late = if release { 4.0 } else { 0.8 };
+        hours.push(pen.random.within(owner.hours.start..owner.hours.end + late));
+    }
+    for hour in hours {
+        pen.connect(hour);
+        let mut ts = pen.at(hour);
+        let jobs = pen.random.count(1..=4);
+        for _ in 0..jobs {
+            for _ in 0..pen.random.count(1..=3) {
+                pen.call(ts, "decrypt");
+                ts += pen.random.exponential(0.6);
+            }
+            ts += pen.random.exponential(30.0);
+            for _ in 0..pen.random.count(0..=5) {
+                pen.call(ts, "sign");
+                ts += pen.random.exponential(0.8);
+            }
+            if pen.random.chance(0.3) {
+                pen.call(ts, "verify");
+            }
+            // The next job may be on another runner.
+            pen.connect(hour);
+        }
+    }
+}
+
+fn backup(pen: &mut Pen) {
+    let night = pen.agent.schedule[0] % 6.0;
+    let full = pen.calendar().weekday(pen.day) == 6;
+    let count = (35.0 * size(pen, 0.12) * if full { 4.0 } else { 1.0 }) as usize;
+    let mut hour = night + pen.random.within(0.0..0.1);
+    if pen.random.chance(0.04) {
+        // The first attempt breaks off, and somebody or something starts it again.
+        nightly(pen, hour, count / 3);
+        hour += pen.random.within(0.5..6.0);
+    }
+    nightly(pen, hour, count);
+    if pen.day % 28 == pen.agent.every + 14 {
+        // Once a month it is tried whether a backup can be read.
+        let mut ts = pen.at(10.0);
+        for _ in 0..pen.random.count(5..=30) {
+            pen.call(ts, "decrypt");
+            ts += pen.random.exponential(5.0);
+        }
+    }
+}
+
+fn nightly(pen: &mut Pen, hour: f64, count: usize) {
+    pen.connect(hour);
+    let mut ts = pen.at(hour);
+    for _ in 0..count {
+        pen.call(ts, "generatedatakey");
+        ts += pen.random.exponential(4.0);
+        if pen.random.chance(0.3) {
+            pen.call(ts, "encrypt");
+        }
+    }
+}
+
+fn etl(pen: &mut Pen) {
+    let runs = 4 * pen.agent.schedule.len();
+    let first = pen.agent.schedule[0];
+    for run in 0..runs {
+        let hour = (first + 24.0 * run as f64 / runs as f64) % 24.0 + pen.random.within(0.0..0.1);
+        pen.connect(hour);
+        let mut ts = pen.at(hour);
+        pen.call(ts, "unwrap");
+        for _ in 0..(9.0 * size(pen, 0.4)) as usize {
+            ts += pen.random.exponential(6.0);
+            let op = if pen.random.chance(0.6) { "decrypt" } else { "encrypt" };
+            pen.call(ts, op);
+        }
+    }
+}
+
+fn monitor(pen: &mut Pen) {
+    let keys = pen.agent.keys(pen.day);
+    let probes = 24 * 4;
+    for probe in 0..probes {
+        let Some(key) = keys.get(probe % keys.len().max(1)) else { return };
+        let ts = pen.at(24.0 * probe as f64 / probes as f64) + pen.random.within(0.0..20.0);
+        pen.call_on(ts, "describe", *key);
+        if pen.random.chance(0.15) {
+            pen.call_on(ts + 1.0, "verify", *key);
+        }
+    }
+}
+
+fn close(pen: &mut Pen) {
+    let keys = pen.agent.keys(pen.day);
+    if pen.calendar().is_month_end(pen.day) {
+        // All of its keys, most of them not seen since last month.
+        let mut ts = pen.at(pen.agent.schedule[0]);
+        for _ in 0..(120.0 * size(pen, 0.3)) as usize {
+            pen.call(ts, "sign");
+            ts += pen.random.exponential(8.0);
+        }
+    } else if pen.calendar().weekday(pen.day) == pen.agent.every % 5 {
+        let mut ts = pen.at(pen.agent.schedule[0]);
+        for _ in 0..pen.random.count(3..=12) {
+            pen.call_on(ts, "sign", keys[0]);
+            ts += pen.random.exponential(8.0);
+        }
+    }
+}
+
+fn orchestrate(pen: &mut Pen) {
+    let working = pen.calendar().is_working_day(pen.day);
+    let runs = pen.random.poisson(if working { 4.0 } else { 0.8 } * pen.agent.volume);
+    for run in 0..runs {
+        let hour = pen.random.within(7.0..20.0);
+        pen.connect(hour);
+        let ts = pen.at(hour);
+        pen.call(ts, "describe");
+        pen.call(ts + 1.0, "decrypt");
+        for number in 0..pen.random.count(1..=5) {
+            let mut worker = short_lived(pen, run, number);
+            worker.uses.truncate(2);
+            let start = ts + pen.random.exponential(60.0);
+            work_briefly(&mut pen.below(&worker), start);
+        }
+        pen.call(ts + 900.0, "sign");
+    }
+}
+
+/// An agent of its own for one task, gone in minutes.
+fn short_lived(pen: &mut Pen, run: usize, number: usize) -> Agent {
+    let mut worker = pen.agent.clone();
+    worker.id = format!("{}/task-{:x}", pen.agent.id, (pen.day as usize * 100 + run) * 100 + number);
+    worker.parent = Some(pen.agent.id.clone());
+    worker.kind = Kind::Agent;
+    worker.credential = 3600.0;
+    worker
+}
+
+fn work_briefly(pen: &mut Pen, start: f64) {
+    let mut ts = start;
+    for _ in 0..pen.random.count(2..=12) {
+        let op = if pen.random.chance(0.7) { "decrypt" } else { "sign" };
+        pen.call(ts, op);
+        ts += pen.random.exponential(15.0);
+    }
+}
+
+fn rotate(pen: &mut Pen) {
+    if !pen.day.is_multiple_of(pen.agent.every) {
+        return;
+    }
+    let hour = pen.agent.schedule[0] + pen.random.within(0.0..0.1);
+    pen.connect(hour);
+    let mut ts = pen.at(hour);
+    for (number, key) in pen.agent.keys(pen.day).into_iter().enumerate() {
+        pen.call_on(ts, "describe", key);
+        ts += pen.random.exponential(2.0);
+        // Each key in its turn, so that many are rotated for the first time long after the job began.
+        if (pen.day / pen.agent.every + number as u32).is_multiple_of(5) {
+            pen.call_on(ts, "rotate", key);
+            ts += pen.random.exponential(5.0);
+        }
+    }
+}
+
+fn appliance(pen: &mut Pen) {
+    for _ in 0..pen.random.poisson(2.5 * pen.agent.volume) {
+        let hour = pen.random.within(0.0..24.0);
+        let ts = pen.at(hour);
+        let op = if pen.random.chance(0.85) { "unwrap" } else { "wrap" };
+        pen.call(ts, op);
+    }
+}
+
+/// How much it is today, around 1.
+fn size(pen: &mut Pen, sigma: f64) -> f64 {
+    let grown = 1.0 + pen.agent.growth * f64::from(pen.day);
+    pen.agent.volume * grown.max(0.1) * pen.random.lognormal(1.0, sigma)
+}
+
+fn draw_op<'o>(pen: &mut Pen, ops: &[(&'o str, f64)]) -> &'o str {
+    let weights: Vec<_> = ops.iter().map(|(_, weight)| *weight).collect();
+    ops[pen.random.weighted(&weights)].0
+}
+
+/// Whether it is a day on which this agent does anything.
+fn runs_today(pen: &Pen) -> bool {
+    match pen.agent.role {
+        Role::Assistant | Role::Ci => pen.calendar().is_working_day(pen.day),
+        Role::MonthlyClose => pen.calendar().is_month_end(pen.day),
+        Role::Rotation => pen.day.is_multiple_of(pen.agent.every),
+        _ => true,
+    }
+}
+
+fn usual_op(role: Role) -> &'static str {
+    match role {
+        Role::Appliance => "unwrap",
+        Role::Backup => "generatedatakey",
+        Role::BatchSigner | Role::MonthlyClose | Role::TokenSigner => "sign",
+        Role::Assistant | Role::Ci | Role::Etl | Role::Orchestrator | Role::Retrieval => "decrypt",
+        Role::Monitor | Role::Rotation => "describe",
+    }
+}
