@@ -1,3 +1,8 @@
 //! Recorded events, judged one after the other: what the detectors and the score say of a past that Aegis did not see.
 
+mod engine;
 pub mod event;
+
+pub use crate::detect::{Detector, Grade};
+pub use engine::{Engine, Verdict};
+pub use event::Event;

@@ -1,9 +1,21 @@
-//! The risk of a request: 0..1, with the reasons it is made of. Pure.
+//! The risk of a request: 0..1, with the reasons it is made of. Pure: no clock, no I/O, no randomness.
 //!
-//! It states what is known without a baseline: how broad the scope is and how old the credential. Nothing is decided
-//! on it; it is recorded.
+//! Two parts add up: how unusual the request is for its actor (`evidence`, from the actor's [`Baseline`]), and what is
+//! known of it without any history (how broad the scope is, how old the credential).
+
+pub mod baseline;
+mod codec;
+pub mod evidence;
+pub mod pool;
+pub mod sighting;
+pub mod state;
+pub mod stats;
+pub mod table;
+pub mod window;
 
 use crate::ambient::Timestamp;
+pub use baseline::{Accepted, Baseline};
+pub use codec::{MOST_BYTES, UnknownBaseline};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -29,11 +41,40 @@ pub struct Factor {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FactorName {
+    /// Requests in a second, ten seconds or a minute.
+    Burst,
     /// Seconds since the credential was issued.
     CredentialAge,
+    /// Decades by which all agents of the human together exceed what is usual.
+    Fleet,
+    /// The hour of the day, UTC; expected is the chance of activity in it.
+    HourOfDay,
+    /// Distinct keys within the hour.
+    KeySet,
+    /// Clients of the day that the actor has not used before.
+    NewClient,
+    /// Keys of the day that the actor has not used before.
+    NewKey,
+    /// Operations of the day that the actor has not used before.
+    NewOperation,
+    /// Networks of the day that the actor has not come from before.
+    NewSource,
+    /// Operations of the day on keys that the actor has not used them on before.
+    NewUse,
+    /// Keys of the day that the actor was refused and never allowed.
+    Refusals,
     /// Keys and labels the scope names.
     ScopeBreadth,
+    /// Hourly excess over the profile, summed up, in standard deviations.
+    SustainedExcess,
+    /// How often a new network and a known one took turns.
+    TwoPlaces,
+    /// Requests in ten minutes, an hour or a day.
+    Volume,
 }
+
+/// Minutes in a day.
+pub const DAY: u32 = 1_440;
 
 /// What is known of a request when it is scored.
 #[derive(Clone, Debug)]

@@ -1,0 +1,92 @@
+//! What evidence amounts to: a grade, and the detectors that fire.
+
+use aegis_core::risk::evidence::{Channel, Evidence};
+use serde::Serialize;
+
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grade {
+    #[default]
+    None,
+    /// An alert, or a step-up: somebody is asked.
+    Alert,
+    /// A response that waits for nobody.
+    Automatic,
+}
+
+impl From<Grade> for u8 {
+    fn from(grade: Grade) -> Self {
+        match grade {
+            Grade::None => 0,
+            Grade::Alert => 1,
+            Grade::Automatic => 2,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Detector {
+    AgentSpawnRate,
+    AgentsInConcert,
+    CredentialShared,
+    HumanMachineRate,
+    KeySet,
+    LowAndSlow,
+    NewOperation,
+    NewSource,
+    OffHours,
+    ScopeProbe,
+    ScopeViolation,
+    UsageSpike,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Judgement {
+    pub evidence: Evidence,
+    pub grade: Grade,
+    /// What fired, the strongest first.
+    pub detectors: Vec<Detector>,
+}
+
+pub(super) fn judge(evidence: Evidence, alert: f64, burn_in: bool) -> Judgement {
+    let total = evidence.total();
+    let strong = evidence.iter().filter(|(_, reading)| reading.decades >= 1.5).count();
+    let statistical = match total {
+        _ if burn_in => if total >= 9.0 { Grade::Alert } else { Grade::None },
+        _ if total >= alert + 3.5 && strong >= 2 => Grade::Automatic,
+        _ if total >= alert => Grade::Alert,
+        _ => Grade::None,
+    };
+    let policy = match (evidence.refused_now, evidence.refused_keys, evidence.refused_times) {
+        (true, 2.., _) | (true, _, 3..) => Grade::Automatic,
+        (true, ..) => Grade::Alert,
+        _ => Grade::None,
+    };
+    let grade = statistical.max(policy);
+    let detectors = if grade == Grade::None { Vec::new() } else { fired(&evidence) };
+    Judgement { evidence, grade, detectors }
+}
+
+fn fired(evidence: &Evidence) -> Vec<Detector> {
+    let mut by_strength: Vec<_> = evidence.iter().filter(|(_, reading)| reading.decades >= 1.0).collect();
+    by_strength.sort_by(|(_, a), (_, b)| b.decades.total_cmp(&a.decades));
+    let mut detectors: Vec<Detector> = Vec::new();
+    for (channel, _) in by_strength {
+        let detector = match channel {
+            Channel::Key | Channel::KeySet => Detector::KeySet,
+            Channel::Use | Channel::Operation => Detector::NewOperation,
+            Channel::Network | Channel::Client => Detector::NewSource,
+            Channel::Burst | Channel::Volume => Detector::UsageSpike,
+            Channel::Excess => Detector::LowAndSlow,
+            Channel::Hour => Detector::OffHours,
+            Channel::Denied => Detector::ScopeViolation,
+            Channel::Places => Detector::CredentialShared,
+            Channel::Fleet => Detector::AgentsInConcert,
+        };
+        if !detectors.contains(&detector) {
+            detectors.push(detector);
+        }
+    }
+    detectors
+}

@@ -1,0 +1,471 @@
+//! What is normal for one actor: a bounded state that minutes are folded into, one after the other.
+//!
+//! Only what was allowed teaches it; peaks are learnt bounded, and new values wait in quarantine. A minute that was
+//! folded is sealed: whatever arrives of it later changes nothing, and so does folding a record twice.
+
+use super::stats::{kept, whole};
+use super::table::Table;
+use super::window::{Minute, Trace};
+use super::{DAY, sighting::Seen};
+
+/// What a day forgets: 0.97, in 1/65536. Half a weight is gone after 23 days.
+const DAILY: u32 = 63_570;
+const DAILY_FACTOR: f32 = 0.97;
+/// Days during which everything an actor does is its beginning, and nothing of it an adoption.
+const BEGINNING: u32 = 2;
+/// How far above all it has seen a daily peak may teach, as a factor in log2: poisoning takes a day for each.
+const MOST_GROWTH: f32 = 1.0;
+/// Most that one hour adds to the sum of excesses, in standard deviations.
+const MOST_EXCESS: f64 = 4.0;
+/// Standard deviations an hour may exceed its upper profile by without adding to the sum.
+const ALLOWANCE: f64 = 0.5;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Baseline {
+    /// The last minute folded, since 1970; 0 before any.
+    pub through: u32,
+    /// The minute of the first record.
+    pub born: u32,
+    pub keys: Table<40>,
+    /// Key and operation together.
+    pub uses: Table<40>,
+    pub operations: Table<10>,
+    /// Near and wide ones.
+    pub networks: Table<16>,
+    pub clients: Table<8>,
+    /// Keys it was refused, of which none was ever allowed.
+    pub refused: Table<8>,
+    /// How many new values of each sort it took up after its beginning, decayed.
+    pub adopted: [f32; SORTS],
+    /// Closed days on which it was active, decayed.
+    pub days: f32,
+    /// Of those, the ones on which it was refused a key unknown to it; on which it came from a new and an old network by turns.
+    pub refused_days: f32,
+    pub mixed_days: f32,
+    pub peaks: [Peak; SCALES],
+    /// The peaks of the open day, in log2(1 + x).
+    pub today: [f32; SCALES],
+    /// Activity by hour of weekdays, then of weekends: days, decayed, in 1/1024.
+    pub hours: [[u16; 24]; 2],
+    pub day_types: [f32; 2],
+    /// The hours of the open day with activity, a bit each.
+    pub today_hours: u32,
+    /// What an hour of the day brings, summed over days, decayed.
+    pub volume: [f32; 24],
+    /// Squared deviations from that profile, and what a Poisson process would have had.
+    pub scatter: [f32; 2],
+    /// Hourly excess over the profile, summed up (CUSUM), in standard deviations.
+    pub excess: f32,
+    pub ten_minutes: u32,
+    pub hour: u32,
+    pub day: u32,
+    /// Distinct keys of the open hour, a bit each by hash.
+    pub hour_keys: u64,
+    /// How unusual the keys of the open hour are together, in decades.
+    pub hour_surprise: f32,
+    /// Highest evidence lately, as of `through`; halves within the hour.
+    pub heat: f32,
+    /// Since when a new network and a known one are used by turns; 0 where not.
+    pub mixed_since: u32,
+    /// How often the network changed between known and new since then.
+    pub turns: u32,
+    /// Whether the last network was a new one.
+    pub on_new: bool,
+}
+
+pub const SORTS: usize = 5;
+pub const KEY: usize = 0;
+pub const USE: usize = 1;
+pub const OPERATION: usize = 2;
+pub const NETWORK: usize = 3;
+pub const CLIENT: usize = 4;
+
+/// One second, ten seconds, a minute, ten minutes, an hour, a day; keys an hour; their surprise.
+pub const SCALES: usize = 8;
+pub const HOURLY_KEYS: usize = 6;
+pub const SURPRISE: usize = 7;
+
+/// Daily peaks: sums, decayed, and the highest, which decays, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Peak {
+    pub days: f32,
+    pub sum: f32,
+    pub squares: f32,
+    pub highest: f32,
+}
+
+impl Peak {
+    fn learn(&mut self, value: f32) {
+        // The first days set the scale; later ones move it by a bounded step.
+        let value = if self.days < 3.0 { value } else { value.min(self.highest + MOST_GROWTH) };
+        self.days += 1.0;
+        self.sum += value;
+        self.squares += value * value;
+        self.highest = self.highest.max(value);
+    }
+
+    fn decay(&mut self, factor: f32, days: u32) {
+        for part in [&mut self.days, &mut self.sum, &mut self.squares] {
+            *part *= factor;
+        }
+        // A peak is forgotten more slowly than its day: by 1 % of a doubling a day.
+        let days = f32::from(u16::try_from(days).unwrap_or(u16::MAX));
+        self.highest = (self.highest - 0.01 * days).max(0.0);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.days += other.days;
+        self.sum += other.sum;
+        self.squares += other.squares;
+        self.highest = self.highest.max(other.highest);
+    }
+}
+
+impl Baseline {
+    /// Folds one minute, later than all before it.
+    ///
+    /// `heat` is the highest evidence of the minute. What was refused or failed teaches nothing but that.
+    pub fn fold(&mut self, minute: &Minute, heat: f64) {
+        if minute.minute <= self.through || minute.traces.is_empty() {
+            return;
+        }
+        if self.through == 0 {
+            self.born = minute.minute;
+            self.through = minute.minute;
+        }
+        self.advance(minute.minute);
+        self.heat = self.heat.max(kept(heat));
+        let count = minute.count();
+        self.ten_minutes = self.ten_minutes.saturating_add(count);
+        self.hour = self.hour.saturating_add(count);
+        self.day = self.day.saturating_add(count);
+        self.today_hours |= 1 << (minute.minute / 60 % 24);
+        for trace in minute.in_order() {
+            match trace.outcome {
+                Seen::Ok => self.learn(&trace),
+                Seen::Denied | Seen::Error if trace.key != 0 && self.keys.find(trace.key).is_none() => {
+                    self.refused.learn(trace.key, self.through / 60);
+                }
+                _ => {}
+            }
+        }
+        let peaks = [
+            minute.most_in_a_second(),
+            minute.most_in_ten_seconds(),
+            count,
+            self.ten_minutes,
+            self.hour,
+            self.day,
+            distinct(self.hour_keys),
+        ];
+        for (today, peak) in self.today.iter_mut().zip(peaks) {
+            *today = today.max(log2(peak));
+        }
+        if let Some(today) = self.today.get_mut(SURPRISE) {
+            *today = today.max(self.hour_surprise);
+        }
+    }
+
+    /// Lets time pass up to `minute`: hours and days that are over are closed.
+    pub fn advance(&mut self, minute: u32) {
+        let before = self.through;
+        if before == 0 || minute <= before {
+            return;
+        }
+        self.through = minute;
+        self.heat *= kept((-(f64::from(minute - before)) / 87.0).exp());
+        if minute / 10 != before / 10 {
+            self.ten_minutes = 0;
+        }
+        if minute / 60 != before / 60 {
+            self.close_hours(before / 60, minute / 60);
+        }
+        if minute / DAY != before / DAY {
+            self.close_day(before / DAY, minute / DAY);
+        }
+        if self.mixed_since != 0 && minute.saturating_sub(self.mixed_since) > 360 {
+            self.mixed_since = 0;
+            self.turns = 0;
+        }
+    }
+
+    fn learn(&mut self, trace: &Trace) {
+        let (hour, day) = (self.through / 60, self.through / DAY);
+        self.turn(trace, day);
+        if trace.key != 0 {
+            if self.keys.find(trace.key).is_none_or(|entry| entry.last != hour) {
+                self.hour_surprise += kept(self.surprise(trace.key, day));
+            }
+            self.hour_keys |= bit(trace.key);
+        }
+        let beginning = day < (self.born / DAY).saturating_add(BEGINNING);
+        let adopted = [
+            trace.key != 0 && self.keys.learn(trace.key, hour),
+            trace.key != 0 && self.uses.learn(super::sighting::pair(trace.key, trace.operation), hour),
+            self.operations.learn(trace.operation, hour),
+            trace.near != 0 && {
+                self.networks.learn(trace.wide, hour);
+                self.networks.learn(trace.near, hour)
+            },
+            trace.client != 0 && self.clients.learn(trace.client, hour),
+        ];
+        for (sum, adopted) in self.adopted.iter_mut().zip(adopted) {
+            if adopted {
+                // Its beginning says something of how varied an actor is, too, but little.
+                *sum += if beginning { 0.0 } else { 1.0 };
+            }
+        }
+    }
+
+    /// Keeps count of how a new network and a known one take turns.
+    fn turn(&mut self, trace: &Trace, day: u32) {
+        if trace.near == 0 || self.through.saturating_sub(self.born) < BEGINNING * DAY {
+            return;
+        }
+        let is_new = !matches!(self.networks.standing(trace.near, day), super::table::Standing::Known { .. });
+        if is_new && self.mixed_since == 0 {
+            self.mixed_since = self.through;
+        }
+        if self.mixed_since != 0 && is_new != self.on_new {
+            self.turns = self.turns.saturating_add(1);
+        }
+        self.on_new = is_new;
+    }
+
+    /// How unusual it is that this key is used on an active day, in decades.
+    pub fn surprise(&self, key: u32, day: u32) -> f64 {
+        let days = f64::from(self.days);
+        let used = match self.keys.find(key) {
+            Some(entry) => (entry.weight() - if entry.last / 24 == day { 1.0 } else { 0.0 }).max(0.0),
+            None => 0.0,
+        };
+        ((days + 1.0) / (used + 0.3)).log10().clamp(0.0, 2.0)
+    }
+
+    fn close_hours(&mut self, closed: u32, now: u32) {
+        let expected = self.expected(closed);
+        let spread = self.spread(closed);
+        let count = f64::from(self.hour);
+        let z = ((count - expected.upper) / spread).min(MOST_EXCESS);
+        let mut excess = f64::from(self.excess) + z - ALLOWANCE;
+        // Every quiet hour in between pays back, too; after a day nothing is left.
+        excess -= ALLOWANCE * f64::from((now - closed - 1).min(48));
+        self.excess = kept(excess.clamp(0.0, 40.0));
+        // An hour teaches at most twice what was normal, and some.
+        let learnt = if self.days < 3.0 { count } else { count.min(expected.upper * 2.0 + 3.0 * spread) };
+        if let Some(volume) = usize::try_from(closed % 24).ok().and_then(|hour| self.volume.get_mut(hour)) {
+            *volume += kept(learnt);
+        }
+        if self.days >= 2.0 {
+            let [deviation, poisson] = &mut self.scatter;
+            *deviation += kept((learnt - expected.mean).powi(2));
+            *poisson += kept(expected.mean.max(0.5));
+        }
+        self.hour = 0;
+        self.hour_keys = 0;
+        self.hour_surprise = 0.0;
+    }
+
+    fn close_day(&mut self, closed: u32, now: u32) {
+        for (peak, today) in self.peaks.iter_mut().zip(&mut self.today) {
+            peak.learn(*today);
+            *today = 0.0;
+        }
+        let weekend = is_weekend(closed);
+        let [weekdays, weekends] = &mut self.hours;
+        for (hour, weight) in (if weekend { weekends } else { weekdays }).iter_mut().enumerate() {
+            if self.today_hours >> hour & 1 == 1 {
+                *weight = weight.saturating_add(1_024);
+            }
+        }
+        let [weekdays, weekends] = &mut self.day_types;
+        *(if weekend { weekends } else { weekdays }) += 1.0;
+        self.days += 1.0;
+        if self.refused.iter().any(|entry| entry.last / 24 == closed) {
+            self.refused_days += 1.0;
+        }
+        if self.turns > 0 && self.mixed_since / DAY == closed {
+            self.mixed_days += 1.0;
+        }
+        (self.day, self.today_hours) = (0, 0);
+        self.forget(now - closed);
+    }
+
+    fn forget(&mut self, days: u32) {
+        let factor = DAILY_FACTOR.powi(i32::try_from(days).unwrap_or(i32::MAX));
+        for _ in 0..days.min(400) {
+            self.keys.decay(DAILY);
+            self.uses.decay(DAILY);
+            self.operations.decay(DAILY);
+            self.networks.decay(DAILY);
+            self.clients.decay(DAILY);
+            self.refused.decay(DAILY);
+            for weight in self.hours.iter_mut().flatten() {
+                *weight = u16::try_from(u32::from(*weight).saturating_mul(DAILY) >> 16).unwrap_or(u16::MAX);
+            }
+        }
+        for peak in &mut self.peaks {
+            peak.decay(factor, days);
+        }
+        let [weekdays, weekends] = &mut self.day_types;
+        let [deviation, poisson] = &mut self.scatter;
+        let sums = [&mut self.days, &mut self.refused_days, &mut self.mixed_days, weekdays, weekends, deviation, poisson];
+        for part in sums.into_iter().chain(&mut self.adopted).chain(&mut self.volume) {
+            *part *= factor;
+        }
+    }
+
+    /// What an hour brings: on average, and at most of its neighbours, which takes in daylight saving and late jobs.
+    pub fn expected(&self, hour: u32) -> Expected {
+        let days = f64::from(self.days).max(1.0);
+        let of = |hour: u32| {
+            let place = usize::try_from(hour % 24).unwrap_or(0);
+            f64::from(self.volume.get(place).copied().unwrap_or(0.0)) / days
+        };
+        let (before, mean, after) = (of(hour + 23), of(hour), of(hour + 1));
+        Expected { mean, upper: mean.max(before).max(after) }
+    }
+
+    /// The standard deviation of an hour's count.
+    pub fn spread(&self, hour: u32) -> f64 {
+        let [deviation, poisson] = self.scatter.map(f64::from);
+        // Four hours' worth of a prior that healthy counts scatter three times as widely as a Poisson process.
+        let dispersion = ((deviation + 12.0) / (poisson + 4.0)).max(1.0);
+        (dispersion * (self.expected(hour).upper + 1.0)).sqrt()
+    }
+
+    /// Joins what two consumers learnt of disjoint records.
+    ///
+    /// Sums and tables add up; what is of the open day is joined as far as it is of the same day.
+    #[must_use]
+    pub fn merge(&self, other: &Self) -> Self {
+        if self.through == 0 {
+            return other.clone();
+        }
+        if other.through == 0 {
+            return self.clone();
+        }
+        let (mut a, mut b) = (self.clone(), other.clone());
+        let to = a.through.max(b.through);
+        a.advance(to);
+        b.advance(to);
+        a.born = a.born.min(b.born);
+        a.keys.merge(&b.keys);
+        a.uses.merge(&b.uses);
+        a.operations.merge(&b.operations);
+        a.networks.merge(&b.networks);
+        a.clients.merge(&b.clients);
+        a.refused.merge(&b.refused);
+        let [weekdays, weekends] = &mut a.day_types;
+        let [deviation, poisson] = &mut a.scatter;
+        let sums = [&mut a.days, &mut a.refused_days, &mut a.mixed_days, weekdays, weekends, deviation, poisson];
+        let more = [b.days, b.refused_days, b.mixed_days].into_iter().chain(b.day_types).chain(b.scatter);
+        let ours = sums.into_iter().chain(&mut a.adopted).chain(&mut a.volume);
+        ours.zip(more.chain(b.adopted).chain(b.volume)).for_each(|(ours, theirs)| *ours += theirs);
+        a.peaks.iter_mut().zip(&b.peaks).for_each(|(ours, theirs)| ours.merge(theirs));
+        a.today.iter_mut().zip(b.today).for_each(|(ours, theirs)| *ours = ours.max(theirs));
+        a.hours.iter_mut().flatten().zip(b.hours.into_iter().flatten()).for_each(|(ours, theirs)| *ours = ours.saturating_add(theirs));
+        a.today_hours |= b.today_hours;
+        a.excess = a.excess.max(b.excess);
+        a.ten_minutes = a.ten_minutes.saturating_add(b.ten_minutes);
+        a.hour = a.hour.saturating_add(b.hour);
+        a.day = a.day.saturating_add(b.day);
+        a.hour_keys |= b.hour_keys;
+        a.hour_surprise = a.hour_surprise.max(b.hour_surprise);
+        a.heat = a.heat.max(b.heat);
+        a.mixed_since = a.mixed_since.max(b.mixed_since);
+        a.turns = a.turns.max(b.turns);
+        a.on_new |= b.on_new;
+        a
+    }
+
+    /// Learns that something is right after all: an operator, or an approval, has said so.
+    pub fn accept(&mut self, accepted: &Accepted) {
+        let hour = self.through / 60;
+        match *accepted {
+            Accepted::Key { key, operation } => {
+                self.keys.accept(key, hour);
+                self.uses.accept(super::sighting::pair(key, operation), hour);
+                self.operations.accept(operation, hour);
+            }
+            Accepted::Network { near, wide } => {
+                self.networks.accept(near, hour);
+                self.networks.accept(wide, hour);
+                self.turns = 0;
+                self.mixed_since = 0;
+            }
+            Accepted::Client(client) => self.clients.accept(client, hour),
+            Accepted::Rate => {
+                for (peak, today) in self.peaks.iter_mut().zip(self.today) {
+                    peak.highest = peak.highest.max(today);
+                }
+                self.excess = 0.0;
+            }
+            Accepted::Hour(hour) => {
+                let [weekdays, weekends] = &mut self.hours;
+                let hours = if is_weekend(self.through / DAY) { weekends } else { weekdays };
+                if let Some(weight) = usize::try_from(hour % 24).ok().and_then(|hour| hours.get_mut(hour)) {
+                    *weight = weight.saturating_add(1_024);
+                }
+            }
+        }
+        self.heat = 0.0;
+    }
+}
+
+/// What an operator's dismissal says is right.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Accepted {
+    Client(u32),
+    /// Activity in this hour of the day, UTC.
+    Hour(u32),
+    Key {
+        key: u32,
+        operation: u32,
+    },
+    Network {
+        near: u32,
+        wide: u32,
+    },
+    /// As much as it did today.
+    Rate,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Expected {
+    pub mean: f64,
+    pub upper: f64,
+}
+
+/// 1970 began on a Thursday.
+pub fn is_weekend(day: u32) -> bool {
+    matches!((day + 4) % 7, 0 | 6)
+}
+
+pub fn log2(count: u32) -> f32 {
+    kept((1.0 + f64::from(count)).log2())
+}
+
+pub fn bit(hash: u32) -> u64 {
+    1 << (hash % 64)
+}
+
+/// How many hashes set these bits, by linear counting.
+pub fn distinct(bits: u64) -> u32 {
+    let zeros = f64::from(bits.count_zeros());
+    match bits.count_zeros() {
+        0 => 300,
+        _ => whole((-64.0 * (zeros / 64.0).ln()).round()),
+    }
+}
+
+/// Minutes since 1970 of a moment in milliseconds; 0 before that.
+pub fn minute_of(millis: i64) -> u32 {
+    u32::try_from(millis.div_euclid(60_000)).unwrap_or(0)
+}
+
+/// For displays: a peak's usual value.
+pub fn usual(peak: &Peak) -> f64 {
+    let mean = f64::from(peak.sum) / f64::from(peak.days).max(1.0);
+    mean.exp2() - 1.0
+}

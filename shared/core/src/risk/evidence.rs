@@ -1,0 +1,476 @@
+//! How unusual a request is for its actor: decades of evidence by channel, and the score they make.
+
+use super::baseline::{self, Baseline, HOURLY_KEYS, NETWORK, Peak, SURPRISE, bit, distinct, is_weekend, log2};
+use super::sighting::{Class, Seen, Sighting, pair};
+use super::stats::{count_decades, t_decades};
+use super::table::{Standing, Table};
+use super::window::{Minute, Trace};
+use super::{DAY, Factor, FactorName};
+
+/// Channels of evidence.
+pub const CHANNELS: usize = 13;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(usize)]
+pub enum Channel {
+    Key,
+    Use,
+    Operation,
+    Network,
+    Client,
+    Burst,
+    Volume,
+    Excess,
+    Hour,
+    Denied,
+    KeySet,
+    Places,
+    Fleet,
+}
+
+impl Channel {
+    pub const ALL: [Self; CHANNELS] = [
+        Self::Key,
+        Self::Use,
+        Self::Operation,
+        Self::Network,
+        Self::Client,
+        Self::Burst,
+        Self::Volume,
+        Self::Excess,
+        Self::Hour,
+        Self::Denied,
+        Self::KeySet,
+        Self::Places,
+        Self::Fleet,
+    ];
+
+    /// Most decades it may count: no weak channel alone stops anybody.
+    fn most(self) -> f64 {
+        match self {
+            Self::Key => 5.0,
+            Self::Use | Self::Client | Self::Volume => 2.5,
+            Self::Operation | Self::Network | Self::Excess | Self::Places => 3.5,
+            Self::Burst | Self::KeySet => 6.0,
+            Self::Hour => 1.5,
+            Self::Denied => 8.0,
+            Self::Fleet => 3.0,
+        }
+    }
+
+    pub fn factor(self) -> FactorName {
+        match self {
+            Self::Key => FactorName::NewKey,
+            Self::Use => FactorName::NewUse,
+            Self::Operation => FactorName::NewOperation,
+            Self::Network => FactorName::NewSource,
+            Self::Client => FactorName::NewClient,
+            Self::Burst => FactorName::Burst,
+            Self::Volume => FactorName::Volume,
+            Self::Excess => FactorName::SustainedExcess,
+            Self::Hour => FactorName::HourOfDay,
+            Self::Denied => FactorName::Refusals,
+            Self::KeySet => FactorName::KeySet,
+            Self::Places => FactorName::TwoPlaces,
+            Self::Fleet => FactorName::Fleet,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Reading {
+    pub decades: f64,
+    pub observed: f64,
+    pub expected: f64,
+}
+
+/// How well others know a value that is new to an actor.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Familiar {
+    /// Used by agents of the same human.
+    Fleet,
+    /// Used by others.
+    Others,
+    /// Used by nobody before.
+    #[default]
+    Nobody,
+}
+
+/// What is known beside the actor's own baseline.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Surroundings {
+    pub human: bool,
+    pub key: Familiar,
+    pub operation: Familiar,
+    pub network: Familiar,
+    pub client: Familiar,
+    /// Decades by which the whole fleet of its human exceeds what is usual.
+    pub fleet: f64,
+}
+
+/// Evidence by channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Evidence {
+    readings: [Reading; CHANNELS],
+    /// Distinct keys it was refused within the day that it was never allowed, this request included; and requests.
+    pub refused_keys: u32,
+    pub refused_times: u32,
+    /// Whether this request is one of them.
+    pub refused_now: bool,
+}
+
+impl Evidence {
+    pub fn of(&self, channel: Channel) -> Reading {
+        self.iter().find(|(of, _)| *of == channel).map(|(_, reading)| reading).unwrap_or_default()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Channel, Reading)> {
+        Channel::ALL.into_iter().zip(self.readings)
+    }
+
+    fn set(&mut self, channel: Channel, decades: f64, observed: f64, expected: f64) {
+        let place = Channel::ALL.into_iter().zip(&mut self.readings).find(|(of, _)| *of == channel);
+        if let Some((_, reading)) = place {
+            *reading = Reading { decades: decades.clamp(0.0, channel.most()), observed, expected };
+        }
+    }
+
+    /// All channels together, in decades.
+    pub fn total(&self) -> f64 {
+        self.readings.iter().map(|reading| reading.decades).sum()
+    }
+
+    /// The factors; their weights add up to the score.
+    pub fn factors(&self) -> impl Iterator<Item = Factor> {
+        let total = self.total();
+        let share = if total > 0.0 { score_of(total) / total } else { 0.0 };
+        let factor = move |(channel, reading): (Channel, Reading)| Factor {
+            factor: channel.factor(),
+            observed: reading.observed,
+            expected: reading.expected,
+            weight: reading.decades * share,
+        };
+        self.iter().filter(|(_, reading)| reading.decades > 0.0).map(factor)
+    }
+}
+
+/// A score of 0..1 for decades of evidence: a half at 4 decades.
+pub fn score_of(decades: f64) -> f64 {
+    let x = (decades / 4.0).powi(2);
+    x / (1.0 + x)
+}
+
+/// The evidence of a request.
+///
+/// `before` is the minute before the request's, `this` its own, the request included; neither is in the baseline.
+/// Nothing here shrinks when either minute gains a record.
+pub fn weigh(
+    baseline: &Baseline,
+    before: Option<&Minute>,
+    this: &Minute,
+    s: &Sighting,
+    around: &Surroundings,
+) -> Evidence {
+    let mut evidence = Evidence::default();
+    let minutes = Open { before, this };
+    let day = this.minute / DAY;
+    // Until an actor has a few days of its own, nothing of it can be unusual.
+    let history = (f64::from(baseline.days) / 3.0).min(1.0);
+    if baseline.through != 0 && history > 0.0 {
+        novelty(&mut evidence, baseline, &minutes, s, around, day, history);
+        pace(&mut evidence, baseline, &minutes, history);
+        time_of_day(&mut evidence, baseline, this.minute, around, history);
+        places(&mut evidence, baseline, &minutes, s, day, history);
+    }
+    refusals(&mut evidence, baseline, &minutes, s, around, day);
+    evidence.set(Channel::Fleet, around.fleet, around.fleet, 0.0);
+    evidence
+}
+
+struct Open<'a> {
+    before: Option<&'a Minute>,
+    this: &'a Minute,
+}
+
+impl Open<'_> {
+    fn traces(&self) -> impl Iterator<Item = &Trace> {
+        self.before.into_iter().chain([self.this]).flat_map(|minute| &minute.traces)
+    }
+
+    fn minutes(&self) -> impl Iterator<Item = &Minute> {
+        self.before.into_iter().chain([self.this])
+    }
+}
+
+/// A few distinct values, without allocation.
+struct Distinct {
+    values: [u32; 24],
+    count: usize,
+}
+
+impl Distinct {
+    fn new() -> Self {
+        Self { values: [0; 24], count: 0 }
+    }
+
+    fn add(&mut self, value: u32) {
+        let known = self.values.iter().take(self.count).any(|known| *known == value);
+        if !known && let Some(place) = self.values.get_mut(self.count) {
+            *place = value;
+            self.count = self.count.saturating_add(1);
+        }
+    }
+
+    fn count(&self) -> u32 {
+        u32::try_from(self.count).unwrap_or(u32::MAX)
+    }
+}
+
+/// A new value that is no more than a new one: how many of its sort the day has seen, by what the actor takes up.
+fn new_values<const N: usize>(
+    baseline: &Baseline,
+    table: &Table<N>,
+    sort: usize,
+    prior: f64,
+    day: u32,
+    open: impl Iterator<Item = u32>,
+) -> (f64, f64, f64) {
+    let mut fresh = Distinct::new();
+    table.fresh_on(day).for_each(|value| fresh.add(value));
+    open.filter(|value| !matches!(table.standing(*value, day), Standing::Known { .. })).for_each(|value| fresh.add(value));
+    let adopted = f64::from(baseline.adopted.get(sort).copied().unwrap_or(0.0));
+    let days = f64::from(baseline.days);
+    let (shape, exposure) = (prior * 10.0 + adopted, 10.0 + days);
+    (count_decades(fresh.count(), shape, exposure), f64::from(fresh.count()), shape / exposure)
+}
+
+fn novelty(
+    evidence: &mut Evidence,
+    baseline: &Baseline,
+    open: &Open<'_>,
+    s: &Sighting,
+    around: &Surroundings,
+    day: u32,
+    history: f64,
+) {
+    let is_new = |standing: Standing| !matches!(standing, Standing::Known { .. });
+    let human = |machine: f64, human: f64| if around.human { human } else { machine };
+    let told = |familiar: Familiar, fleet: f64, others: f64| match familiar {
+        Familiar::Fleet => fleet,
+        Familiar::Others => others,
+        Familiar::Nobody => 1.0,
+    };
+    if s.key != 0 && is_new(baseline.keys.standing(s.key, day)) {
+        let keys = open.traces().map(|trace| trace.key).filter(|key| *key != 0);
+        let (decades, observed, expected) =
+            new_values(baseline, &baseline.keys, baseline::KEY, human(0.03, 0.1), day, keys);
+        let weight = told(around.key, 0.8, 1.0);
+        evidence.set(Channel::Key, decades * weight * history, observed, expected);
+    }
+    if is_new(baseline.operations.standing(s.operation, day)) {
+        let operations = open.traces().map(|trace| trace.operation);
+        let (decades, observed, expected) =
+            new_values(baseline, &baseline.operations, baseline::OPERATION, human(0.01, 0.03), day, operations);
+        let class = match s.class {
+            Class::Look => 0.5,
+            Class::Make => 1.0,
+            Class::Release | Class::Govern => 1.2,
+        };
+        let weight = class * told(around.operation, 0.8, 1.0);
+        evidence.set(Channel::Operation, decades * weight * history, observed, expected);
+    } else if s.key != 0 && !is_new(baseline.keys.standing(s.key, day)) {
+        let of = pair(s.key, s.operation);
+        if is_new(baseline.uses.standing(of, day)) {
+            let uses = open.traces().filter(|trace| trace.key != 0).map(|trace| pair(trace.key, trace.operation));
+            let (decades, observed, expected) =
+                new_values(baseline, &baseline.uses, baseline::USE, human(0.05, 0.15), day, uses);
+            let class = if s.class == Class::Look { 0.5 } else { 0.8 };
+            evidence.set(Channel::Use, decades * class * history, observed, expected);
+        }
+    }
+    if s.network.near != 0 && is_new(baseline.networks.standing(s.network.near, day)) {
+        let networks = open.traces().map(|trace| trace.near).filter(|near| *near != 0);
+        let adopted = f64::from(baseline.adopted.get(NETWORK).copied().unwrap_or(0.0));
+        let (decades, observed, expected) =
+            new_values(baseline, &baseline.networks, NETWORK, human(0.01, 0.05), day, networks);
+        let near_by = if is_new(baseline.networks.standing(s.network.wide, day)) { 1.0 } else { 0.5 };
+        let weight = near_by * told(around.network, 0.4, 0.5);
+        // Somebody who comes from everywhere comes from somewhere new: nothing to tell.
+        let restless = (1.0 - adopted / 10.0).max(0.2);
+        evidence.set(Channel::Network, decades * weight * restless * history, observed, expected);
+    }
+    if s.client != 0 && is_new(baseline.clients.standing(s.client, day)) {
+        let clients = open.traces().map(|trace| trace.client).filter(|client| *client != 0);
+        let (decades, observed, expected) =
+            new_values(baseline, &baseline.clients, baseline::CLIENT, human(0.01, 0.03), day, clients);
+        evidence.set(Channel::Client, decades * told(around.client, 0.5, 0.6) * history, observed, expected);
+    }
+}
+
+/// Decades by which `value` tops the daily peaks, and what they usually are.
+fn above(peak: &Peak, value: f32, least_spread: f64) -> f64 {
+    if value <= peak.highest || peak.days <= 0.0 {
+        return 0.0;
+    }
+    let (days, sum, squares) = (f64::from(peak.days), f64::from(peak.sum), f64::from(peak.squares));
+    let mean = sum / days;
+    // A normal-inverse-gamma prior worth three days.
+    let spread = ((squares - sum * mean).max(0.0) + 3.0 * least_spread * least_spread) / (days + 3.0);
+    t_decades((f64::from(value) - mean) / (spread * (1.0 + 1.0 / days)).sqrt(), days + 2.0)
+}
+
+/// How much more, how much faster, and over how many keys, than ever.
+fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, history: f64) {
+    let this = open.this;
+    let second = open.minutes().map(Minute::most_in_a_second).max().unwrap_or(0);
+    let ten_seconds = open.minutes().map(Minute::most_in_ten_seconds).max().unwrap_or(0);
+    let minute = open.minutes().map(Minute::count).max().unwrap_or(0);
+    let within = |width: u32, sealed: u32| {
+        let carried = if baseline.through / width == this.minute / width { sealed } else { 0 };
+        let open = open.minutes().filter(|minute| minute.minute / width == this.minute / width).map(Minute::count);
+        open.fold(carried, u32::saturating_add)
+    };
+    let counts = [
+        second,
+        ten_seconds,
+        minute,
+        within(10, baseline.ten_minutes),
+        within(60, baseline.hour),
+        within(DAY, baseline.day),
+    ];
+    let mut burst = (0.0, 0.0, 0.0);
+    let mut volume = (0.0, 0.0, 0.0);
+    for (scale, (count, peak)) in counts.into_iter().zip(&baseline.peaks).enumerate() {
+        let decades = above(peak, log2(count), 0.7) * history;
+        let slot = if scale < 3 { &mut burst } else { &mut volume };
+        if decades > slot.0 {
+            *slot = (decades, f64::from(count), baseline::usual(peak));
+        }
+    }
+    evidence.set(Channel::Burst, burst.0, burst.1, burst.2);
+    evidence.set(Channel::Volume, volume.0, volume.1, volume.2);
+    if baseline.days >= 3.0 {
+        let hour = this.minute / 60;
+        let count = f64::from(within(60, baseline.hour));
+        let expected = baseline.expected(hour);
+        let z = ((count - expected.upper) / baseline.spread(hour)).clamp(0.0, 4.0);
+        let sum = f64::from(baseline.excess) + z;
+        // A sum with an allowance of half a deviation exceeds h with probability about exp(-h).
+        let decades = (sum - 3.0).max(0.0) / std::f64::consts::LN_10;
+        evidence.set(Channel::Excess, decades * history, sum, 3.0);
+    }
+    let hour = this.minute / 60;
+    let same_hour = baseline.through / 60 == hour;
+    let mut bits = if same_hour { baseline.hour_keys } else { 0 };
+    let mut surprise = if same_hour { f64::from(baseline.hour_surprise) } else { 0.0 };
+    let mut counted = Distinct::new();
+    for trace in open.minutes().filter(|minute| minute.minute / 60 == hour).flat_map(|minute| &minute.traces) {
+        if trace.key == 0 {
+            continue;
+        }
+        bits |= bit(trace.key);
+        let already = baseline.keys.find(trace.key).is_some_and(|entry| entry.last == hour);
+        let before = counted.count;
+        counted.add(trace.key);
+        if !already && counted.count > before {
+            surprise += baseline.surprise(trace.key, this.minute / DAY);
+        }
+    }
+    let of = |scale: usize| baseline.peaks.get(scale).copied().unwrap_or_default();
+    let breadth = above(&of(HOURLY_KEYS), log2(distinct(bits)), 0.5);
+    let rarity = above(&of(SURPRISE), super::stats::kept(surprise), 0.7);
+    let decades = breadth.max(rarity) * history;
+    evidence.set(Channel::KeySet, decades, f64::from(distinct(bits)), baseline::usual(&of(HOURLY_KEYS)));
+}
+
+fn time_of_day(evidence: &mut Evidence, baseline: &Baseline, minute: u32, around: &Surroundings, history: f64) {
+    let ([weekdays, weekends], [on_weekdays, on_weekends]) = (baseline.day_types.map(f64::from), &baseline.hours);
+    let (days, hours) = if is_weekend(minute / DAY) { (weekends, on_weekends) } else { (weekdays, on_weekdays) };
+    let chance = |hour: u32| {
+        let of = |hour: u32, weight: f64| {
+            let place = usize::try_from(hour % 24).unwrap_or(0);
+            f64::from(hours.get(place).copied().unwrap_or(0)) / 1_024.0 * weight
+        };
+        // Neighbours count half: daylight saving, and people who start early.
+        let active = of(hour, 1.0).max(of(hour + 23, 0.6)).max(of(hour + 1, 0.6));
+        (active + 0.3) / (days + 1.0)
+    };
+    let hour = minute / 60 % 24;
+    let typical = (0..24).map(chance).fold(0.0, f64::max);
+    let decades = (typical.min(1.0) / chance(hour)).log10().max(0.0);
+    let weight = if around.human { 1.2 } else { 0.7 };
+    evidence.set(Channel::Hour, (decades - 0.3).max(0.0) * weight * history, f64::from(hour), chance(hour));
+}
+
+/// One credential, from a network it never came from and from one it did, by turns.
+fn places(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sighting, day: u32, history: f64) {
+    let is_new = |near: u32| !matches!(baseline.networks.standing(near, day), Standing::Known { .. });
+    if s.network.near == 0 || !is_new(s.network.near) {
+        return;
+    }
+    let mut turns = if this_window(baseline, open.this.minute) { baseline.turns } else { 0 };
+    let (mut first_new, mut last_new, mut first_known, mut last_known) = (u32::MAX, 0, u32::MAX, 0);
+    for minute in open.minutes() {
+        for trace in minute.traces.iter().filter(|trace| trace.near != 0) {
+            let at = |millis: u16| (minute.minute - open.this.minute + 1).saturating_mul(60_000) + u32::from(millis);
+            let (first, last) = if is_new(trace.near) { (&mut first_new, &mut last_new) } else { (&mut first_known, &mut last_known) };
+            *first = (*first).min(at(trace.first));
+            *last = (*last).max(at(trace.last));
+        }
+    }
+    let known_lately = baseline.networks.iter().any(|entry| {
+        entry.last + 1 >= open.this.minute / 60 && !is_new(entry.value)
+    });
+    if known_lately || first_known < last_new {
+        turns = turns.max(1);
+    }
+    if first_new < last_known {
+        turns += 1;
+    }
+    if first_new < last_known && last_known < last_new {
+        turns += 1;
+    }
+    let (shape, exposure) = (0.3 + f64::from(baseline.mixed_days), 10.0 + f64::from(baseline.days));
+    let decades = count_decades(1, shape, exposure) * f64::from(turns.min(4)) * 0.4;
+    evidence.set(Channel::Places, decades * history, f64::from(turns), 0.0);
+}
+
+fn this_window(baseline: &Baseline, minute: u32) -> bool {
+    baseline.mixed_since != 0 && minute.saturating_sub(baseline.mixed_since) <= 360
+}
+
+/// Keys it was refused and never allowed: the nearest thing to a proof.
+fn refusals(
+    evidence: &mut Evidence,
+    baseline: &Baseline,
+    open: &Open<'_>,
+    s: &Sighting,
+    around: &Surroundings,
+    day: u32,
+) {
+    let foreign = |key: u32| key != 0 && baseline.keys.find(key).is_none();
+    let counts = |outcome: Seen| matches!(outcome, Seen::Denied | Seen::Error);
+    let mut keys = Distinct::new();
+    let mut times = 0_u32;
+    baseline.refused.iter().filter(|entry| entry.last / 24 == day && foreign(entry.value)).for_each(|entry| {
+        keys.add(entry.value);
+        times = times.saturating_add(1);
+    });
+    for trace in open.traces().filter(|trace| counts(trace.outcome) && foreign(trace.key)) {
+        keys.add(trace.key);
+        times = times.saturating_add(u32::from(trace.count));
+    }
+    evidence.refused_keys = keys.count();
+    evidence.refused_times = times;
+    evidence.refused_now = counts(s.outcome) && foreign(s.key);
+    if evidence.refused_now {
+        let shape = 0.2 + f64::from(baseline.refused_days);
+        let exposure = 20.0 + f64::from(baseline.days);
+        let known = if around.key == Familiar::Nobody { 0.0 } else { 1.0 };
+        let sure = if s.outcome == Seen::Denied { 1.5 } else { 0.0 };
+        let decades = count_decades(keys.count(), shape, exposure) + sure + known;
+        evidence.set(Channel::Denied, decades, f64::from(keys.count()), shape / exposure);
+    } else if s.outcome == Seen::Denied {
+        evidence.set(Channel::Denied, 0.5, f64::from(times), 0.0);
+    }
+}
