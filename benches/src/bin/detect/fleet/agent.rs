@@ -111,10 +111,10 @@ impl Agent {
                 self.uses.push(Use { key, weight, days: from..u32::MAX });
             }
         }
-        if random.chance(0.1) {
+        if random.chance(0.08) {
             let from = random.day(8..days);
-            let ops = ["verify", "describe", "get", "encrypt", "sign", "decrypt"];
-            self.later = Some((from, *random.pick(&ops)));
+            let ops = ["describe", "get", "verify", "encrypt", "sign", "decrypt"];
+            self.later = Some((from, ops[random.weighted(&[0.3, 0.25, 0.25, 0.1, 0.05, 0.05])]));
         }
         if random.chance(0.2) {
             self.growth = random.within(-0.005..0.025);

@@ -207,7 +207,7 @@ impl Organisation {
     fn happen(&mut self, random: &mut Random) {
         let days = self.calendar.days;
         for project in 0..self.projects.len() {
-            if random.chance(0.2) {
+            if random.chance(0.08) {
                 self.move_region(random, project);
             }
             if random.chance(0.3) {
@@ -221,7 +221,7 @@ impl Organisation {
         }
         for number in 0..self.agents.len() {
             let agent = &self.agents[number];
-            if !agent.places.is_empty() && random.chance(0.06) {
+            if !agent.places.is_empty() && random.chance(0.04) {
                 let place = (random.day(5..days), self.workplace(random, agent.project));
                 self.agents[number].places.push(place);
             }

@@ -38,7 +38,7 @@ pub(crate) fn mishaps(pen: &mut Pen) {
     let op = usual_op(pen.agent.role);
     // A stray refusal: mostly a limit or a stale credential on a key in use, sometimes a slip of the hand.
     if pen.random.chance(0.01) && runs_today(pen) {
-        let key = match pen.random.weighted(&[0.6, 0.3, 0.1]) {
+        let key = match pen.random.weighted(&[0.75, 0.18, 0.07]) {
             0 => pen.agent.key(&mut pen.random, pen.day),
             1 => *pen.random.pick(&pen.organisation.projects[pen.agent.project].keys),
             _ => pen.random.count(0..=pen.organisation.keys.len() - 1),
@@ -56,8 +56,9 @@ pub(crate) fn mishaps(pen: &mut Pen) {
             ts += pen.random.exponential(60.0);
         }
     }
-    // Code that was deployed before its grant: refused on a new key, retried, then allowed.
-    if pen.random.chance(0.00012) {
+    // Code that was deployed before its grant: refused on a new key, retried, then allowed. Rare where a refusal stops
+    // an agent: people learn to grant first.
+    if pen.random.chance(0.00005) {
         let key = *pen.random.pick(&pen.organisation.projects[pen.agent.project].keys);
         for attempt in 0..pen.random.count(4..=20) {
             let outcome = if attempt < 3 { Outcome::Denied } else { Outcome::Ok };
@@ -86,7 +87,7 @@ pub(crate) fn by_hand(pen: &mut Pen, person: &Person) {
             session(pen, hour, events, 40.0, &ops);
         }
     }
-    if person.on_call[pen.day as usize] && pen.random.chance(0.12) {
+    if person.on_call[pen.day as usize] && pen.random.chance(0.07) {
         let hour = pen.random.within(18.5..31.0);
         let events = pen.random.count(4..=25);
         session(pen, hour, events, 60.0, &ops);
@@ -185,6 +186,10 @@ fn ci(pen: &mut Pen) {
     for hour in hours {
         pen.connect(hour);
         let mut ts = pen.at(hour);
+        if pen.random.chance(0.04) {
+            matrix(pen, hour, ts);
+            continue;
+        }
         let jobs = pen.random.count(1..=4);
         for _ in 0..jobs {
             for _ in 0..pen.random.count(1..=3) {
@@ -201,6 +206,19 @@ fn ci(pen: &mut Pen) {
             }
             // The next job may be on another runner.
             pen.connect(hour);
+        }
+    }
+}
+
+/// A build for many targets at once: as many runners sign in the same seconds.
+fn matrix(pen: &mut Pen, hour: f64, start: f64) {
+    for _ in 0..pen.random.count(8..=30) {
+        pen.connect(hour);
+        let mut ts = start + pen.random.within(0.0..20.0);
+        pen.call(ts, "decrypt");
+        for _ in 0..pen.random.count(1..=5) {
+            ts += pen.random.exponential(0.7);
+            pen.call(ts, "sign");
         }
     }
 }
