@@ -1,6 +1,6 @@
 //! What evidence amounts to: a grade, and the detectors that fire.
 
-use aegis_core::risk::evidence::{Channel, Evidence};
+use aegis_core::risk::evidence::{Channel, Evidence, Familiar};
 use serde::Serialize;
 
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -58,9 +58,11 @@ pub(super) fn judge(evidence: Evidence, alert: f64, burn_in: bool) -> Judgement 
         _ if total >= alert => Grade::Alert,
         _ => Grade::None,
     };
+    let strange = evidence.refused_of != Familiar::Fleet;
     let policy = match (evidence.refused_now, evidence.refused_keys, evidence.refused_times) {
-        (true, 2.., _) | (true, _, 3..) => Grade::Automatic,
-        (true, ..) => Grade::Alert,
+        (true, 2.., _) => Grade::Automatic,
+        (true, _, 3..) if strange => Grade::Automatic,
+        (true, _, 2..) => Grade::Alert,
         _ => Grade::None,
     };
     let grade = statistical.max(policy);

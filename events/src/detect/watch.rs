@@ -4,7 +4,7 @@ use super::calibration::Calibration;
 use super::judge::{Grade, Judgement, judge};
 use aegis_core::risk::DAY;
 use aegis_core::risk::baseline::minute_of;
-use aegis_core::risk::evidence::{Channel, Familiar, Surroundings};
+use aegis_core::risk::evidence::{Channel, Familiar, Surroundings, history};
 use aegis_core::risk::pool::{Pool, Sort};
 use aegis_core::risk::sighting::{Seen, Sighting};
 use aegis_core::risk::state::{Observed, State};
@@ -20,12 +20,15 @@ pub struct Subject {
     pub human: bool,
     /// The human all of whose agents belong together; 0 where that is not known.
     pub fleet: u32,
+    /// What it is one of several of: those with the same parent and of the same sort; 0 where that is not known.
+    pub template: u32,
 }
 
 #[derive(Debug, Default)]
 pub struct Watch {
     actors: HashMap<u32, Actor>,
     fleets: HashMap<u32, State>,
+    templates: HashMap<u32, State>,
     pool: Pool,
     machines: Calibration,
     humans: Calibration,
@@ -71,7 +74,19 @@ impl Watch {
             }
             (actor.day, actor.highest) = (day, 0.0);
         }
-        let Observed::Weighed(evidence) = actor.state.observe(s, &around) else { return Judgement::default() };
+        let (Observed::Weighed(mut evidence) | Observed::Late(mut evidence)) = actor.state.observe(s, &around) else {
+            return Judgement::default();
+        };
+        if subject.template != 0 {
+            let template = self.templates.entry(subject.template).or_default();
+            let young = 1.0 - history(actor.state.baseline());
+            if let Observed::Weighed(kind) = template.observe(s, &around)
+                && young > 0.0
+                && history(template.baseline()) >= 1.0
+            {
+                evidence.blend(&kind, young);
+            }
+        }
         actor.highest = actor.highest.max(evidence.total());
         if s.outcome == Seen::Ok {
             let mut learn = |sort, value| self.pool.learn(sort, value, subject.actor, subject.fleet, minute);
@@ -81,7 +96,7 @@ impl Watch {
             learn(Sort::Wide, s.network.wide);
             learn(Sort::Client, s.client);
         }
-        judge(evidence, calibration.threshold(3.5, 6.5), day < began + BURN_IN)
+        judge(*evidence, calibration.threshold(3.5, 6.5), day < began + BURN_IN)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::event::{Event, Kind, Outcome};
 use crate::detect::{Detector, Grade, Subject, Watch};
 use aegis_core::risk::evidence::{Evidence, score_of};
-use aegis_core::risk::sighting::{Class, Network, Seen, Sighting, client_hash, hash, operation_hash};
+use aegis_core::risk::sighting::{Class, Network, Seen, Sighting, client_hash, hash, operation_hash, pair};
 use aegis_core::risk::stats::whole;
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -55,7 +55,8 @@ impl Engine {
         if fleet != 0 {
             self.fleets.insert(actor, fleet);
         }
-        Subject { actor, human: event.kind == Kind::Human, fleet }
+        let template = parent.map_or(0, |parent| pair(parent, 1));
+        Subject { actor, human: event.kind == Kind::Human, fleet, template }
     }
 }
 

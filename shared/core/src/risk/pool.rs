@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// Most users of a value that are remembered: the earliest.
 const MOST: usize = 4;
 /// As many others make a move of a thing that happens to many.
-const MANY: usize = 3;
+const MANY: usize = 2;
 
 /// Who used what first. `Field` tells sorts of values apart.
 #[derive(Clone, Debug, Default, PartialEq)]

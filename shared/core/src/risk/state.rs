@@ -24,9 +24,9 @@ pub struct State {
 pub enum Observed {
     /// It had been seen, or its minute holds no more.
     Again,
-    /// Its minute is sealed: it came more than a minute late.
-    Late,
-    Weighed(Evidence),
+    /// Its minute is sealed: it came more than a minute late, and teaches nothing.
+    Late(Box<Evidence>),
+    Weighed(Box<Evidence>),
 }
 
 impl State {
@@ -46,7 +46,7 @@ impl State {
             self.turn(minute);
         }
         if minute.saturating_add(1) < self.newest {
-            return Observed::Late;
+            return Observed::Late(Box::new(self.weigh(s, around)));
         }
         let place = match self.open.iter().position(|open| open.minute >= minute) {
             Some(place) if self.open.get(place).is_some_and(|open| open.minute == minute) => place,
@@ -56,18 +56,16 @@ impl State {
                 place
             }
         };
-        let Some(this) = self.open.get_mut(place) else { return Observed::Late };
-        match this.add(s) {
-            Added::Again => return Observed::Again,
-            Added::Full | Added::More | Added::Other => {}
+        if self.open.get_mut(place).is_none_or(|this| this.add(s) == Added::Again) {
+            return Observed::Again;
         }
-        Observed::Weighed(self.weigh(s, around))
+        Observed::Weighed(Box::new(self.weigh(s, around)))
     }
 
     /// The evidence of a sighting that may or may not be in the open minutes yet.
     pub fn weigh(&self, s: &Sighting, around: &Surroundings) -> Evidence {
         let minute = minute_of(s.at);
-        let baseline = if minute == self.newest { &self.ahead } else { &self.sealed };
+        let baseline = if minute.saturating_add(1) == self.newest { &self.sealed } else { &self.ahead };
         let of = |minute: u32| self.open.iter().find(|open| open.minute == minute);
         let nothing = Minute::new(minute);
         weigh(baseline, of(minute.saturating_sub(1)), of(minute).unwrap_or(&nothing), s, around)
