@@ -3,7 +3,7 @@
 pub(crate) mod rules;
 pub(crate) mod trees;
 
-use aegis_events::replay::{Engine, Event, Grade};
+use aegis_events::replay::{Detector, Engine, Event, Grade};
 
 /// Sees the events of one organisation in the order of their time, and no labels.
 pub(crate) trait Judge {
@@ -15,11 +15,12 @@ pub(crate) struct Ruling {
     /// 0 to 1.
     pub(crate) risk: f64,
     pub(crate) grade: Grade,
+    pub(crate) cause: Option<Detector>,
 }
 
 impl Judge for Engine {
     fn judge(&mut self, event: &Event) -> Ruling {
         let verdict = self.observe(event);
-        Ruling { risk: verdict.risk, grade: verdict.grade }
+        Ruling { risk: verdict.risk, grade: verdict.grade, cause: verdict.detectors.first().copied() }
     }
 }

@@ -5,6 +5,26 @@ use aegis_events::replay::event::Event;
 pub(crate) struct Labelled {
     pub(crate) event: Event,
     pub(crate) part: Option<Part>,
+    /// What was going on, of what is benign and out of the ordinary: to say what false alarms come from.
+    pub(crate) circumstance: Option<Circumstance>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Circumstance {
+    Backfill,
+    EarlyDeploy,
+    Journey,
+    MatrixBuild,
+    MonthEnd,
+    Moved,
+    NewKey,
+    NewOperation,
+    OddHours,
+    Outage,
+    PolicyMistake,
+    RestoreTest,
+    RollOut,
+    StrayRefusal,
 }
 
 /// Of which attack an event is a part.

@@ -3,10 +3,11 @@
 use crate::bar::{Row, rows};
 use crate::label::Scenario;
 use crate::statistics::{areas, percentile};
-use crate::tally::{Attack, Caught, Tally};
+use crate::tally::{Attack, Caught, Day, Tally};
 use aegis_events::replay::Grade;
 use aegis_events::replay::event::Kind;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 #[derive(Serialize)]
 pub(crate) struct Report {
@@ -20,6 +21,9 @@ pub(crate) struct OfJudge {
     pub(crate) bar: Vec<Row>,
     scenarios: Vec<OfScenario>,
     false_alarms: Vec<FalseAlarms>,
+    /// False alarms by the detector that fired first, and by what was going on.
+    causes: Vec<Cause>,
+    circumstances: Vec<Cause>,
     /// Per 1000 agent-days: the rates the curve is drawn at.
     curve_at: [f64; 7],
     microseconds_per_event: f64,
@@ -55,6 +59,13 @@ struct FalseAlarms {
     automatic: usize,
 }
 
+#[derive(Serialize)]
+struct Cause {
+    what: String,
+    alert: usize,
+    automatic: usize,
+}
+
 const CURVE_AT: [f64; 7] = [0.1, 0.5, 1.0, 2.0, 5.0, 20.0, 100.0];
 
 impl OfJudge {
@@ -66,6 +77,8 @@ impl OfJudge {
             bar: rows(&mut tally),
             scenarios,
             false_alarms: false_alarms(&tally),
+            causes: causes(&tally, |day| named(day.cause)),
+            circumstances: causes(&tally, |day| named(day.circumstance)),
             curve_at: CURVE_AT,
             microseconds_per_event: tally.took.as_secs_f64() * 1e6 / tally.events as f64,
         }
@@ -104,6 +117,13 @@ impl OfJudge {
         );
         for of in &self.false_alarms {
             println!("| {} | {} | {} | {} |", of.actors, of.days, of.alert, of.automatic);
+        }
+        for (title, causes) in [("detector that fired first", &self.causes), ("what was going on", &self.circumstances)]
+        {
+            println!("\n| false alarms by {title} | alert | automatic |\n|---|---|---|");
+            for cause in causes {
+                println!("| {} | {} | {} |", cause.what, cause.alert, cause.automatic);
+            }
         }
         println!(
             "\nOperating curve: attacks with an event above the threshold that lets so many false alarms in 1000 agent-days pass\n"
@@ -188,6 +208,20 @@ fn false_alarms(tally: &Tally) -> Vec<FalseAlarms> {
         of("humans", &|kind, durable| kind == Kind::Human && durable),
         of("sub-agents of less than two days", &|_, durable| !durable),
     ]
+}
+
+fn causes(tally: &Tally, of: impl Fn(&Day) -> String) -> Vec<Cause> {
+    let mut causes: BTreeMap<String, [usize; 2]> = BTreeMap::new();
+    for day in tally.days.iter().filter(|day| day.grade >= Grade::Alert) {
+        let [alert, automatic] = causes.entry(of(day)).or_default();
+        *alert += 1;
+        *automatic += usize::from(day.grade == Grade::Automatic);
+    }
+    causes.into_iter().map(|(what, [alert, automatic])| Cause { what, alert, automatic }).collect()
+}
+
+fn named(what: Option<impl std::fmt::Debug>) -> String {
+    what.map_or_else(|| "nothing out of the ordinary".to_string(), |what| format!("{what:?}"))
 }
 
 fn percent(share: f64) -> String {

@@ -3,10 +3,10 @@
 use crate::fleet::BURN_IN;
 use crate::fleet::calendar::DAY;
 use crate::judges::Judge;
-use crate::label::{Labelled, Scenario};
+use crate::label::{Circumstance, Labelled, Scenario};
 use crate::seeds::Story;
-use aegis_events::replay::Grade;
 use aegis_events::replay::event::{Kind, Outcome};
+use aegis_events::replay::{Detector, Grade};
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,9 @@ pub(crate) struct Day {
     pub(crate) durable: bool,
     pub(crate) grade: Grade,
     pub(crate) peak: f64,
+    /// What fired first at this grade, and what was going on then.
+    pub(crate) cause: Option<Detector>,
+    pub(crate) circumstance: Option<Circumstance>,
 }
 
 /// A story with what all judges are asked about.
@@ -77,7 +80,7 @@ impl<'a> Case<'a> {
         let mut numbers: HashMap<&str, usize> = HashMap::new();
         let mut lives: Vec<Life> = Vec::new();
         let mut actors = Vec::new();
-        for Labelled { event, part } in &story.events {
+        for Labelled { event, part, .. } in &story.events {
             let number = *numbers.entry(&event.actor).or_insert(lives.len());
             if number == lives.len() {
                 lives.push(Life { kind: event.kind, first: event.ts, last: event.ts, attacked: None });
@@ -121,14 +124,24 @@ impl<'a> Case<'a> {
             let day = (event.ts / DAY) as usize - self.first_day;
             let life = &self.lives[*actor];
             if !life.is_under_attack(self.first_day + day) {
-                let new = Day { kind: life.kind, durable: life.is_durable(), grade: Grade::None, peak: 0.0 };
+                let new = Day::new(life.kind, life.is_durable());
                 let day = days[actor * self.days + day].get_or_insert(new);
-                day.grade = day.grade.max(ruling.grade);
                 day.peak = day.peak.max(ruling.risk);
+                if ruling.grade > day.grade {
+                    day.grade = ruling.grade;
+                    day.cause = ruling.cause;
+                    day.circumstance = labelled.circumstance;
+                }
             }
         }
         tally.attacks.extend(attacks.into_values());
         tally.days.extend(days.into_iter().flatten());
+    }
+}
+
+impl Day {
+    fn new(kind: Kind, durable: bool) -> Self {
+        Self { kind, durable, grade: Grade::None, peak: 0.0, cause: None, circumstance: None }
     }
 }
 
@@ -190,5 +203,98 @@ impl Tally {
         let allowed = (per_thousand * self.agent_days() as f64 / 1_000.0) as usize;
         // Just above the first peak there is no room for.
         peaks.get(allowed).map_or(0.0, |peak| peak.next_up())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judges::Ruling;
+    use crate::label::Part;
+    use aegis_events::replay::Event;
+
+    /// Reads its ruling from the event's operation.
+    struct Told;
+
+    impl Judge for Told {
+        fn judge(&mut self, event: &Event) -> Ruling {
+            let (risk, grade) = match event.op.as_str() {
+                "automatic" => (0.9, Grade::Automatic),
+                "alert" => (0.5, Grade::Alert),
+                _ => (0.1, Grade::None),
+            };
+            Ruling { risk, grade, cause: None }
+        }
+    }
+
+    fn event(day: f64, actor: &str, op: &str, part: Option<bool>) -> Labelled {
+        let text = format!(r#"{{"ts": {}, "actor": "{actor}", "op": "{op}"}}"#, day * DAY);
+        let part = part.map(|malicious| Part { attack: 1, scenario: Scenario::Theft, malicious });
+        Labelled { event: serde_json::from_str(&text).unwrap(), part, circumstance: None }
+    }
+
+    fn tally(events: Vec<Labelled>) -> Tally {
+        let story = Story { name: String::new(), events };
+        let mut tally = Tally::default();
+        Case::new(&story).put_before(&mut Told, &mut tally);
+        tally
+    }
+
+    #[test]
+    fn an_attack_is_caught_at_its_first_event_graded_so() {
+        let tally = tally(vec![
+            event(0.0, "a", "sign", None),
+            event(10.0, "a", "sign", Some(true)),
+            event(10.25, "a", "automatic", None),
+            event(10.5, "a", "alert", Some(true)),
+            event(11.0, "a", "sign", Some(true)),
+            event(11.5, "a", "automatic", Some(true)),
+        ]);
+        let [attack] = tally.attacks.as_slice() else { unreachable!("one attack") };
+        assert_eq!(attack.alert.map(|caught| (caught.events, caught.seconds)), Some((2, DAY / 2.0)));
+        assert_eq!(attack.automatic.map(|caught| (caught.events, caught.seconds)), Some((4, 1.5 * DAY)));
+        assert_eq!(attack.released, [1, 3]);
+        assert_eq!(attack.peak, 0.9);
+    }
+
+    #[test]
+    fn preparation_that_is_seen_is_an_attack_caught_early_and_no_score() {
+        let tally = tally(vec![
+            event(0.0, "a", "sign", None),
+            event(8.0, "a", "alert", Some(false)),
+            event(9.0, "a", "sign", Some(true)),
+        ]);
+        assert_eq!(tally.attacks[0].alert.map(|caught| caught.events), Some(0));
+        assert_eq!(tally.attacks[0].released, [0, 1]);
+        assert_eq!(tally.scores, [(0.1, true)]);
+    }
+
+    #[test]
+    fn days_count_after_the_burn_in_and_outside_attacks() {
+        let tally = tally(vec![
+            event(0.0, "a", "alert", None),
+            event(0.1, "b", "sign", None),
+            event(7.1, "a", "alert", None),
+            event(7.2, "a", "automatic", None),
+            event(9.1, "b", "alert", None),
+            event(9.2, "b", "alert", Some(true)),
+            event(10.5, "b", "alert", None),
+            event(11.1, "b", "sign", None),
+            event(11.5, "brief", "alert", None),
+        ]);
+        assert_eq!(tally.days.len(), 3, "one of each actor");
+        assert_eq!(tally.agent_days(), 2, "the short-lived one's does not count");
+        assert_eq!((tally.alarms(Grade::Alert), tally.alarms(Grade::Automatic)), (2, 1));
+    }
+
+    #[test]
+    fn a_threshold_lets_no_more_alarms_pass_than_it_is_for() {
+        let day = |peak| Day { peak, ..Day::new(Kind::Agent, true) };
+        let mut tally = Tally::default();
+        tally.days = (0..1_000).map(|number| day(f64::from(number) / 1_000.0)).chain([day(0.998)]).collect();
+        for (rate, alarms) in [(0.0, 0), (1.0, 1), (2.0, 1), (3.0, 3), (10.0, 10)] {
+            let threshold = tally.threshold(rate);
+            assert_eq!(tally.days.iter().filter(|day| day.peak >= threshold).count(), alarms, "{rate}");
+        }
     }
 }

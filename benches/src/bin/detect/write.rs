@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 /// One folder per organisation: `events.jsonl` in the replay format, and `labels.csv` with a line per event: 1 if it is
-/// malicious, -1 if it only prepares an attack, else 0; then attack and scenario, empty if there is none.
+/// malicious, else 0; then attack and scenario, empty if there is none. An event with 0 and an attack prepares it.
 pub(crate) fn write(folder: &Path, number: usize, seed: u64) -> io::Result<()> {
     for story in stories(seed) {
         let folder = folder.join(format!("seed{}-{}", number + 1, story.name));
@@ -18,7 +18,7 @@ pub(crate) fn write(folder: &Path, number: usize, seed: u64) -> io::Result<()> {
             events.write_all(b"\n")?;
             match labelled.part {
                 Some(part) => {
-                    let label = if part.malicious { 1 } else { -1 };
+                    let label = u8::from(part.malicious);
                     writeln!(labels, "{label},{},{}", part.attack, part.scenario.name())?;
                 }
                 None => writeln!(labels, "0,,")?,

@@ -114,7 +114,7 @@ impl<'a> Raid<'a> {
 
     fn stage(&mut self, event: Event, malicious: bool) {
         let part = Some(Part { attack: self.attack, scenario: self.scenario, malicious });
-        self.staged.push(Labelled { event, part });
+        self.staged.push(Labelled { event, part, circumstance: None });
     }
 
     pub(super) fn denied(&mut self, probability: f64) -> Outcome {

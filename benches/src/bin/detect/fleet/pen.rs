@@ -3,7 +3,7 @@
 use super::agent::Agent;
 use super::calendar::Calendar;
 use super::{Organisation, credential_age};
-use crate::label::Labelled;
+use crate::label::{Circumstance, Labelled};
 use crate::random::Random;
 use aegis_events::replay::event::{Event, Outcome};
 
@@ -15,6 +15,8 @@ pub(crate) struct Pen<'a> {
     events: &'a mut Vec<Labelled>,
     address: String,
     user_agent: String,
+    /// What is going on, while it is.
+    pub(crate) circumstance: Option<Circumstance>,
 }
 
 impl<'a> Pen<'a> {
@@ -24,7 +26,8 @@ impl<'a> Pen<'a> {
         random: Random,
         events: &'a mut Vec<Labelled>,
     ) -> Self {
-        Self { organisation, agent, random, day: 0, events, address: String::new(), user_agent: String::new() }
+        let (address, user_agent) = (String::new(), String::new());
+        Self { organisation, agent, random, day: 0, events, address, user_agent, circumstance: None }
     }
 
     pub(crate) fn turn(&mut self, day: u32) {
@@ -70,6 +73,7 @@ impl<'a> Pen<'a> {
     pub(crate) fn call_on(&mut self, ts: f64, op: &str, key: usize) {
         if let Some(end) = self.organisation.outage(ts) {
             let mut ts = ts;
+            let before = self.circumstance.replace(Circumstance::Outage);
             for _ in 0..self.random.count(1..=3) {
                 self.write(ts, op, key, Outcome::Error);
                 ts += self.random.exponential(3.0);
@@ -78,6 +82,7 @@ impl<'a> Pen<'a> {
                 let later = end + self.random.within(0.0..900.0);
                 self.write(later, op, key, Outcome::Ok);
             }
+            self.circumstance = before;
             return;
         }
         let mut ts = ts;
@@ -90,6 +95,7 @@ impl<'a> Pen<'a> {
 
     pub(crate) fn write(&mut self, ts: f64, op: &str, key: usize, outcome: Outcome) {
         let organisation = self.organisation;
+        let circumstance = self.circumstance.or_else(|| self.change(key));
         let key = &organisation.keys[key];
         let logs = &organisation.logs;
         self.events.push(Labelled {
@@ -109,7 +115,26 @@ impl<'a> Pen<'a> {
                 scope: logs.context.then(|| self.agent.scope()),
             },
             part: None,
+            circumstance,
         });
+    }
+
+    /// What changed for this agent, or with this use of a key, today or yesterday.
+    fn change(&self, key: usize) -> Option<Circumstance> {
+        let (agent, day) = (self.agent, self.day);
+        let lately = |since: u32| since > 0 && (since..since + 2).contains(&day);
+        let away = || self.organisation.people[agent.owner].is_on_a_journey(day);
+        if lately(agent.alive.start) {
+            Some(Circumstance::RollOut)
+        } else if agent.places.iter().any(|(since, _)| lately(*since)) {
+            Some(Circumstance::Moved)
+        } else if agent.uses.iter().any(|used| used.key == key && lately(used.days.start)) {
+            Some(Circumstance::NewKey)
+        } else if agent.places.is_empty() && away() {
+            Some(Circumstance::Journey)
+        } else {
+            None
+        }
     }
 }
 

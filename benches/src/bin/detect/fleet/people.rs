@@ -24,6 +24,7 @@ struct Place {
     work: String,
     home: String,
     phone: Option<String>,
+    journey: bool,
 }
 
 /// What the people of one organisation share.
@@ -111,6 +112,10 @@ impl Person {
         }
     }
 
+    pub(crate) fn is_on_a_journey(&self, day: u32) -> bool {
+        self.places[day as usize].journey
+    }
+
     pub(crate) fn when(&self, zones: &[Zone], calendar: &Calendar, day: u32, hour: f64) -> f64 {
         zones[self.zone].at(calendar, day, hour)
     }
@@ -154,7 +159,7 @@ fn places(random: &mut Random, zone: usize, calendar: &Calendar, sites: &Sites) 
             _ => (home.clone(), home),
         };
         let phone = (has_phone && random.chance(0.3)).then(|| carrier.address(random));
-        places.push(Place { work, home, phone });
+        places.push(Place { work, home, phone, journey: journey.is_some() });
     }
     places
 }

@@ -3,6 +3,7 @@
 use super::agent::{Agent, Role};
 use super::pen::Pen;
 use super::people::Person;
+use crate::label::Circumstance;
 use aegis_events::replay::event::{Kind, Outcome};
 
 pub(crate) fn day(pen: &mut Pen) {
@@ -23,11 +24,13 @@ pub(crate) fn day(pen: &mut Pen) {
     if let Some((from, op)) = pen.agent.later
         && from <= pen.day
     {
+        pen.circumstance = (pen.day < from + 2).then_some(Circumstance::NewOperation);
         for _ in 0..pen.random.poisson(3.0 * pen.agent.volume) {
             let hour = pen.random.within(8.0..18.0);
             let ts = pen.at(hour);
             pen.call(ts, op);
         }
+        pen.circumstance = None;
     }
 }
 
@@ -38,6 +41,7 @@ pub(crate) fn mishaps(pen: &mut Pen) {
     let op = usual_op(pen.agent.role);
     // A stray refusal: mostly a limit or a stale credential on a key in use, sometimes a slip of the hand.
     if pen.random.chance(0.01) && runs_today(pen) {
+        pen.circumstance = Some(Circumstance::StrayRefusal);
         let key = match pen.random.weighted(&[0.75, 0.18, 0.07]) {
             0 => pen.agent.key(&mut pen.random, pen.day),
             1 => *pen.random.pick(&pen.organisation.projects[pen.agent.project].keys),
@@ -50,6 +54,7 @@ pub(crate) fn mishaps(pen: &mut Pen) {
     }
     // A policy change that took too much away: refused on its own key until somebody mends it.
     if pen.random.chance(0.0004) {
+        pen.circumstance = Some(Circumstance::PolicyMistake);
         let key = pen.agent.key(&mut pen.random, pen.day);
         for _ in 0..pen.random.count(10..=80) {
             pen.write(ts, op, key, Outcome::Denied);
@@ -59,6 +64,7 @@ pub(crate) fn mishaps(pen: &mut Pen) {
     // Code that was deployed before its grant: refused on a new key, retried, then allowed. Rare where a refusal stops
     // an agent: people learn to grant first.
     if pen.random.chance(0.00005) {
+        pen.circumstance = Some(Circumstance::EarlyDeploy);
         let key = *pen.random.pick(&pen.organisation.projects[pen.agent.project].keys);
         for attempt in 0..pen.random.count(4..=20) {
             let outcome = if attempt < 3 { Outcome::Denied } else { Outcome::Ok };
@@ -68,12 +74,14 @@ pub(crate) fn mishaps(pen: &mut Pen) {
     }
     // A backfill: work of days in an hour or two.
     if pen.random.chance(0.0008) && pen.agent.role != Role::Appliance {
+        pen.circumstance = Some(Circumstance::Backfill);
         let pace = pen.random.within(0.3..8.0);
         for _ in 0..pen.random.count(100..=1500) {
             pen.call(ts, op);
             ts += pen.random.exponential(pace);
         }
     }
+    pen.circumstance = None;
 }
 
 /// A human with a key in his own hands.
@@ -84,19 +92,30 @@ pub(crate) fn by_hand(pen: &mut Pen, person: &Person) {
         for _ in 0..pen.random.poisson(person.sessions) {
             let hour = pen.random.within(sitting.clone());
             let events = pen.random.count(1..=12);
+            pen.circumstance = odd_hours(pen, hour);
             session(pen, hour, events, 40.0, &ops);
         }
     }
     if person.on_call[pen.day as usize] && pen.random.chance(0.07) {
         let hour = pen.random.within(18.5..31.0);
         let events = pen.random.count(4..=25);
+        pen.circumstance = odd_hours(pen, hour);
         session(pen, hour, events, 60.0, &ops);
     }
     if pen.random.chance(0.01) && !person.is_away(pen.day) {
         let hour = pen.random.within(person.hours.clone());
         let (ts, key) = (pen.at(hour), pen.random.count(0..=pen.organisation.keys.len() - 1));
+        pen.circumstance = Some(Circumstance::StrayRefusal);
         pen.write(ts, "describe", key, Outcome::Denied);
     }
+    pen.circumstance = None;
+}
+
+/// Whether it is an hour at which the owner seldom works.
+fn odd_hours(pen: &Pen, hour: f64) -> Option<Circumstance> {
+    let hours = &pen.organisation.people[pen.agent.owner].hours;
+    let usual = pen.calendar().is_working_day(pen.day) && (hours.start - 1.0..hours.end + 1.0).contains(&hour);
+    (!usual).then_some(Circumstance::OddHours)
 }
 
 /// Some calls one after the other, from one address.
@@ -124,9 +143,11 @@ fn assistant(pen: &mut Pen) {
             let hour = pen.random.within(sitting.clone());
             let events = pen.random.lognormal(12.0, 0.8).min(150.0) as usize + 1;
             let pause = pen.random.lognormal(25.0, 0.8);
+            pen.circumstance = odd_hours(pen, hour);
             session(pen, hour, events, pause, &ops);
         }
     }
+    pen.circumstance = None;
 }
 
 /// Requests of customers: less at night and at weekends, more or fewer from day to day.
@@ -154,6 +175,7 @@ fn all_day(pen: &mut Pen, events: f64, weekend: f64, ops: &[(&str, f64)]) {
 
 fn batch(pen: &mut Pen) {
     let surge = if pen.calendar().is_month_end(pen.day) { 2.5 } else { 1.0 };
+    pen.circumstance = (surge > 1.0).then_some(Circumstance::MonthEnd);
     let weekend = if pen.calendar().is_working_day(pen.day) { 1.0 } else { 0.4 };
     for hour in pen.agent.schedule.clone() {
         if pen.random.chance(0.02) {
@@ -170,6 +192,7 @@ fn batch(pen: &mut Pen) {
             pen.call_on(ts, "sign", key);
         }
     }
+    pen.circumstance = None;
 }
 
 fn ci(pen: &mut Pen) {
@@ -187,7 +210,9 @@ fn ci(pen: &mut Pen) {
         pen.connect(hour);
         let mut ts = pen.at(hour);
         if pen.random.chance(0.04) {
+            pen.circumstance = Some(Circumstance::MatrixBuild);
             matrix(pen, hour, ts);
+            pen.circumstance = None;
             continue;
         }
         let jobs = pen.random.count(1..=4);
@@ -236,11 +261,13 @@ fn backup(pen: &mut Pen) {
     nightly(pen, hour, count);
     if pen.day % 28 == pen.agent.every + 14 {
         // Once a month it is tried whether a backup can be read.
+        pen.circumstance = Some(Circumstance::RestoreTest);
         let mut ts = pen.at(10.0);
         for _ in 0..pen.random.count(5..=30) {
             pen.call(ts, "decrypt");
             ts += pen.random.exponential(5.0);
         }
+        pen.circumstance = None;
     }
 }
 
@@ -289,6 +316,7 @@ fn close(pen: &mut Pen) {
     let keys = pen.agent.keys(pen.day);
     if pen.calendar().is_month_end(pen.day) {
         // All of its keys, most of them not seen since last month.
+        pen.circumstance = Some(Circumstance::MonthEnd);
         let mut ts = pen.at(pen.agent.schedule[0]);
         for _ in 0..(120.0 * size(pen, 0.3)) as usize {
             pen.call(ts, "sign");
@@ -301,6 +329,7 @@ fn close(pen: &mut Pen) {
             ts += pen.random.exponential(8.0);
         }
     }
+    pen.circumstance = None;
 }
 
 fn orchestrate(pen: &mut Pen) {

@@ -38,11 +38,39 @@ impl Judge for Rules {
             1 => Grade::Alert,
             _ => Grade::Automatic,
         };
-        Ruling { risk: count as f64 / fired.len() as f64, grade }
+        Ruling { risk: count as f64 / fired.len() as f64, grade, cause: None }
     }
 }
 
 fn is_new(known: &mut HashSet<String>, value: &Option<String>) -> bool {
     let Some(value) = value else { return false };
     !known.contains(value) && known.insert(value.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_fires_on_what_it_is_for() {
+        let mut rules = Rules::default();
+        let mut grade = |ts: f64, ip: &str, key: &str| {
+            let text =
+                format!(r#"{{"ts": {ts}, "actor": "a", "op": "sign", "source_ip": "{ip}", "resource": "{key}"}}"#);
+            rules.judge(&serde_json::from_str(&text).unwrap()).grade
+        };
+        let table = [
+            (0.0, "192.0.2.1", "k1", Grade::Automatic),
+            (1.0, "192.0.2.1", "k1", Grade::None),
+            (2.0, "192.0.2.2", "k1", Grade::Alert),
+            (3.0, "192.0.2.2", "k2", Grade::Alert),
+        ];
+        for (ts, ip, key, expected) in table {
+            assert_eq!(grade(ts, ip, key), expected, "{ts}");
+        }
+        for number in 0..PER_MINUTE {
+            assert_eq!(grade(100.0 + number as f64 / 10.0, "192.0.2.1", "k1"), Grade::None);
+        }
+        assert_eq!(grade(112.0, "192.0.2.1", "k1"), Grade::Alert);
+    }
 }

@@ -12,7 +12,7 @@ const DEPTH: usize = 10;
 /// Events of which one profile is made.
 const WINDOW: usize = 5_000;
 const FEATURES: usize = 9;
-/// Below this share of a window's scores an event is graded: set on the train seeds.
+/// An event is graded if it is as unusual as the most unusual of the last window, in this share: one in 500, one in 5,000.
 const ALERT: f64 = 0.002;
 const AUTOMATIC: f64 = 0.0002;
 
@@ -70,7 +70,7 @@ impl Judge for Trees {
             self.turn();
         }
         let highest = libm::log(1.0 + (TREES * WINDOW) as f64 * libm::exp2(DEPTH as f64));
-        Ruling { risk: (1.0 - score / highest).clamp(0.0, 1.0), grade }
+        Ruling { risk: (1.0 - score / highest).clamp(0.0, 1.0), grade, cause: None }
     }
 }
 
@@ -173,5 +173,23 @@ fn count(known: &mut HashMap<String, f64>, value: Option<&str>) -> f64 {
             known.insert(value.to_string(), 1.0);
             0.0
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unusual_has_less_mass() {
+        let mut trees = Trees::default();
+        let mut risk = |ts: f64, op: &str, key: &str| {
+            let text =
+                format!(r#"{{"ts": {ts}, "actor": "a", "op": "{op}", "source_ip": "192.0.2.1", "resource": "{key}"}}"#);
+            trees.judge(&serde_json::from_str(&text).unwrap()).risk
+        };
+        let usual = (0..2 * WINDOW + 10).map(|number| risk(number as f64 * 60.0, "sign", "k")).last().unwrap();
+        let unusual = risk((2 * WINDOW + 10) as f64 * 60.0, "decrypt", "other");
+        assert!(unusual > usual + 0.1, "{unusual} is hardly above {usual}");
     }
 }
