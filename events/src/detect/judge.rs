@@ -49,15 +49,37 @@ pub struct Judgement {
     pub detectors: Vec<Detector>,
 }
 
-pub(super) fn judge(evidence: Evidence, alert: f64, burn_in: bool) -> Judgement {
+/// Evidence of one sort, added up, and from where on it alerts and responds: for machines, for humans.
+///
+/// Each sort has its own threshold, so that a quiet sort is not held to the noise of another. They are the 99.8th and
+/// the 99.99th percentiles of healthy agent-days on the train seeds of `aegis-bench-detect`.
+const FAMILIES: [(fn(&Evidence) -> f64, [f64; 2], [f64; 2]); 5] = [
+    (Evidence::of_keys, [4.4, 9.0], [4.0, 9.0]),
+    (Evidence::of_operations, [3.4, 6.5], [3.4, 7.0]),
+    (Evidence::of_places, [2.8, 6.0], [3.8, 7.5]),
+    (Evidence::of_pace, [3.2, 7.5], [3.5, 8.0]),
+    (Evidence::of_volume, [5.6, 20.0], [5.6, 20.0]),
+];
+
+pub(super) fn judge(evidence: Evidence, alert: f64, burn_in: bool, human: bool) -> Judgement {
     let total = evidence.total();
-    let strong = evidence.iter().filter(|(_, reading)| reading.decades >= 1.5).count();
-    let statistical = match total {
-        _ if burn_in => if total >= 9.0 { Grade::Alert } else { Grade::None },
-        _ if total >= alert + 3.5 && strong >= 2 => Grade::Automatic,
+    let mut statistical = match total {
+        _ if total >= 10.0 => Grade::Automatic,
         _ if total >= alert => Grade::Alert,
         _ => Grade::None,
     };
+    for (of, machines, humans) in FAMILIES {
+        let (sum, [alert, automatic]) = (of(&evidence), if human { humans } else { machines });
+        let grade = match sum {
+            _ if sum >= automatic => Grade::Automatic,
+            _ if sum >= alert => Grade::Alert,
+            _ => Grade::None,
+        };
+        statistical = statistical.max(grade);
+    }
+    if burn_in {
+        statistical = if total >= 9.0 { Grade::Alert } else { Grade::None };
+    }
     let strange = evidence.refused_of != Familiar::Fleet;
     let policy = match (evidence.refused_now, evidence.refused_keys, evidence.refused_times) {
         (true, 2.., _) => Grade::Automatic,

@@ -96,7 +96,7 @@ impl Watch {
             learn(Sort::Wide, s.network.wide);
             learn(Sort::Client, s.client);
         }
-        judge(*evidence, calibration.threshold(3.5, 6.5), day < began + BURN_IN)
+        judge(*evidence, calibration.threshold(4.8, 6.5), day < began + BURN_IN, subject.human)
     }
 }
 

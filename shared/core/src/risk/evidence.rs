@@ -51,12 +51,12 @@ impl Channel {
     /// and drawn towards 1, since other deployments differ.
     fn scale(self) -> (f64, f64, f64) {
         match self {
-            Self::Key => (5.0, 0.8, 0.6),
+            Self::Key => (8.0, 0.8, 0.6),
             Self::Use => (2.5, 1.0, 0.6),
-            Self::Operation => (3.5, 1.1, 0.8),
+            Self::Operation => (4.5, 1.1, 0.8),
             Self::Network => (3.5, 1.2, 1.2),
             Self::Client => (2.5, 1.8, 1.8),
-            Self::Burst => (6.0, 0.75, 0.6),
+            Self::Burst => (8.0, 0.75, 0.6),
             Self::Volume => (3.0, 0.3, 0.3),
             Self::Excess => (4.0, 0.4, 0.4),
             Self::Hour => (2.0, 1.5, 2.5),
@@ -177,6 +177,35 @@ impl Evidence {
         self.readings.iter().map(|reading| reading.weighed).sum()
     }
 
+    /// Which keys, whether or not they were given.
+    pub fn of_keys(&self) -> f64 {
+        self.sum(&[Channel::Key, Channel::KeySet, Channel::Denied])
+    }
+
+    /// What was done with them.
+    pub fn of_operations(&self) -> f64 {
+        self.sum(&[Channel::Operation, Channel::Use]) + 0.5 * self.of(Channel::Hour).weighed
+    }
+
+    /// Where from, and with what.
+    pub fn of_places(&self) -> f64 {
+        self.sum(&[Channel::Network, Channel::Client, Channel::Places]) + 0.5 * self.of(Channel::Hour).weighed
+    }
+
+    /// How fast.
+    pub fn of_pace(&self) -> f64 {
+        self.of(Channel::Burst).decades
+    }
+
+    /// How much.
+    pub fn of_volume(&self) -> f64 {
+        self.of(Channel::Volume).decades + self.of(Channel::Excess).decades + 0.5 * self.of(Channel::Fleet).decades
+    }
+
+    fn sum(&self, channels: &[Channel]) -> f64 {
+        channels.iter().map(|channel| self.of(*channel).weighed).sum()
+    }
+
     /// The factors; their weights add up to the score.
     pub fn factors(&self) -> impl Iterator<Item = Factor> {
         let total = self.total();
@@ -271,8 +300,7 @@ impl Distinct {
 fn new_values<const N: usize>(
     baseline: &Baseline,
     table: &Table<N>,
-    sort: usize,
-    prior: f64,
+    (sort, prior, value): (usize, f64, u32),
     day: u32,
     open: impl Iterator<Item = u32>,
 ) -> (f64, f64, f64) {
@@ -282,7 +310,9 @@ fn new_values<const N: usize>(
     let adopted = f64::from(baseline.adopted.get(sort).copied().unwrap_or(0.0));
     let days = f64::from(baseline.days);
     let (shape, exposure) = (prior * 10.0 + adopted, 10.0 + days);
-    (count_decades(fresh.count(), shape, exposure), f64::from(fresh.count()), shape / exposure)
+    // What came up on an earlier day was told of then.
+    let news = if table.find(value).is_some_and(|entry| entry.first < day) { 0.6 } else { 1.0 };
+    (count_decades(fresh.count(), shape, exposure) * news, f64::from(fresh.count()), shape / exposure)
 }
 
 fn novelty(
@@ -304,27 +334,30 @@ fn novelty(
     if s.key != 0 && is_new(baseline.keys.standing(s.key, day)) {
         let keys = open.traces().map(|trace| trace.key).filter(|key| *key != 0);
         let (decades, observed, expected) =
-            new_values(baseline, &baseline.keys, baseline::KEY, human(0.03, 0.1), day, keys);
+            new_values(baseline, &baseline.keys, (baseline::KEY, human(0.03, 0.1), s.key), day, keys);
         let weight = told(around.key, 0.8, 1.0);
         evidence.set(Channel::Key, decades * weight * history, observed, expected);
     }
     if is_new(baseline.operations.standing(s.operation, day)) {
         let operations = open.traces().map(|trace| trace.operation);
         let (decades, observed, expected) =
-            new_values(baseline, &baseline.operations, baseline::OPERATION, human(0.01, 0.03), day, operations);
+            new_values(baseline, &baseline.operations, (baseline::OPERATION, human(0.01, 0.03), s.operation), day, operations);
         let class = match s.class {
             Class::Look => 0.5,
             Class::Make => 1.0,
             Class::Release | Class::Govern => 1.2,
         };
         let weight = class * told(around.operation, 0.8, 1.0);
-        evidence.set(Channel::Operation, decades * weight * history, observed, expected);
+        // Something new is tried now and then; somebody who goes on with it at once means it.
+        let uses = open.traces().filter(|trace| trace.operation == s.operation).map(|trace| u32::from(trace.count));
+        let insistent = 0.5 * f64::from(uses.sum::<u32>().saturating_sub(1).min(2));
+        evidence.set(Channel::Operation, (decades * weight + insistent * class) * history, observed, expected);
     } else if s.key != 0 && !is_new(baseline.keys.standing(s.key, day)) {
         let of = pair(s.key, s.operation);
         if is_new(baseline.uses.standing(of, day)) {
             let uses = open.traces().filter(|trace| trace.key != 0).map(|trace| pair(trace.key, trace.operation));
             let (decades, observed, expected) =
-                new_values(baseline, &baseline.uses, baseline::USE, human(0.05, 0.15), day, uses);
+                new_values(baseline, &baseline.uses, (baseline::USE, human(0.05, 0.15), of), day, uses);
             let class = if s.class == Class::Look { 0.5 } else { 0.8 };
             evidence.set(Channel::Use, decades * class * history, observed, expected);
         }
@@ -333,7 +366,7 @@ fn novelty(
         let networks = open.traces().map(|trace| trace.near).filter(|near| *near != 0);
         let adopted = f64::from(baseline.adopted.get(NETWORK).copied().unwrap_or(0.0));
         let (decades, observed, expected) =
-            new_values(baseline, &baseline.networks, NETWORK, human(0.01, 0.05), day, networks);
+            new_values(baseline, &baseline.networks, (NETWORK, human(0.01, 0.05), s.network.near), day, networks);
         let near_by = if is_new(baseline.networks.standing(s.network.wide, day)) { 1.0 } else { 0.5 };
         let weight = near_by * told(around.network, 0.4, 0.5);
         // Somebody who comes from everywhere comes from somewhere new: nothing to tell.
@@ -343,7 +376,7 @@ fn novelty(
     if s.client != 0 && is_new(baseline.clients.standing(s.client, day)) {
         let clients = open.traces().map(|trace| trace.client).filter(|client| *client != 0);
         let (decades, observed, expected) =
-            new_values(baseline, &baseline.clients, baseline::CLIENT, human(0.01, 0.03), day, clients);
+            new_values(baseline, &baseline.clients, (baseline::CLIENT, human(0.01, 0.03), s.client), day, clients);
         evidence.set(Channel::Client, decades * told(around.client, 0.5, 0.6) * history, observed, expected);
     }
 }
@@ -426,15 +459,19 @@ fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, history: 
 
 fn time_of_day(evidence: &mut Evidence, baseline: &Baseline, minute: u32, around: &Surroundings, history: f64) {
     let ([weekdays, weekends], [on_weekdays, on_weekends]) = (baseline.day_types.map(f64::from), &baseline.hours);
-    let (days, hours) = if is_weekend(minute / DAY) { (weekends, on_weekends) } else { (weekdays, on_weekdays) };
+    let (days, hours, other_days, other_hours) = match is_weekend(minute / DAY) {
+        true => (weekends, on_weekends, weekdays, on_weekdays),
+        false => (weekdays, on_weekdays, weekends, on_weekends),
+    };
+    // Of the other sort of day half is to be learnt.
+    let active = |hour: u32| {
+        let of = |hours: &[u16; 24]| f64::from(hours.get(usize::try_from(hour % 24).unwrap_or(0)).copied().unwrap_or(0));
+        (of(hours) + 0.5 * of(other_hours)) / 1_024.0
+    };
+    // Neighbours count as well: daylight saving, and people who start early.
     let chance = |hour: u32| {
-        let of = |hour: u32, weight: f64| {
-            let place = usize::try_from(hour % 24).unwrap_or(0);
-            f64::from(hours.get(place).copied().unwrap_or(0)) / 1_024.0 * weight
-        };
-        // Neighbours count half: daylight saving, and people who start early.
-        let active = of(hour, 1.0).max(of(hour + 23, 0.6)).max(of(hour + 1, 0.6));
-        (active + 0.3) / (days + 1.0)
+        let around = active(hour).max(0.6 * active(hour + 23)).max(0.6 * active(hour + 1));
+        (around + 0.2) / (days + 0.5 * other_days + 1.0)
     };
     let hour = minute / 60 % 24;
     let typical = (0..24).map(chance).fold(0.0, f64::max);
@@ -472,7 +509,15 @@ fn places(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sig
         turns += 1;
     }
     let (shape, exposure) = (0.3 + f64::from(baseline.mixed_days), 10.0 + f64::from(baseline.days));
-    let decades = count_decades(1, shape, exposure) * f64::from(turns.min(4)) * 0.4;
+    // A move leaves the old place for good; only who comes back was never away.
+    let confirmed = match turns {
+        0 => 0.0,
+        1 => 0.15,
+        2 => 0.9,
+        3 => 1.2,
+        _ => 1.4,
+    };
+    let decades = count_decades(1, shape, exposure) * confirmed;
     evidence.set(Channel::Places, decades * history, f64::from(turns), 0.0);
 }
 
