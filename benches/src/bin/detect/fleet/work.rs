@@ -36,11 +36,14 @@ pub(crate) fn day(pen: &mut Pen) {
 
 /// What goes wrong, or differs, on some day of some agent.
 pub(crate) fn mishaps(pen: &mut Pen) {
+    if !runs_today(pen) {
+        return;
+    }
     let hour = pen.random.within(8.0..19.0);
     let mut ts = pen.at(hour);
     let op = usual_op(pen.agent.role);
     // A stray refusal: mostly a limit or a stale credential on a key in use, sometimes a slip of the hand.
-    if pen.random.chance(0.01) && runs_today(pen) {
+    if pen.random.chance(0.01) {
         pen.circumstance = Some(Circumstance::StrayRefusal);
         let key = match pen.random.weighted(&[0.75, 0.18, 0.07]) {
             0 => pen.agent.key(&mut pen.random, pen.day),
