@@ -3,10 +3,13 @@
 
 pub(crate) mod agent;
 pub(crate) mod calendar;
+mod change;
 mod draw;
+mod mishap;
 pub(crate) mod network;
 pub(crate) mod pen;
 pub(crate) mod people;
+mod sitting;
 mod work;
 
 use crate::label::Labelled;
@@ -81,7 +84,7 @@ impl Organisation {
             for day in agent.alive.start..agent.alive.end.min(self.calendar.days) {
                 pen.turn(day);
                 work::day(&mut pen);
-                work::mishaps(&mut pen);
+                mishap::mishaps(&mut pen);
             }
         }
         for person in 0..self.people.len() {
@@ -89,7 +92,7 @@ impl Organisation {
             let mut pen = Pen::new(self, &user, random.fork(), &mut events);
             for day in 0..self.calendar.days {
                 pen.turn(day);
-                work::by_hand(&mut pen, &self.people[person]);
+                sitting::by_hand(&mut pen, &self.people[person]);
             }
         }
         events.retain(|labelled| (self.calendar.begin(0)..self.calendar.end()).contains(&labelled.event.ts));

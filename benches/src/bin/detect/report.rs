@@ -1,4 +1,6 @@
-//! What a run found, as tables for a person or as JSON.
+//! What a run found: it serialises to JSON, and `table` prints it for a person.
+
+mod table;
 
 use crate::bar::{Row, rows};
 use crate::label::Scenario;
@@ -67,6 +69,8 @@ struct Cause {
 }
 
 const CURVE_AT: [f64; 7] = [0.1, 0.5, 1.0, 2.0, 5.0, 20.0, 100.0];
+/// Which of them the bar allows.
+const AT_THE_BAR: usize = 4;
 
 impl OfJudge {
     pub(crate) fn new(name: &'static str, mut tally: Tally) -> Self {
@@ -81,81 +85,6 @@ impl OfJudge {
             circumstances: causes(&tally, |day| named(day.circumstance)),
             curve_at: CURVE_AT,
             microseconds_per_event: tally.took.as_secs_f64() * 1e6 / tally.events as f64,
-        }
-    }
-
-    fn print(&self) {
-        println!("## {}\n\n{:.2} us an event\n", self.name, self.microseconds_per_event);
-        println!(
-            "| | attacks | alert | in 3 | events | seconds | auto | in 3 | events | seconds | released, alert | auto | AUC |"
-        );
-        println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
-        for scenario in &self.scenarios {
-            let of = |of: &Of| {
-                format!(
-                    "{} | {} | {} | {}",
-                    percent(of.caught),
-                    percent(of.within_3),
-                    pair(&of.events),
-                    pair(&of.seconds)
-                )
-            };
-            let [alert, automatic] = scenario.released;
-            println!(
-                "| {} | {} | {} | {} | {} | {} | {:.4} |",
-                scenario.scenario,
-                scenario.attacks,
-                of(&scenario.alert),
-                of(&scenario.automatic),
-                of_three(alert),
-                of_three(automatic),
-                scenario.auc,
-            );
-        }
-        println!(
-            "\nFalse alarms, in (actor, day) outside attacks:\n\n| | days | alert | automatic |\n|---|---|---|---|"
-        );
-        for of in &self.false_alarms {
-            println!("| {} | {} | {} | {} |", of.actors, of.days, of.alert, of.automatic);
-        }
-        for (title, causes) in [("detector that fired first", &self.causes), ("what was going on", &self.circumstances)]
-        {
-            println!("\n| false alarms by {title} | alert | automatic |\n|---|---|---|");
-            for cause in causes {
-                println!("| {} | {} | {} |", cause.what, cause.alert, cause.automatic);
-            }
-        }
-        println!(
-            "\nOperating curve: attacks with an event above the threshold that lets so many false alarms in 1000 agent-days pass\n"
-        );
-        println!("| | {} |", self.curve_at.map(|rate| rate.to_string()).join(" | "));
-        println!("|---|---|---|---|---|---|---|---|");
-        for scenario in &self.scenarios {
-            println!("| {} | {} |", scenario.scenario, scenario.curve.map(percent).join(" | "));
-        }
-        println!();
-    }
-}
-
-impl Report {
-    pub(crate) fn print(&self) {
-        println!("Seeds {:?}. Events and seconds until caught: median, 90th percentile.", self.seeds);
-        println!("Released: requests that succeeded before the first alert, and before the first automatic response:");
-        println!("median, 90th percentile, most.");
-        println!("A false alarm is an actor on a day, outside any attack on it. Intervals are of 95 %.\n");
-        for judge in &self.judges {
-            judge.print();
-        }
-        println!("## The bar\n");
-        let names: Vec<_> = self.judges.iter().map(|judge| judge.name).collect();
-        println!("| | bar | {} | of the engine: 95 % interval, bar |", names.join(" | "));
-        println!("|---|---|{}---|", "---|".repeat(names.len()));
-        for (number, row) in self.judges[0].bar.iter().enumerate() {
-            let reached: Vec<_> = self.judges.iter().map(|judge| figure(judge.bar[number].reached)).collect();
-            let interval =
-                row.interval.map_or(String::new(), |(low, high)| format!("{} to {}, ", figure(low), figure(high)));
-            let met = if row.meets(row.bar) { "met" } else { "MISSED" };
-            println!("| {} | {} | {} | {interval}{met} |", row.what, figure(row.bar), reached.join(" | "));
         }
     }
 }
@@ -222,23 +151,4 @@ fn causes(tally: &Tally, of: impl Fn(&Day) -> String) -> Vec<Cause> {
 
 fn named(what: Option<impl std::fmt::Debug>) -> String {
     what.map_or_else(|| "nothing out of the ordinary".to_string(), |what| format!("{what:?}"))
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
-}
-
-fn pair(values: &[Option<f64>; 2]) -> String {
-    match values {
-        [Some(median), Some(most)] => format!("{median:.0}, {most:.0}"),
-        _ => String::new(),
-    }
-}
-
-fn of_three([median, high, most]: [f64; 3]) -> String {
-    format!("{median:.0}, {high:.0}, {most:.0}")
-}
-
-fn figure(value: f64) -> String {
-    if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.3}") }
 }

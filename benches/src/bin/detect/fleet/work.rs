@@ -1,15 +1,15 @@
-//! A day of each kind of agent, and of a human.
+//! A day of each kind of agent that works by itself.
 
 use super::agent::{Agent, Role};
 use super::pen::Pen;
-use super::people::Person;
+use super::sitting;
 use crate::label::Circumstance;
-use aegis_events::replay::event::{Kind, Outcome};
+use aegis_events::replay::event::Kind;
 
 pub(crate) fn day(pen: &mut Pen) {
     match pen.agent.role {
         Role::Appliance => appliance(pen),
-        Role::Assistant => assistant(pen),
+        Role::Assistant => sitting::assistant(pen),
         Role::Backup => backup(pen),
         Role::BatchSigner => batch(pen),
         Role::Ci => ci(pen),
@@ -32,125 +32,6 @@ pub(crate) fn day(pen: &mut Pen) {
         }
         pen.circumstance = None;
     }
-}
-
-/// What goes wrong, or differs, on some day of some agent.
-pub(crate) fn mishaps(pen: &mut Pen) {
-    if !runs_today(pen) {
-        return;
-    }
-    let hour = pen.random.within(8.0..19.0);
-    let mut ts = pen.at(hour);
-    let op = usual_op(pen.agent.role);
-    // A stray refusal: mostly a limit or a stale credential on a key in use, sometimes a slip of the hand.
-    if pen.random.chance(0.01) {
-        pen.circumstance = Some(Circumstance::StrayRefusal);
-        let key = match pen.random.weighted(&[0.75, 0.18, 0.07]) {
-            0 => pen.agent.key(&mut pen.random, pen.day),
-            1 => *pen.random.pick(&pen.organisation.projects[pen.agent.project].keys),
-            _ => pen.random.count(0..=pen.organisation.keys.len() - 1),
-        };
-        for _ in 0..*pen.random.pick(&[1, 1, 1, 2]) {
-            pen.write(ts, op, key, Outcome::Denied);
-            ts += pen.random.exponential(20.0);
-        }
-    }
-    // A policy change that took too much away: refused on its own key until somebody mends it.
-    if pen.random.chance(0.0004) {
-        pen.circumstance = Some(Circumstance::PolicyMistake);
-        let key = pen.agent.key(&mut pen.random, pen.day);
-        for _ in 0..pen.random.count(10..=80) {
-            pen.write(ts, op, key, Outcome::Denied);
-            ts += pen.random.exponential(60.0);
-        }
-    }
-    // Code that was deployed before its grant: refused on a new key, retried, then allowed. Rare where a refusal stops
-    // an agent: people learn to grant first.
-    if pen.random.chance(0.00005) {
-        pen.circumstance = Some(Circumstance::EarlyDeploy);
-        let key = *pen.random.pick(&pen.organisation.projects[pen.agent.project].keys);
-        for attempt in 0..pen.random.count(4..=20) {
-            let outcome = if attempt < 3 { Outcome::Denied } else { Outcome::Ok };
-            pen.write(ts, op, key, outcome);
-            ts += pen.random.exponential(240.0);
-        }
-    }
-    // A backfill: work of days in an hour or two.
-    if pen.random.chance(0.0008) && pen.agent.role != Role::Appliance {
-        pen.circumstance = Some(Circumstance::Backfill);
-        let pace = pen.random.within(0.3..8.0);
-        for _ in 0..pen.random.count(100..=1500) {
-            pen.call(ts, op);
-            ts += pen.random.exponential(pace);
-        }
-    }
-    pen.circumstance = None;
-}
-
-/// A human with a key in his own hands.
-pub(crate) fn by_hand(pen: &mut Pen, person: &Person) {
-    let ops = [("get", 0.2), ("describe", 0.3), ("verify", 0.1), ("sign", 0.15), ("decrypt", 0.15), ("encrypt", 0.1)];
-    let calendar = pen.calendar();
-    for sitting in person.sitting(&mut pen.random, calendar, pen.day) {
-        for _ in 0..pen.random.poisson(person.sessions) {
-            let hour = pen.random.within(sitting.clone());
-            let events = pen.random.count(1..=12);
-            pen.circumstance = odd_hours(pen, hour);
-            session(pen, hour, events, 40.0, &ops);
-        }
-    }
-    if person.on_call[pen.day as usize] && pen.random.chance(0.07) {
-        let hour = pen.random.within(18.5..31.0);
-        let events = pen.random.count(4..=25);
-        pen.circumstance = odd_hours(pen, hour);
-        session(pen, hour, events, 60.0, &ops);
-    }
-    if pen.random.chance(0.01) && !person.is_away(pen.day) {
-        let hour = pen.random.within(person.hours.clone());
-        let (ts, key) = (pen.at(hour), pen.random.count(0..=pen.organisation.keys.len() - 1));
-        pen.circumstance = Some(Circumstance::StrayRefusal);
-        pen.write(ts, "describe", key, Outcome::Denied);
-    }
-    pen.circumstance = None;
-}
-
-/// Whether it is an hour at which the owner seldom works.
-fn odd_hours(pen: &Pen, hour: f64) -> Option<Circumstance> {
-    let hours = &pen.organisation.people[pen.agent.owner].hours;
-    let usual = pen.calendar().is_working_day(pen.day) && (hours.start - 1.0..hours.end + 1.0).contains(&hour);
-    (!usual).then_some(Circumstance::OddHours)
-}
-
-/// Some calls one after the other, from one address.
-fn session(pen: &mut Pen, hour: f64, events: usize, pause: f64, ops: &[(&str, f64)]) {
-    pen.connect(hour);
-    let mut ts = pen.at(hour);
-    for _ in 0..events {
-        let op = draw_op(pen, ops);
-        pen.call(ts, op);
-        ts += pen.random.exponential(pause);
-    }
-}
-
-fn assistant(pen: &mut Pen) {
-    let owner = &pen.organisation.people[pen.agent.owner];
-    let ops = [("sign", 0.35), ("decrypt", 0.35), ("get", 0.1), ("describe", 0.1), ("verify", 0.1)];
-    let calendar = pen.calendar();
-    let mut sittings = owner.sitting(&mut pen.random, calendar, pen.day);
-    if owner.on_call[pen.day as usize] && pen.random.chance(0.05) {
-        let hour = pen.random.within(19.0..31.0);
-        sittings.push(hour..hour + 1.0);
-    }
-    for sitting in sittings {
-        for _ in 0..pen.random.poisson(1.8 * pen.agent.volume) {
-            let hour = pen.random.within(sitting.clone());
-            let events = pen.random.lognormal(12.0, 0.8).min(150.0) as usize + 1;
-            let pause = pen.random.lognormal(25.0, 0.8);
-            pen.circumstance = odd_hours(pen, hour);
-            session(pen, hour, events, pause, &ops);
-        }
-    }
-    pen.circumstance = None;
 }
 
 /// Requests of customers: less at night and at weekends, more or fewer from day to day.
@@ -262,8 +143,8 @@ fn backup(pen: &mut Pen) {
         hour += pen.random.within(0.5..6.0);
     }
     nightly(pen, hour, count);
-    if pen.day % 28 == pen.agent.every + 14 {
-        // Once a month it is tried whether a backup can be read.
+    if pen.day % 28 == pen.agent.every + 14 && pen.agent.lag < 2 {
+        // Once a month it is tried whether a backup can be read; by a third of those who make some, as others hope.
         pen.circumstance = Some(Circumstance::RestoreTest);
         let mut ts = pen.at(10.0);
         for _ in 0..pen.random.count(5..=30) {
@@ -406,27 +287,7 @@ fn size(pen: &mut Pen, sigma: f64) -> f64 {
     pen.agent.volume * grown.max(0.1) * pen.random.lognormal(1.0, sigma)
 }
 
-fn draw_op<'o>(pen: &mut Pen, ops: &[(&'o str, f64)]) -> &'o str {
+pub(super) fn draw_op<'o>(pen: &mut Pen, ops: &[(&'o str, f64)]) -> &'o str {
     let weights: Vec<_> = ops.iter().map(|(_, weight)| *weight).collect();
     ops[pen.random.weighted(&weights)].0
-}
-
-/// Whether it is a day on which this agent does anything.
-fn runs_today(pen: &Pen) -> bool {
-    match pen.agent.role {
-        Role::Assistant | Role::Ci => pen.calendar().is_working_day(pen.day),
-        Role::MonthlyClose => pen.calendar().is_month_end(pen.day),
-        Role::Rotation => pen.day.is_multiple_of(pen.agent.every),
-        _ => true,
-    }
-}
-
-fn usual_op(role: Role) -> &'static str {
-    match role {
-        Role::Appliance => "unwrap",
-        Role::Backup => "generatedatakey",
-        Role::BatchSigner | Role::MonthlyClose | Role::TokenSigner => "sign",
-        Role::Assistant | Role::Ci | Role::Etl | Role::Orchestrator | Role::Retrieval => "decrypt",
-        Role::Monitor | Role::Rotation => "describe",
-    }
 }
