@@ -4,5 +4,8 @@ mod calibration;
 mod judge;
 mod watch;
 
-pub use judge::{Detector, Grade, Judgement};
+pub use calibration::Calibration;
+pub use judge::{
+    Detector, FAMILIES, Grade, Judgement, Thresholds, USUAL_HUMANS, USUAL_MACHINES, judge, sums,
+};
 pub use watch::{Subject, Watch};

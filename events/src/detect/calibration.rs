@@ -1,32 +1,74 @@
-//! The threshold of alerts, from the deployment's own days: of each actor-day only its highest evidence counts.
+//! How noisy a deployment is, from its own days: of each actor-day only the highest evidence counts.
 //!
-//! A few of those days may hold attacks. The tail is therefore drawn through the bulk: from the 90th and the 98th
-//! percentile on it is taken to fall exponentially, which decades of evidence do.
+//! A few of those days may hold attacks, for which the 98th percentile hardly moves. Where it lies above twice that of
+//! the deployments the thresholds were chosen on, thresholds rise in proportion, within bounds; they never fall.
 
+use super::judge::FAMILIES;
+use aegis_core::risk::evidence::Evidence;
 use aegis_core::risk::stats::{float, whole};
+use std::collections::HashMap;
 
-/// Alerts on healthy actor-days that are aimed at.
-const AIM: f64 = 0.002;
-/// Fewer actor-days than this say nothing of percentiles.
-const ENOUGH: u64 = 200;
+/// Fewer actor-days than this say nothing of a 98th percentile.
+const ENOUGH: u64 = 300;
+/// Deployments differ by as much as this, as factor, without being noisy.
+const TOLERANCE: f64 = 2.0;
+/// Most that noise raises a threshold by.
+const MOST: f64 = 1.6;
 const STEP: f64 = 0.05;
 const STEPS: usize = 400;
 
+/// What the days so far say; for machines or for humans.
+#[derive(Clone, Debug, Default)]
+pub struct Calibration {
+    families: [Histogram; FAMILIES],
+    open: HashMap<u64, (u32, [f64; FAMILIES])>,
+    factors: Option<(u32, [f64; FAMILIES])>,
+}
+
+impl Calibration {
+    /// Takes in the evidence of one request. A day counts once its actor is seen on a later one.
+    pub fn learn(&mut self, actor: u64, day: u32, evidence: &Evidence, has_history: bool) {
+        let sums = super::judge::sums(evidence);
+        let (open, highest) = self.open.entry(actor).or_insert((day, [0.0; FAMILIES]));
+        if *open != day {
+            if has_history {
+                self.families.iter_mut().zip(&*highest).for_each(|(family, highest)| family.learn(*highest));
+            }
+            (*open, *highest) = (day, [0.0; FAMILIES]);
+        }
+        highest.iter_mut().zip(sums).for_each(|(highest, sum)| *highest = highest.max(sum));
+    }
+
+    /// By how much thresholds rise, by family. Worked out once a day.
+    pub fn factors(&mut self, day: u32, usual: [f64; FAMILIES]) -> [f64; FAMILIES] {
+        match self.factors {
+            Some((of, factors)) if of == day => factors,
+            _ => {
+                let mut factors = [1.0; FAMILIES];
+                for ((factor, family), usual) in factors.iter_mut().zip(&self.families).zip(usual) {
+                    *factor = (family.percentile(0.98) / (TOLERANCE * usual)).clamp(1.0, MOST);
+                }
+                self.factors = Some((day, factors));
+                factors
+            }
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
-pub(super) struct Calibration {
+struct Histogram {
     counts: Vec<u64>,
     total: u64,
 }
 
-impl Default for Calibration {
+impl Default for Histogram {
     fn default() -> Self {
         Self { counts: vec![0; STEPS], total: 0 }
     }
 }
 
-impl Calibration {
-    /// One actor-day's highest evidence, in decades.
-    pub(super) fn learn(&mut self, highest: f64) {
+impl Histogram {
+    fn learn(&mut self, highest: f64) {
         let place = usize::try_from(whole(highest / STEP)).unwrap_or(usize::MAX).min(STEPS - 1);
         if let Some(count) = self.counts.get_mut(place) {
             *count = count.saturating_add(1);
@@ -34,17 +76,11 @@ impl Calibration {
         }
     }
 
-    /// From how many decades on a healthy actor alerts on `AIM` of its days; within `least` and `most`.
-    pub(super) fn threshold(&self, least: f64, most: f64) -> f64 {
-        if self.total < ENOUGH {
-            return f64::midpoint(least, most);
-        }
-        let (bulk, tail) = (self.percentile(0.90), self.percentile(0.98));
-        let beyond = (0.10 / AIM).ln() / 5.0_f64.ln();
-        (bulk + (tail - bulk) * beyond).clamp(least, most)
-    }
-
+    /// 0 while there is not enough to tell.
     fn percentile(&self, share: f64) -> f64 {
+        if self.total < ENOUGH {
+            return 0.0;
+        }
         let wanted = share * float(self.total);
         let mut seen = 0.0;
         for (place, count) in (0_u32..).zip(&self.counts) {
@@ -53,6 +89,21 @@ impl Calibration {
                 return f64::from(place + 1) * STEP;
             }
         }
-        f64::from(u16::MAX)
+        0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_attacks_do_not_move_the_percentile_and_a_noisy_deployment_does() {
+        let mut quiet = Histogram::default();
+        (0..995).for_each(|_| quiet.learn(0.4));
+        (0..5).for_each(|_| quiet.learn(9.0));
+        assert!((quiet.percentile(0.99) - 0.45).abs() < 1e-9);
+        (0..20).for_each(|_| quiet.learn(5.0));
+        assert!(quiet.percentile(0.99) > 5.0);
     }
 }

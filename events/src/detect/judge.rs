@@ -43,67 +43,112 @@ pub enum Detector {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Judgement {
-    pub evidence: Evidence,
     pub grade: Grade,
+    /// Which families are above their thresholds.
+    pub families: [bool; FAMILIES],
     /// What fired, the strongest first.
     pub detectors: Vec<Detector>,
 }
 
-/// Evidence of one sort, added up, and from where on it alerts and responds: for machines, for humans.
-///
-/// Each sort has its own threshold, so that a quiet sort is not held to the noise of another. They are the 99.8th and
-/// the 99.99th percentiles of healthy agent-days on the train seeds of `aegis-bench-detect`.
-const FAMILIES: [(fn(&Evidence) -> f64, [f64; 2], [f64; 2]); 5] = [
-    (Evidence::of_keys, [4.4, 9.0], [4.0, 9.0]),
-    (Evidence::of_operations, [3.4, 6.5], [3.4, 7.0]),
-    (Evidence::of_places, [2.8, 6.0], [3.8, 7.5]),
-    (Evidence::of_pace, [3.2, 7.5], [3.5, 8.0]),
-    (Evidence::of_volume, [5.6, 20.0], [5.6, 20.0]),
-];
+/// Sorts of evidence with a threshold each, so that a quiet sort is not held to the noise of another: keys, operations,
+/// places, pace, volume, and all of it together.
+pub const FAMILIES: usize = 6;
 
-pub(super) fn judge(evidence: Evidence, alert: f64, burn_in: bool, human: bool) -> Judgement {
-    let total = evidence.total();
-    let mut statistical = match total {
-        _ if total >= 10.0 => Grade::Automatic,
-        _ if total >= alert => Grade::Alert,
-        _ => Grade::None,
-    };
-    for (of, machines, humans) in FAMILIES {
-        let (sum, [alert, automatic]) = (of(&evidence), if human { humans } else { machines });
-        let grade = match sum {
+pub fn sums(evidence: &Evidence) -> [f64; FAMILIES] {
+    [
+        evidence.of_keys(),
+        evidence.of_operations(),
+        evidence.of_places(),
+        evidence.of_pace(),
+        evidence.of_volume(),
+        evidence.total(),
+    ]
+}
+
+/// From where on evidence alerts, and responds by itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    pub alert: [f64; FAMILIES],
+    pub automatic: [f64; FAMILIES],
+}
+
+/// Near the 99.8th and 99.99th percentiles of healthy agent-days on the train seeds of `aegis-bench-detect`. How much
+/// alone never stops anybody.
+const MACHINES: Thresholds =
+    Thresholds { alert: [4.4, 3.3, 2.7, 3.4, 5.6, 6.0], automatic: [9.0, 7.0, 5.6, 8.0, 99.0, 10.0] };
+const HUMANS: Thresholds =
+    Thresholds { alert: [4.0, 3.4, 3.5, 3.5, 6.0, 6.2], automatic: [9.5, 7.5, 7.5, 9.0, 99.0, 11.0] };
+/// The 98th percentiles there.
+pub const USUAL_MACHINES: [f64; FAMILIES] = [0.75, 0.7, 1.0, 1.15, 2.1, 2.7];
+pub const USUAL_HUMANS: [f64; FAMILIES] = [2.7, 1.8, 2.35, 1.2, 1.9, 4.4];
+
+impl Thresholds {
+    pub fn of(human: bool) -> Self {
+        if human { HUMANS } else { MACHINES }
+    }
+
+    /// As they are where healthy days are noisier.
+    #[must_use]
+    pub fn raised(mut self, factors: [f64; FAMILIES]) -> Self {
+        for ((alert, automatic), factor) in self.alert.iter_mut().zip(&mut self.automatic).zip(factors) {
+            *alert *= factor;
+            *automatic *= factor;
+        }
+        self
+    }
+}
+
+/// Judges evidence. While statistics are not believed yet, only what is extreme alerts, and only refusals stop anybody.
+pub fn judge(evidence: &Evidence, thresholds: &Thresholds, believed: bool) -> Judgement {
+    let sums = sums(evidence);
+    let mut families = [false; FAMILIES];
+    let mut grade = Grade::None;
+    let limits = thresholds.alert.into_iter().zip(thresholds.automatic);
+    for ((family, sum), (alert, automatic)) in families.iter_mut().zip(sums).zip(limits) {
+        *family = sum >= alert;
+        grade = grade.max(match sum {
             _ if sum >= automatic => Grade::Automatic,
             _ if sum >= alert => Grade::Alert,
             _ => Grade::None,
-        };
-        statistical = statistical.max(grade);
+        });
     }
-    if burn_in {
-        statistical = if total >= 9.0 { Grade::Alert } else { Grade::None };
+    // A refusal that came once, or twice on one key, may be a slip, however new the key is.
+    if grade == Grade::Automatic && evidence.refused_now && evidence.refused_keys < 2 {
+        grade = Grade::Alert;
     }
-    let strange = evidence.refused_of != Familiar::Fleet;
+    // Nor is a single one on a key that its fellows use worth asking about.
+    let fellow = evidence.refused_of == Familiar::Fleet;
+    if evidence.refused_now && evidence.refused_times < 2 && fellow {
+        grade = Grade::None;
+    }
+    if !believed {
+        grade = if evidence.total() >= 9.0 { Grade::Alert } else { Grade::None };
+    }
     let policy = match (evidence.refused_now, evidence.refused_keys, evidence.refused_times) {
         (true, 2.., _) => Grade::Automatic,
-        (true, _, 3..) if strange => Grade::Automatic,
+        (true, _, 3..) if !fellow => Grade::Automatic,
         (true, _, 2..) => Grade::Alert,
         _ => Grade::None,
     };
-    let grade = statistical.max(policy);
-    let detectors = if grade == Grade::None { Vec::new() } else { fired(&evidence) };
-    Judgement { evidence, grade, detectors }
+    let grade = grade.max(policy);
+    let detectors = if grade == Grade::None { Vec::new() } else { fired(evidence) };
+    Judgement { grade, families, detectors }
 }
 
 fn fired(evidence: &Evidence) -> Vec<Detector> {
-    let mut by_strength: Vec<_> = evidence.iter().filter(|(_, reading)| reading.decades >= 1.0).collect();
-    by_strength.sort_by(|(_, a), (_, b)| b.decades.total_cmp(&a.decades));
+    let mut by_strength: Vec<_> = evidence.iter().filter(|(_, reading)| reading.weighed >= 1.0).collect();
+    by_strength.sort_by(|(_, a), (_, b)| b.weighed.total_cmp(&a.weighed));
     let mut detectors: Vec<Detector> = Vec::new();
     for (channel, _) in by_strength {
         let detector = match channel {
             Channel::Key | Channel::KeySet => Detector::KeySet,
             Channel::Use | Channel::Operation => Detector::NewOperation,
             Channel::Network | Channel::Client => Detector::NewSource,
+            Channel::Burst | Channel::Volume if evidence.is_human() => Detector::HumanMachineRate,
             Channel::Burst | Channel::Volume => Detector::UsageSpike,
             Channel::Excess => Detector::LowAndSlow,
             Channel::Hour => Detector::OffHours,
+            Channel::Denied if evidence.refused_keys >= 3 => Detector::ScopeProbe,
             Channel::Denied => Detector::ScopeViolation,
             Channel::Places => Detector::CredentialShared,
             Channel::Fleet => Detector::AgentsInConcert,

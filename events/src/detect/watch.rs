@@ -1,107 +1,94 @@
-//! The watch over all actors: each one's state, what the organisation knows, and the thresholds it led to.
+//! The watch over all actors: each one's state, and what the organisation knows.
 
-use super::calibration::Calibration;
-use super::judge::{Grade, Judgement, judge};
-use aegis_core::risk::DAY;
 use aegis_core::risk::baseline::minute_of;
-use aegis_core::risk::evidence::{Channel, Familiar, Surroundings, history};
+use aegis_core::risk::evidence::{Evidence, Familiar, Surroundings, history};
 use aegis_core::risk::pool::{Pool, Sort};
 use aegis_core::risk::sighting::{Seen, Sighting};
-use aegis_core::risk::state::{Observed, State};
+use aegis_core::risk::state::{State, Taken};
 use std::collections::HashMap;
 
-/// Days before statistics are believed.
-const BURN_IN: u32 = 7;
-
-/// Who did it.
-#[derive(Clone, Copy, Debug)]
+/// Who did it, by hashes of names.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Subject {
-    pub actor: u32,
+    pub actor: u64,
     pub human: bool,
     /// The human all of whose agents belong together; 0 where that is not known.
-    pub fleet: u32,
+    pub fleet: u64,
     /// What it is one of several of: those with the same parent and of the same sort; 0 where that is not known.
-    pub template: u32,
+    pub template: u64,
 }
 
-#[derive(Debug, Default)]
+/// States by the hash of whose they are.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Watch {
-    actors: HashMap<u32, Actor>,
-    fleets: HashMap<u32, State>,
-    templates: HashMap<u32, State>,
-    pool: Pool,
-    machines: Calibration,
-    humans: Calibration,
-    began: Option<u32>,
-}
-
-#[derive(Debug, Default)]
-struct Actor {
-    state: State,
-    day: u32,
-    highest: f64,
+    pub actors: HashMap<u64, State>,
+    pub fleets: HashMap<u64, State>,
+    pub templates: HashMap<u64, State>,
+    pub pool: Pool,
 }
 
 impl Watch {
-    pub fn observe(&mut self, subject: &Subject, s: &Sighting) -> Judgement {
+    /// Takes a sighting in, everywhere it belongs.
+    pub fn take(&mut self, subject: &Subject, s: &Sighting) -> Taken {
+        let taken = self.actors.entry(subject.actor).or_default().take(s);
+        if taken == Taken::Again {
+            return taken;
+        }
+        if subject.fleet != 0 {
+            self.fleets.entry(subject.fleet).or_default().take(s);
+        }
+        if subject.template != 0 {
+            self.templates.entry(subject.template).or_default().take(s);
+        }
+        if s.outcome == Seen::Ok {
+            let values = [
+                (Sort::Client, s.client),
+                (Sort::Key, s.key),
+                (Sort::Near, s.network.near),
+                (Sort::Operation, s.operation),
+                (Sort::Wide, s.network.wide),
+            ];
+            for (sort, value) in values.into_iter().filter(|(_, value)| *value != 0) {
+                self.pool.learn(sort, value, subject.actor, subject.fleet, minute_of(s.at));
+            }
+        }
+        taken
+    }
+
+    /// The evidence of a sighting that was taken in: by its actor's history; where that is short, by its template's.
+    pub fn weigh(&self, subject: &Subject, s: &Sighting) -> Evidence {
         let minute = minute_of(s.at);
-        let day = minute / DAY;
-        let began = *self.began.get_or_insert(day);
+        let around = self.around(subject, s);
+        let Some(state) = self.actors.get(&subject.actor) else { return Evidence::default() };
+        let mut evidence = state.weigh(s, &around);
+        let own = history(state.baseline_at(minute));
+        if own < 1.0
+            && let Some(template) = self.templates.get(&subject.template)
+            && history(template.baseline_at(minute)) >= 1.0
+        {
+            evidence.blend(&state.weigh_by(template.baseline_at(minute), s, &around), 1.0 - own);
+        }
+        evidence
+    }
+
+    /// The evidence of a sighting by the history of the whole fleet.
+    pub fn weigh_fleet(&self, subject: &Subject, s: &Sighting) -> Option<Evidence> {
+        Some(self.fleets.get(&subject.fleet)?.weigh(s, &Surroundings::default()))
+    }
+
+    fn around(&self, subject: &Subject, s: &Sighting) -> Surroundings {
+        let minute = minute_of(s.at);
         let familiar = |sort, value| self.pool.familiar(sort, value, subject.actor, subject.fleet, minute);
         let network = match familiar(Sort::Near, s.network.near) {
             Familiar::Nobody => familiar(Sort::Wide, s.network.wide),
             near => near,
         };
-        let mut around = Surroundings {
+        Surroundings {
             human: subject.human,
             key: familiar(Sort::Key, s.key),
             operation: familiar(Sort::Operation, s.operation),
             network,
             client: familiar(Sort::Client, s.client),
-            fleet: 0.0,
-        };
-        if subject.fleet != 0 {
-            let fleet = self.fleets.entry(subject.fleet).or_default();
-            if let Observed::Weighed(evidence) = fleet.observe(s, &Surroundings::default()) {
-                around.fleet = evidence.of(Channel::Volume).decades.max(evidence.of(Channel::Excess).decades) * 0.5;
-            }
         }
-        let actor = self.actors.entry(subject.actor).or_default();
-        let calibration = if subject.human { &mut self.humans } else { &mut self.machines };
-        if actor.day != day {
-            if actor.day != 0 && actor.state.baseline().days >= 3.0 {
-                calibration.learn(actor.highest);
-            }
-            (actor.day, actor.highest) = (day, 0.0);
-        }
-        let (Observed::Weighed(mut evidence) | Observed::Late(mut evidence)) = actor.state.observe(s, &around) else {
-            return Judgement::default();
-        };
-        if subject.template != 0 {
-            let template = self.templates.entry(subject.template).or_default();
-            let young = 1.0 - history(actor.state.baseline());
-            if let Observed::Weighed(kind) = template.observe(s, &around)
-                && young > 0.0
-                && history(template.baseline()) >= 1.0
-            {
-                evidence.blend(&kind, young);
-            }
-        }
-        actor.highest = actor.highest.max(evidence.total());
-        if s.outcome == Seen::Ok {
-            let mut learn = |sort, value| self.pool.learn(sort, value, subject.actor, subject.fleet, minute);
-            learn(Sort::Key, s.key);
-            learn(Sort::Operation, s.operation);
-            learn(Sort::Near, s.network.near);
-            learn(Sort::Wide, s.network.wide);
-            learn(Sort::Client, s.client);
-        }
-        judge(*evidence, calibration.threshold(4.8, 6.5), day < began + BURN_IN, subject.human)
-    }
-}
-
-impl Judgement {
-    pub fn is_quiet(&self) -> bool {
-        self.grade == Grade::None
     }
 }

@@ -1,19 +1,33 @@
 //! The engine of a replay: events in, verdicts out, by nothing but what came before.
 
 use super::event::{Event, Kind, Outcome};
-use crate::detect::{Detector, Grade, Subject, Watch};
-use aegis_core::risk::evidence::{Evidence, score_of};
-use aegis_core::risk::sighting::{Class, Network, Seen, Sighting, client_hash, hash, operation_hash, pair};
+use crate::detect::{
+    Calibration, Detector, FAMILIES, Grade, Judgement, Subject, Thresholds, USUAL_HUMANS, USUAL_MACHINES, Watch, judge,
+    sums,
+};
+use aegis_core::risk::DAY;
+use aegis_core::risk::baseline::minute_of;
+use aegis_core::risk::evidence::{Evidence, history, score_of};
+use aegis_core::risk::sighting::{Class, Network, Seen, Sighting, client_hash, hash, hash_of_name, operation_hash};
 use aegis_core::risk::stats::whole;
 use std::collections::HashMap;
 use std::fmt::Write;
+
+/// Days before statistics are believed.
+const BURN_IN: u32 = 7;
+/// Minutes for which an alert is not repeated, unless there is more to it.
+const ASKED: u32 = 60;
 
 /// Replays events in the order of their time.
 #[derive(Debug, Default)]
 pub struct Engine {
     watch: Watch,
     /// The human behind each actor, as far as seen.
-    fleets: HashMap<u32, u32>,
+    fleets: HashMap<u64, u64>,
+    machines: Calibration,
+    humans: Calibration,
+    asked: HashMap<u64, [(u32, f64); FAMILIES]>,
+    began: Option<u32>,
     line: u32,
 }
 
@@ -33,19 +47,52 @@ impl Engine {
     pub fn observe(&mut self, event: &Event) -> Verdict {
         self.line = self.line.wrapping_add(1);
         let subject = self.subject(event);
-        let judgement = self.watch.observe(&subject, &sighting(event, self.line));
+        let s = sighting(event, self.line);
+        let day = minute_of(s.at) / DAY;
+        let began = *self.began.get_or_insert(day);
+        self.watch.take(&subject, &s);
+        let mut evidence = self.watch.weigh(&subject, &s);
+        if let Some(fleet) = self.watch.weigh_fleet(&subject, &s) {
+            evidence.join_fleet(&fleet);
+        }
+        let has_history = self.watch.actors.get(&subject.actor).is_some_and(|state| history(state.baseline()) >= 1.0);
+        let (calibration, usual) = match subject.human {
+            true => (&mut self.humans, USUAL_HUMANS),
+            false => (&mut self.machines, USUAL_MACHINES),
+        };
+        calibration.learn(subject.actor, day, &evidence, has_history);
+        let thresholds = Thresholds::of(subject.human).raised(calibration.factors(day, usual));
+        let judgement = judge(&evidence, &thresholds, day >= began.saturating_add(BURN_IN));
+        let grade = self.asked(&subject, minute_of(s.at), &judgement, &evidence);
         Verdict {
-            risk: score_of(judgement.evidence.total()),
-            grade: judgement.grade,
-            reason: reason(&judgement.evidence),
-            detectors: judgement.detectors,
-            evidence: judgement.evidence,
+            risk: score_of(evidence.total()),
+            grade,
+            reason: reason(&evidence),
+            detectors: if grade == Grade::None { Vec::new() } else { judgement.detectors },
+            evidence,
         }
     }
 
+    /// The grade, less what was asked within the hour: an answer holds as long as that. Pace is asked of each time, since
+    /// what goes on is what it is about; so is a refusal.
+    fn asked(&mut self, subject: &Subject, minute: u32, judgement: &Judgement, evidence: &Evidence) -> Grade {
+        if judgement.grade != Grade::Alert || evidence.refused_now || evidence.of_pace() >= 3.0 {
+            return judgement.grade;
+        }
+        let asked = self.asked.entry(subject.actor).or_insert([(0, 0.0); FAMILIES]);
+        let mut news = false;
+        for (((at, most), sum), above) in asked.iter_mut().zip(sums(evidence)).zip(judgement.families) {
+            if above && (minute.saturating_sub(*at) >= ASKED || sum >= *most + 1.0) {
+                (*at, *most) = (minute, sum);
+                news = true;
+            }
+        }
+        if news { Grade::Alert } else { Grade::None }
+    }
+
     fn subject(&mut self, event: &Event) -> Subject {
-        let actor = hash(event.actor.as_bytes());
-        let parent = event.parent.as_ref().map(|parent| hash(parent.as_bytes()));
+        let actor = hash_of_name(&event.actor);
+        let parent = event.parent.as_ref().map(|parent| hash_of_name(parent));
         let fleet = match (event.kind, parent) {
             (Kind::Human, _) => actor,
             // An agent's agent belongs to the human behind both.
@@ -55,8 +102,7 @@ impl Engine {
         if fleet != 0 {
             self.fleets.insert(actor, fleet);
         }
-        let template = parent.map_or(0, |parent| pair(parent, 1));
-        Subject { actor, human: event.kind == Kind::Human, fleet, template }
+        Subject { actor, human: event.kind == Kind::Human, fleet, template: parent.unwrap_or(0) }
     }
 }
 

@@ -63,8 +63,6 @@ pub struct Baseline {
     pub hour_keys: u64,
     /// How unusual the keys of the open hour are together, in decades.
     pub hour_surprise: f32,
-    /// Highest evidence lately, as of `through`; halves within the hour.
-    pub heat: f32,
     /// Since when a new network and a known one are used by turns; 0 where not.
     pub mixed_since: u32,
     /// How often the network changed between known and new since then.
@@ -124,8 +122,8 @@ impl Peak {
 impl Baseline {
     /// Folds one minute, later than all before it.
     ///
-    /// `heat` is the highest evidence of the minute. What was refused or failed teaches nothing but that.
-    pub fn fold(&mut self, minute: &Minute, heat: f64) {
+    /// What was refused or failed teaches nothing but that.
+    pub fn fold(&mut self, minute: &Minute) {
         if minute.minute <= self.through || minute.traces.is_empty() {
             return;
         }
@@ -134,7 +132,6 @@ impl Baseline {
             self.through = minute.minute;
         }
         self.advance(minute.minute);
-        self.heat = self.heat.max(kept(heat));
         let count = minute.count();
         self.ten_minutes = self.ten_minutes.saturating_add(count);
         self.hour = self.hour.saturating_add(count);
@@ -173,7 +170,6 @@ impl Baseline {
             return;
         }
         self.through = minute;
-        self.heat *= kept((-(f64::from(minute - before)) / 87.0).exp());
         if minute / 10 != before / 10 {
             self.ten_minutes = 0;
         }
@@ -372,7 +368,6 @@ impl Baseline {
         a.day = a.day.saturating_add(b.day);
         a.hour_keys |= b.hour_keys;
         a.hour_surprise = a.hour_surprise.max(b.hour_surprise);
-        a.heat = a.heat.max(b.heat);
         a.mixed_since = a.mixed_since.max(b.mixed_since);
         a.turns = a.turns.max(b.turns);
         a.on_new |= b.on_new;
@@ -409,7 +404,6 @@ impl Baseline {
                 }
             }
         }
-        self.heat = 0.0;
     }
 }
 

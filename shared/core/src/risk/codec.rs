@@ -1,7 +1,9 @@
 //! A baseline as bytes: a version, then the fields in order, little-endian. At most [`MOST_BYTES`].
 
 use super::baseline::{Baseline, Peak};
+use super::sighting::{Class, Seen};
 use super::table::Table;
+use super::window::{Minute, Trace};
 use crate::encoding::base64_bytes;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -41,7 +43,66 @@ macro_rules! fields {
 
 fields! {
     through born keys uses operations networks clients refused adopted days refused_days mixed_days peaks today hours
-    day_types today_hours volume scatter excess ten_minutes hour day hour_keys hour_surprise heat mixed_since turns on_new
+    day_types today_hours volume scatter excess ten_minutes hour day hour_keys hour_surprise mixed_since turns on_new
+}
+
+pub(super) fn encode_state(sealed: &Baseline, open: &[Minute], newest: u32) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    let baseline = sealed.encode();
+    u16::try_from(baseline.len()).unwrap_or(u16::MAX).write(&mut out);
+    out.extend_from_slice(&baseline);
+    newest.write(&mut out);
+    list(open, &mut out, |minute, out| {
+        minute.minute.write(out);
+        list(&minute.ids, out, Field::write);
+        list(&minute.seconds, out, Field::write);
+        list(&minute.traces, out, write_trace);
+    });
+    out
+}
+
+pub(super) fn decode_state(bytes: &[u8]) -> Result<(Baseline, Vec<Minute>, u32), UnknownBaseline> {
+    let mut rest = bytes;
+    let read = |bytes: &mut &[u8]| {
+        (u8::read(bytes)? == VERSION).then_some(())?;
+        let length = usize::from(u16::read(bytes)?);
+        let (baseline, after) = bytes.split_at_checked(length)?;
+        let baseline = Baseline::decode(baseline).ok()?;
+        *bytes = after;
+        let newest = u32::read(bytes)?;
+        let open = unlist(bytes, |bytes| {
+            let minute = u32::read(bytes)?;
+            let (ids, seconds) = (unlist(bytes, Field::read)?, unlist(bytes, Field::read)?);
+            Some(Minute { minute, ids, seconds, traces: unlist(bytes, read_trace)? })
+        })?;
+        Some((baseline, open, newest))
+    };
+    read(&mut rest).filter(|_| rest.is_empty()).ok_or(UnknownBaseline)
+}
+
+fn write_trace(trace: &Trace, out: &mut Vec<u8>) {
+    [trace.key, trace.operation, trace.near, trace.wide, trace.client, trace.scope].write(out);
+    [trace.first, trace.last, trace.count].write(out);
+    [trace.class.code(), trace.outcome.code()].write(out);
+}
+
+fn read_trace(bytes: &mut &[u8]) -> Option<Trace> {
+    let [key, operation, near, wide, client, scope] = Field::read(bytes)?;
+    let [first, last, count] = Field::read(bytes)?;
+    let [class, outcome] = Field::read(bytes)?;
+    let (class, outcome) = (Class::from_code(class)?, Seen::from_code(outcome)?);
+    Some(Trace { key, operation, class, near, wide, client, outcome, first, last, count, scope })
+}
+
+/// Bounded by what a minute holds, which fits.
+fn list<T>(items: &[T], out: &mut Vec<u8>, write: impl Fn(&T, &mut Vec<u8>)) {
+    u16::try_from(items.len()).unwrap_or(u16::MAX).write(out);
+    items.iter().for_each(|item| write(item, out));
+}
+
+fn unlist<T>(bytes: &mut &[u8], read: impl Fn(&mut &[u8]) -> Option<T>) -> Option<Vec<T>> {
+    let count = u16::read(bytes)?;
+    (0..count).map(|_| read(bytes)).collect()
 }
 
 impl Serialize for Baseline {

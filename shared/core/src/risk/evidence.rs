@@ -1,7 +1,7 @@
 //! How unusual a request is for its actor: decades of evidence by channel, and the score they make.
 
 use super::baseline::{self, Baseline, HOURLY_KEYS, NETWORK, Peak, SURPRISE, bit, distinct, is_weekend, log2};
-use super::sighting::{Class, Seen, Sighting, pair};
+use super::sighting::{Class, Seen, Sighting, operation_hash, pair};
 use super::stats::{count_decades, t_decades};
 use super::table::{Standing, Table};
 use super::window::{Minute, Trace};
@@ -115,8 +115,6 @@ pub struct Surroundings {
     pub operation: Familiar,
     pub network: Familiar,
     pub client: Familiar,
-    /// Decades by which the whole fleet of its human exceeds what is usual.
-    pub fleet: f64,
 }
 
 /// Evidence by channel.
@@ -172,9 +170,19 @@ impl Evidence {
         }
     }
 
+    /// What all agents of its human do together.
+    pub fn join_fleet(&mut self, fleet: &Self) {
+        let (volume, excess) = (fleet.of(Channel::Volume).decades, fleet.of(Channel::Excess).decades);
+        self.set(Channel::Fleet, volume.max(excess) * 0.5, volume, excess);
+    }
+
     /// All channels together, in decades.
     pub fn total(&self) -> f64 {
         self.readings.iter().map(|reading| reading.weighed).sum()
+    }
+
+    pub fn is_human(&self) -> bool {
+        self.human
     }
 
     /// Which keys, whether or not they were given.
@@ -184,7 +192,7 @@ impl Evidence {
 
     /// What was done with them.
     pub fn of_operations(&self) -> f64 {
-        self.sum(&[Channel::Operation, Channel::Use]) + 0.5 * self.of(Channel::Hour).weighed
+        self.sum(&[Channel::Operation, Channel::Use])
     }
 
     /// Where from, and with what.
@@ -248,7 +256,6 @@ pub fn weigh(
         places(&mut evidence, baseline, &minutes, s, day, history);
     }
     refusals(&mut evidence, baseline, &minutes, s, around, day);
-    evidence.set(Channel::Fleet, around.fleet, around.fleet, 0.0);
     evidence
 }
 
@@ -347,7 +354,7 @@ fn novelty(
             Class::Make => 1.0,
             Class::Release | Class::Govern => 1.2,
         };
-        let weight = class * told(around.operation, 0.8, 1.0);
+        let weight = class * told(around.operation, 0.8, 1.0) * if undoes(baseline, s.operation) { 0.75 } else { 1.0 };
         // Something new is tried now and then; somebody who goes on with it at once means it.
         let uses = open.traces().filter(|trace| trace.operation == s.operation).map(|trace| u32::from(trace.count));
         let insistent = 0.5 * f64::from(uses.sum::<u32>().saturating_sub(1).min(2));
@@ -379,6 +386,18 @@ fn novelty(
             new_values(baseline, &baseline.clients, (baseline::CLIENT, human(0.01, 0.03), s.client), day, clients);
         evidence.set(Channel::Client, decades * told(around.client, 0.5, 0.6) * history, observed, expected);
     }
+}
+
+/// Whether an operation only takes back what its actor makes: who encrypts restores some day.
+fn undoes(baseline: &Baseline, operation: u32) -> bool {
+    const PAIRS: [(&str, &[&str]); 4] = [
+        ("decrypt", &["encrypt", "generatedatakey"]),
+        ("unwrap", &["wrap"]),
+        ("verify", &["sign"]),
+        ("verifymac", &["mac"]),
+    ];
+    let makes = |name: &&str| baseline.operations.find(operation_hash(name)).is_some();
+    PAIRS.iter().any(|(undo, make)| operation_hash(undo) == operation && make.iter().any(makes))
 }
 
 /// Decades by which `value` tops the daily peaks, and what they usually are.

@@ -9,7 +9,7 @@ const MOST: usize = 4;
 /// As many others make a move of a thing that happens to many.
 const MANY: usize = 2;
 
-/// Who used what first. `Field` tells sorts of values apart.
+/// Who used what first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pool {
     users: BTreeMap<(Sort, u32), Vec<User>>,
@@ -28,12 +28,12 @@ pub enum Sort {
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct User {
     minute: u32,
-    actor: u32,
-    fleet: u32,
+    actor: u64,
+    fleet: u64,
 }
 
 impl Pool {
-    pub fn learn(&mut self, sort: Sort, value: u32, actor: u32, fleet: u32, minute: u32) {
+    pub fn learn(&mut self, sort: Sort, value: u32, actor: u64, fleet: u64, minute: u32) {
         let users = self.users.entry((sort, value)).or_default();
         if let Some(known) = users.iter_mut().find(|user| user.actor == actor) {
             known.minute = known.minute.min(minute);
@@ -47,7 +47,7 @@ impl Pool {
     }
 
     /// How well others knew `value` two minutes before `minute`: what is younger may still change its order.
-    pub fn familiar(&self, sort: Sort, value: u32, actor: u32, fleet: u32, minute: u32) -> Familiar {
+    pub fn familiar(&self, sort: Sort, value: u32, actor: u64, fleet: u64, minute: u32) -> Familiar {
         let Some(users) = self.users.get(&(sort, value)) else { return Familiar::Nobody };
         let others = || users.iter().filter(|user| user.actor != actor && user.minute + 2 <= minute);
         let settled = |user: &User| user.minute + DAY <= minute;

@@ -55,6 +55,24 @@ pub enum Seen {
     Denied,
 }
 
+/// The byte a variant is kept as.
+macro_rules! codes {
+    ($name:ident { $($code:literal $variant:ident)* }) => {
+        impl $name {
+            pub(super) fn code(self) -> u8 {
+                match self { $(Self::$variant => $code,)* }
+            }
+
+            pub(super) fn from_code(code: u8) -> Option<Self> {
+                match code { $($code => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+codes! { Seen { 0 Ok 1 Error 2 Refused 3 Denied } }
+codes! { Class { 0 Look 1 Make 2 Release 3 Govern } }
+
 /// What an operation can do to a key, or with it.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Class {
@@ -111,6 +129,13 @@ pub fn hash(bytes: &[u8]) -> u32 {
     let mut hasher = Fnv::default();
     hasher.write(bytes);
     hasher.short()
+}
+
+/// Of a name that many others must not share.
+pub fn hash_of_name(name: &str) -> u64 {
+    let mut hasher = Fnv::default();
+    hasher.write(name.as_bytes());
+    hasher.finish().max(1)
 }
 
 /// Of two hashes together.

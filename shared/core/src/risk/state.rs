@@ -3,7 +3,8 @@
 //! A request is weighed against the baseline as of two minutes before its own, and the two minutes since. Records that
 //! come up to a minute out of order therefore meet the very same baseline, and records that come twice are known.
 
-use super::baseline::{Baseline, minute_of};
+use super::baseline::{Accepted, Baseline, minute_of};
+use super::codec::{self, UnknownBaseline};
 use super::evidence::{Evidence, Surroundings, weigh};
 use super::sighting::Sighting;
 use super::window::{Added, Minute};
@@ -20,33 +21,34 @@ pub struct State {
 }
 
 /// What became of a sighting.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Observed {
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Taken {
     /// It had been seen, or its minute holds no more.
     Again,
     /// Its minute is sealed: it came more than a minute late, and teaches nothing.
-    Late(Box<Evidence>),
-    Weighed(Box<Evidence>),
+    Late,
+    New,
 }
 
 impl State {
-    /// The baseline a request of now is weighed against.
+    /// What a request of now is weighed against.
     pub fn baseline(&self) -> &Baseline {
         &self.ahead
     }
 
-    pub fn baseline_mut(&mut self) -> (&mut Baseline, &mut Baseline) {
-        (&mut self.sealed, &mut self.ahead)
+    /// What a request of `minute` is weighed against: all that was known two minutes before.
+    pub fn baseline_at(&self, minute: u32) -> &Baseline {
+        if minute.saturating_add(1) == self.newest { &self.sealed } else { &self.ahead }
     }
 
-    /// Takes a sighting in, and weighs it.
-    pub fn observe(&mut self, s: &Sighting, around: &Surroundings) -> Observed {
+    /// Takes a sighting in.
+    pub fn take(&mut self, s: &Sighting) -> Taken {
         let minute = minute_of(s.at);
         if minute > self.newest {
             self.turn(minute);
         }
         if minute.saturating_add(1) < self.newest {
-            return Observed::Late(Box::new(self.weigh(s, around)));
+            return Taken::Late;
         }
         let place = match self.open.iter().position(|open| open.minute >= minute) {
             Some(place) if self.open.get(place).is_some_and(|open| open.minute == minute) => place,
@@ -56,19 +58,33 @@ impl State {
                 place
             }
         };
-        if self.open.get_mut(place).is_none_or(|this| this.add(s) == Added::Again) {
-            return Observed::Again;
+        match self.open.get_mut(place).is_some_and(|this| this.add(s) != Added::Again) {
+            true => Taken::New,
+            false => Taken::Again,
         }
-        Observed::Weighed(Box::new(self.weigh(s, around)))
     }
 
-    /// The evidence of a sighting that may or may not be in the open minutes yet.
+    /// The evidence of a sighting that was taken in.
     pub fn weigh(&self, s: &Sighting, around: &Surroundings) -> Evidence {
+        self.weigh_by(self.baseline_at(minute_of(s.at)), s, around)
+    }
+
+    /// The evidence of a sighting by somebody else's baseline.
+    pub fn weigh_by(&self, baseline: &Baseline, s: &Sighting, around: &Surroundings) -> Evidence {
         let minute = minute_of(s.at);
-        let baseline = if minute.saturating_add(1) == self.newest { &self.sealed } else { &self.ahead };
-        let of = |minute: u32| self.open.iter().find(|open| open.minute == minute);
         let nothing = Minute::new(minute);
-        weigh(baseline, of(minute.saturating_sub(1)), of(minute).unwrap_or(&nothing), s, around)
+        weigh(baseline, self.minute(minute.saturating_sub(1)), self.minute(minute).unwrap_or(&nothing), s, around)
+    }
+
+    /// An open minute, if anything happened in it.
+    pub fn minute(&self, minute: u32) -> Option<&Minute> {
+        self.open.iter().find(|open| open.minute == minute)
+    }
+
+    /// Somebody who may has said that it was right.
+    pub fn accept(&mut self, accepted: &Accepted) {
+        self.sealed.accept(accepted);
+        self.ahead.accept(accepted);
     }
 
     /// Makes `minute` the newest: what is three before it is sealed.
@@ -76,13 +92,35 @@ impl State {
         self.newest = minute;
         let sealable = self.open.iter().take_while(|open| open.minute.saturating_add(3) <= minute).count();
         for open in self.open.drain(..sealable) {
-            self.sealed.fold(&open, 0.0);
+            self.sealed.fold(&open);
         }
         self.sealed.advance(minute.saturating_sub(3));
-        self.ahead = self.sealed.clone();
-        if let Some(open) = self.open.first().filter(|open| open.minute.saturating_add(2) == minute) {
-            self.ahead.fold(open, 0.0);
+        self.look_ahead();
+    }
+
+    fn look_ahead(&mut self) {
+        self.ahead.clone_from(&self.sealed);
+        if let Some(open) = self.open.first().filter(|open| open.minute.saturating_add(2) == self.newest) {
+            self.ahead.fold(open);
         }
-        self.ahead.advance(minute.saturating_sub(2));
+        self.ahead.advance(self.newest.saturating_sub(2));
+    }
+
+    /// The bytes of an item in a store: at most [`MOST_STATE`].
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode_state(&self.sealed, &self.open, self.newest)
+    }
+
+    /// # Errors
+    /// [`UnknownBaseline`] for anything that `encode` did not write.
+    pub fn decode(bytes: &[u8]) -> Result<Self, UnknownBaseline> {
+        let (sealed, open, newest) = codec::decode_state(bytes)?;
+        let mut state = Self { sealed, ahead: Baseline::default(), open, newest };
+        state.look_ahead();
+        Ok(state)
     }
 }
+
+/// Largest encoded state, in bytes: the baseline, and three minutes of record ids and combinations. In base64 it fits an
+/// item of 64 KiB.
+pub const MOST_STATE: usize = 40 * 1_024;

@@ -14,8 +14,8 @@ pub const MOST_TRACES: usize = 64;
 pub struct Minute {
     /// Since 1970.
     pub minute: u32,
-    ids: Vec<u32>,
-    seconds: Vec<u16>,
+    pub(super) ids: Vec<u32>,
+    pub(super) seconds: Vec<u16>,
     pub traces: Vec<Trace>,
 }
 
@@ -39,6 +39,21 @@ pub struct Trace {
 impl Trace {
     pub fn network(&self) -> Network {
         Network { near: self.near, wide: self.wide }
+    }
+
+    /// As a sighting of the minute, to be weighed again.
+    pub fn sighting(&self, minute: u32) -> Sighting {
+        Sighting {
+            id: 0,
+            at: i64::from(minute) * 60_000 + i64::from(self.last),
+            key: self.key,
+            operation: self.operation,
+            class: self.class,
+            network: self.network(),
+            client: self.client,
+            outcome: self.outcome,
+            scope: self.scope,
+        }
     }
 
     fn is_of(&self, s: &Sighting) -> bool {
