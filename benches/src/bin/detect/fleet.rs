@@ -118,7 +118,7 @@ impl Organisation {
             uses,
             spare: random.sample(&keys, 20..=20),
             places: Vec::new(),
-            plane: *random.pick(&["rest", "rest", "cli"]),
+            plane: ["rest", "cli"][random.weighted(&[0.7, 0.3])],
             credential: 8.0 * HOUR,
             volume: 0.0,
             growth: 0.0,

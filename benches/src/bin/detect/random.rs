@@ -129,7 +129,8 @@ mod tests {
     fn the_distributions_have_their_means() {
         let mut random = Random::new(1);
         let mut mean = |draw: fn(&mut Random) -> f64| (0..20_000).map(|_| draw(&mut random)).sum::<f64>() / 20_000.0;
-        let table: [(f64, fn(&mut Random) -> f64); 5] = [
+        type Draw = fn(&mut Random) -> f64;
+        let table: [(f64, Draw); 5] = [
             (0.5, |r| r.unit()),
             (3.0, |r| r.exponential(3.0)),
             (4.0, |r| r.poisson(4.0) as f64),

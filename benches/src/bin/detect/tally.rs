@@ -290,8 +290,8 @@ mod tests {
     #[test]
     fn a_threshold_lets_no_more_alarms_pass_than_it_is_for() {
         let day = |peak| Day { peak, ..Day::new(Kind::Agent, true) };
-        let mut tally = Tally::default();
-        tally.days = (0..1_000).map(|number| day(f64::from(number) / 1_000.0)).chain([day(0.998)]).collect();
+        let days = (0..1_000).map(|number| day(f64::from(number) / 1_000.0)).chain([day(0.998)]).collect();
+        let tally = Tally { days, ..Tally::default() };
         for (rate, alarms) in [(0.0, 0), (1.0, 1), (2.0, 1), (3.0, 3), (10.0, 10)] {
             let threshold = tally.threshold(rate);
             assert_eq!(tally.days.iter().filter(|day| day.peak >= threshold).count(), alarms, "{rate}");

@@ -63,22 +63,26 @@ pub(super) fn enumeration<'a>(raid: &mut Raid<'a>, victim: Victim<'a>) -> Option
     Some(())
 }
 
-/// What may be used is looked over: describe, get, then decrypt or sign, on keys that never were.
+/// What may be used is looked over: describe, get, then decrypt or sign, on keys that never were; one key after the
+/// other, or one operation after the other.
 pub(super) fn probing<'a>(raid: &mut Raid<'a>, victim: Victim<'a>) -> Option<()> {
     let moment = raid.moment(victim)?;
     let pause = raid.random.lognormal(8.0, 1.0);
     let last = *raid.random.pick(&["decrypt", "sign", "get"]);
     let mut ts = moment.ts + raid.random.exponential(60.0);
-    for key in &victim.agent?.spare {
-        for op in ["describe", "get", last] {
-            if raid.random.chance(0.7) {
-                let event = raid.like(moment, ts);
-                let mut event = raid.on_key(event, *key);
-                event.op = op.to_string();
-                event.outcome = raid.denied(0.05);
-                raid.strike(event);
-                ts += raid.random.exponential(pause) + 0.1;
-            }
+    let (keys, ops) = (&victim.agent?.spare, ["describe", "get", last]);
+    let mut calls: Vec<_> = keys.iter().flat_map(|key| ops.map(|op| (*key, op))).collect();
+    if raid.random.chance(0.5) {
+        calls.sort_by_key(|(_, op)| ops.iter().position(|known| known == op));
+    }
+    for (key, op) in calls {
+        if raid.random.chance(0.7) {
+            let event = raid.like(moment, ts);
+            let mut event = raid.on_key(event, key);
+            event.op = op.to_string();
+            event.outcome = raid.denied(0.05);
+            raid.strike(event);
+            ts += raid.random.exponential(pause) + 0.1;
         }
     }
     Some(())

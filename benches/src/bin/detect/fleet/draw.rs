@@ -130,7 +130,7 @@ impl Organisation {
             places: Vec::new(),
             plane: match role {
                 Role::Appliance => "kmip",
-                Role::Assistant => *random.pick(&["mcp", "mcp", "agent-ai", "rest"]),
+                Role::Assistant => ["mcp", "agent-ai", "rest"][random.weighted(&[0.5, 0.25, 0.25])],
                 _ => "rest",
             },
             credential: *random.pick(&[HOUR, HOUR, HOUR, 12.0 * HOUR, DAY, 90.0 * DAY]),
