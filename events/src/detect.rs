@@ -1,11 +1,17 @@
 //! The detectors: sightings in, judgements out. Pure; the same code runs over the journal and in replay.
 
 mod calibration;
+mod consumer;
 mod judge;
+mod record;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use calibration::Calibration;
+pub use consumer::{Consumer, Finding};
 pub use judge::{
     Detector, FAMILIES, Grade, Judgement, Thresholds, USUAL_HUMANS, USUAL_MACHINES, judge, sums,
 };
+pub use record::{StateId, sighting, states};
 pub use watch::{Subject, Watch};

@@ -35,7 +35,7 @@ impl Watch {
             return taken;
         }
         if subject.fleet != 0 {
-            self.fleets.entry(subject.fleet).or_default().take(s);
+            self.fleets.entry(subject.fleet).or_default().take(&of_fleet(subject, s));
         }
         if subject.template != 0 {
             self.templates.entry(subject.template).or_default().take(s);
@@ -73,7 +73,7 @@ impl Watch {
 
     /// The evidence of a sighting by the history of the whole fleet.
     pub fn weigh_fleet(&self, subject: &Subject, s: &Sighting) -> Option<Evidence> {
-        Some(self.fleets.get(&subject.fleet)?.weigh(s, &Surroundings::default()))
+        Some(self.fleets.get(&subject.fleet)?.weigh(&of_fleet(subject, s), &Surroundings::default()))
     }
 
     fn around(&self, subject: &Subject, s: &Sighting) -> Surroundings {
@@ -91,4 +91,10 @@ impl Watch {
             client: familiar(Sort::Client, s.client),
         }
     }
+}
+
+/// As the fleet sees it: what tells its agents apart takes the place of the client.
+fn of_fleet(subject: &Subject, s: &Sighting) -> Sighting {
+    let [a, b, c, d, ..] = subject.actor.to_le_bytes();
+    Sighting { client: u32::from_le_bytes([a, b, c, d]).max(1), ..*s }
 }

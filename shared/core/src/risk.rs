@@ -16,6 +16,9 @@ pub mod window;
 use crate::ambient::Timestamp;
 pub use baseline::{Accepted, Baseline};
 pub use codec::{MOST_BYTES, UnknownBaseline};
+pub use evidence::{Evidence, Surroundings};
+pub use sighting::Sighting;
+pub use state::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -76,21 +79,42 @@ pub enum FactorName {
 /// Minutes in a day.
 pub const DAY: u32 = 1_440;
 
-/// What is known of a request when it is scored.
-#[derive(Clone, Debug)]
-pub struct Observation {
+/// What is known of a request when it is scored. What is not known adds nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Observation<'a> {
     /// `None` for a human, who has no scope.
     pub scope_breadth: Option<usize>,
     pub credential_issued_at: Timestamp,
     pub now: Timestamp,
+    /// The request as behaviour, and whose behaviour it is held against.
+    pub behaviour: Option<Behaviour<'a>>,
+}
+
+/// A request, and what is known of its actor. A snapshot may lag behind the stream; the live counts make up for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Behaviour<'a> {
+    pub sighting: &'a Sighting,
+    pub state: &'a State,
+    /// Of the agents with the same sponsor: stands in while the actor has too little history of its own.
+    pub template: Option<&'a State>,
+    pub surroundings: Surroundings,
+    pub live: Live,
+}
+
+/// What the live counters of an actor hold, this request included; 0 where there are none.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Live {
+    pub second: u32,
+    pub ten_seconds: u32,
+    pub minute: u32,
 }
 
 /// Scores an observation.
-pub fn score(observation: &Observation) -> Risk {
+pub fn score(observation: &Observation<'_>) -> Risk {
     let age = observation.now.as_second().saturating_sub(observation.credential_issued_at.as_second());
     let age = f64::from(i32::try_from(age).unwrap_or(i32::MAX));
     let breadth = observation.scope_breadth.map(|keys| f64::from(u16::try_from(keys).unwrap_or(u16::MAX)));
-    let candidates = [
+    let context = [
         Some(Factor {
             factor: FactorName::CredentialAge,
             observed: age,
@@ -104,10 +128,29 @@ pub fn score(observation: &Observation) -> Risk {
             weight: ramp(keys, 4.0, 64.0) * 0.1,
         }),
     ];
-    let factors: Vec<Factor> = candidates.into_iter().flatten().filter(|factor| factor.weight > 0.0).collect();
+    let mut factors: Vec<Factor> = context.into_iter().flatten().filter(|factor| factor.weight > 0.0).collect();
+    if let Some(behaviour) = &observation.behaviour {
+        factors.extend(behaviour.evidence().factors());
+    }
     // Folded from 0: the sum of nothing is -0.
     let sum = factors.iter().fold(0.0, |sum, factor| sum + factor.weight);
     Risk { score: sum.clamp(0.0, 1.0), factors }
+}
+
+impl Behaviour<'_> {
+    /// How unusual the request is for its actor.
+    pub fn evidence(&self) -> Evidence {
+        let minute = baseline::minute_of(self.sighting.at);
+        let own = self.state.baseline_at(minute);
+        let mut evidence = self.state.weigh(self.sighting, &self.surroundings);
+        evidence.raise_pace(own, self.live);
+        let young = 1.0 - evidence::history(own);
+        let template = self.template.map(|template| template.baseline_at(minute));
+        if let Some(template) = template.filter(|template| young > 0.0 && evidence::history(template) >= 1.0) {
+            evidence.blend(&self.state.weigh_by(template, self.sighting, &self.surroundings), young);
+        }
+        evidence
+    }
 }
 
 /// 0 up to `from`, 1 from `to` on, straight between.
@@ -123,7 +166,7 @@ mod tests {
     #[test]
     fn a_fresh_narrow_credential_has_no_risk() {
         let now = Timestamp::from_second(1_790_000_000).unwrap();
-        let observation = Observation { scope_breadth: Some(1), credential_issued_at: now, now };
+        let observation = Observation { scope_breadth: Some(1), credential_issued_at: now, now, behaviour: None };
         assert_eq!(serde_json::to_string(&score(&observation)).unwrap(), r#"{"score":0.0,"factors":[]}"#);
     }
 
@@ -132,7 +175,8 @@ mod tests {
         fn the_score_is_the_sum_of_its_factors_and_within_bounds(breadth in 0..5_000_usize, age in 0..10_000_000_i64) {
             let now = Timestamp::from_second(1_790_000_000).unwrap();
             let issued = Timestamp::from_second(1_790_000_000 - age).unwrap();
-            let risk = score(&Observation { scope_breadth: Some(breadth), credential_issued_at: issued, now });
+            let observation = Observation { scope_breadth: Some(breadth), credential_issued_at: issued, now, behaviour: None };
+            let risk = score(&observation);
             prop_assert!((0.0..=1.0).contains(&risk.score));
             let sum: f64 = risk.factors.iter().map(|factor| factor.weight).sum();
             prop_assert!((sum - risk.score).abs() < 1e-9);

@@ -42,6 +42,7 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
         scope_breadth: facts.claims.authorization_details.as_ref().map(|scope| scope.breadth()),
         credential_issued_at: Timestamp::from_second(facts.claims.iat).unwrap_or(now),
         now,
+        behaviour: None,
     });
     let refused = Refused {
         id: &id,

@@ -332,7 +332,8 @@ impl Baseline {
 
     /// Joins what two consumers learnt of disjoint records.
     ///
-    /// Sums and tables add up; what is of the open day is joined as far as it is of the same day.
+    /// Uses and volumes add up. Days add up as far as the two cannot have seen the same ones: where their times overlap,
+    /// the longer history counts.
     #[must_use]
     pub fn merge(&self, other: &Self) -> Self {
         if self.through == 0 {
@@ -341,10 +342,12 @@ impl Baseline {
         if other.through == 0 {
             return self.clone();
         }
+        let shared = self.overlap(other);
         let (mut a, mut b) = (self.clone(), other.clone());
         let to = a.through.max(b.through);
         a.advance(to);
         b.advance(to);
+        let days = |ours: &mut f32, theirs: f32| *ours += theirs - shared * ours.min(theirs);
         a.born = a.born.min(b.born);
         a.keys.merge(&b.keys);
         a.uses.merge(&b.uses);
@@ -352,15 +355,19 @@ impl Baseline {
         a.networks.merge(&b.networks);
         a.clients.merge(&b.clients);
         a.refused.merge(&b.refused);
-        let [weekdays, weekends] = &mut a.day_types;
-        let [deviation, poisson] = &mut a.scatter;
-        let sums = [&mut a.days, &mut a.refused_days, &mut a.mixed_days, weekdays, weekends, deviation, poisson];
-        let more = [b.days, b.refused_days, b.mixed_days].into_iter().chain(b.day_types).chain(b.scatter);
-        let ours = sums.into_iter().chain(&mut a.adopted).chain(&mut a.volume);
-        ours.zip(more.chain(b.adopted).chain(b.volume)).for_each(|(ours, theirs)| *ours += theirs);
+        days(&mut a.days, b.days);
+        days(&mut a.refused_days, b.refused_days);
+        days(&mut a.mixed_days, b.mixed_days);
+        a.day_types.iter_mut().zip(b.day_types).for_each(|(ours, theirs)| days(ours, theirs));
+        a.adopted.iter_mut().zip(b.adopted).for_each(|(ours, theirs)| *ours += theirs);
+        a.volume.iter_mut().zip(b.volume).for_each(|(ours, theirs)| *ours += theirs);
+        a.scatter.iter_mut().zip(b.scatter).for_each(|(ours, theirs)| *ours += theirs);
         a.peaks.iter_mut().zip(&b.peaks).for_each(|(ours, theirs)| ours.merge(theirs));
         a.today.iter_mut().zip(b.today).for_each(|(ours, theirs)| *ours = ours.max(theirs));
-        a.hours.iter_mut().flatten().zip(b.hours.into_iter().flatten()).for_each(|(ours, theirs)| *ours = ours.saturating_add(theirs));
+        a.hours.iter_mut().flatten().zip(b.hours.into_iter().flatten()).for_each(|(ours, theirs)| {
+            let twice = f64::from(shared) * f64::from((*ours).min(theirs));
+            *ours = ours.saturating_add(theirs).saturating_sub(u16::try_from(whole(twice)).unwrap_or(u16::MAX));
+        });
         a.today_hours |= b.today_hours;
         a.excess = a.excess.max(b.excess);
         a.ten_minutes = a.ten_minutes.saturating_add(b.ten_minutes);
@@ -372,6 +379,14 @@ impl Baseline {
         a.turns = a.turns.max(b.turns);
         a.on_new |= b.on_new;
         a
+    }
+
+    /// How much of the shorter history the other one covers, 0 to 1.
+    fn overlap(&self, other: &Self) -> f32 {
+        let days = |from: u32, to: u32| f64::from((to / DAY + 1).saturating_sub(from / DAY));
+        let common = days(self.born.max(other.born), self.through.min(other.through));
+        let shorter = days(self.born, self.through).min(days(other.born, other.through)).max(1.0);
+        kept((common / shorter).clamp(0.0, 1.0))
     }
 
     /// Learns that something is right after all: an operator, or an approval, has said so.

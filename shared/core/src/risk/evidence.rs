@@ -5,7 +5,7 @@ use super::sighting::{Class, Seen, Sighting, operation_hash, pair};
 use super::stats::{count_decades, t_decades};
 use super::table::{Standing, Table};
 use super::window::{Minute, Trace};
-use super::{DAY, Factor, FactorName};
+use super::{DAY, Factor, FactorName, Live};
 
 /// Channels of evidence.
 pub const CHANNELS: usize = 13;
@@ -167,6 +167,16 @@ impl Evidence {
             self.refused_now = kind.refused_now;
             self.refused_keys = self.refused_keys.min(kind.refused_keys);
             self.refused_times = self.refused_times.min(kind.refused_times);
+        }
+    }
+
+    /// Live counters know of requests that the state has not taken in yet.
+    pub fn raise_pace(&mut self, baseline: &Baseline, live: Live) {
+        for (count, peak) in [live.second, live.ten_seconds, live.minute].into_iter().zip(&baseline.peaks) {
+            let decades = above(peak, log2(count), 0.7) * history(baseline);
+            if decades > self.of(Channel::Burst).decades {
+                self.set(Channel::Burst, decades, f64::from(count), baseline::usual(peak));
+            }
         }
     }
 

@@ -1,7 +1,9 @@
 //! What an organisation knows: who was first to use a value, and when. It tells a move of many from a thief's address.
 
 use super::DAY;
+use super::codec::{UnknownBaseline, take};
 use super::evidence::Familiar;
+use super::sighting::codes;
 use std::collections::BTreeMap;
 
 /// Most users of a value that are remembered: the earliest.
@@ -24,16 +26,75 @@ pub enum Sort {
     Wide,
 }
 
+codes! { Sort { 0 Client 1 Key 2 Near 3 Operation 4 Wide } }
+
 /// The first use by one actor. Ordered by time, then by hash: which ones are kept does not depend on who came first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct User {
     minute: u32,
-    actor: u64,
-    fleet: u64,
+    actor: u32,
+    fleet: u32,
 }
 
+/// Most values that are kept: with their users they fit an item of a store.
+pub const MOST_VALUES: usize = 700;
+
 impl Pool {
+    /// Forgets what was used by somebody new longest ago, down to [`MOST_VALUES`].
+    pub fn trim(&mut self) {
+        let surplus = self.users.len().saturating_sub(MOST_VALUES);
+        if surplus == 0 {
+            return;
+        }
+        let latest = |users: &[User]| users.last().map_or(0, |user| user.minute);
+        let mut by_age: Vec<_> = self.users.iter().map(|(value, users)| (latest(users), *value)).collect();
+        by_age.sort_unstable();
+        for (_, value) in by_age.into_iter().take(surplus) {
+            self.users.remove(&value);
+        }
+    }
+
+    /// The bytes of an item in a store: at most 40 KiB after [`trim`](Self::trim).
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        for ((sort, value), users) in &self.users {
+            out.push(sort.code());
+            out.extend_from_slice(&value.to_le_bytes());
+            out.push(u8::try_from(users.len()).unwrap_or(0));
+            for user in users {
+                out.extend_from_slice(&user.minute.to_le_bytes());
+                out.extend_from_slice(&user.actor.to_le_bytes());
+                out.extend_from_slice(&user.fleet.to_le_bytes());
+            }
+        }
+        out
+    }
+
+    /// # Errors
+    /// [`UnknownBaseline`] for anything that `encode` did not write.
+    pub fn decode(bytes: &[u8]) -> Result<Self, UnknownBaseline> {
+        let read = |bytes: &mut &[u8]| -> Option<Self> {
+            let [version] = *take(bytes)?;
+            (version == VERSION).then_some(())?;
+            let mut users = BTreeMap::new();
+            while !bytes.is_empty() {
+                let [sort] = *take(bytes)?;
+                let value = u32::from_le_bytes(*take(bytes)?);
+                let [count] = *take(bytes)?;
+                let mut number = || take(bytes).map(|bytes| u32::from_le_bytes(*bytes));
+                let mut of = Vec::with_capacity(MOST);
+                for _ in 0..count {
+                    of.push(User { minute: number()?, actor: number()?, fleet: number()? });
+                }
+                users.insert((Sort::from_code(sort)?, value), of);
+            }
+            Some(Self { users })
+        };
+        read(&mut &*bytes).ok_or(UnknownBaseline)
+    }
+
     pub fn learn(&mut self, sort: Sort, value: u32, actor: u64, fleet: u64, minute: u32) {
+        let (actor, fleet) = (half(actor), half(fleet));
         let users = self.users.entry((sort, value)).or_default();
         if let Some(known) = users.iter_mut().find(|user| user.actor == actor) {
             known.minute = known.minute.min(minute);
@@ -48,6 +109,7 @@ impl Pool {
 
     /// How well others knew `value` two minutes before `minute`: what is younger may still change its order.
     pub fn familiar(&self, sort: Sort, value: u32, actor: u64, fleet: u64, minute: u32) -> Familiar {
+        let (actor, fleet) = (half(actor), half(fleet));
         let Some(users) = self.users.get(&(sort, value)) else { return Familiar::Nobody };
         let others = || users.iter().filter(|user| user.actor != actor && user.minute + 2 <= minute);
         let settled = |user: &User| user.minute + DAY <= minute;
@@ -60,3 +122,13 @@ impl Pool {
         }
     }
 }
+
+/// Half of a hash tells four users apart well enough; 0 stays 0 and nothing else becomes it.
+fn half(hash: u64) -> u32 {
+    match hash {
+        0 => 0,
+        _ => u32::try_from(hash >> 32).unwrap_or(0).max(1),
+    }
+}
+
+const VERSION: u8 = 1;

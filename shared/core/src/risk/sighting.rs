@@ -70,6 +70,8 @@ macro_rules! codes {
     };
 }
 
+pub(super) use codes;
+
 codes! { Seen { 0 Ok 1 Error 2 Refused 3 Denied } }
 codes! { Class { 0 Look 1 Make 2 Release 3 Govern } }
 

@@ -1,0 +1,201 @@
+//! The consumer of the journal: batches of committed records in, new states and findings out. It holds what it was given
+//! and does no I/O.
+//!
+//! A host loads the states a batch touches, lets the batch be observed, and writes each state that changed with one
+//! compare-and-swap. Who loses one loads the states again and observes the batch again: records that are in a state
+//! already change nothing, and findings have the same keys.
+
+use super::judge::{Detector, Grade, Thresholds, judge, sums};
+use super::record::{StateId, sighting, states};
+use super::watch::{Subject, Watch};
+use aegis_core::id::{KeyId, RecordId};
+use aegis_core::operation::Operation;
+use aegis_core::recommendation::Severity;
+use aegis_core::record::AuditRecord;
+use aegis_core::risk::baseline::minute_of;
+use aegis_core::risk::evidence::Channel;
+use aegis_core::risk::pool::Pool;
+use aegis_core::risk::sighting::{Sighting, hash_of_name};
+use aegis_core::risk::state::State;
+use aegis_core::risk::{Factor, UnknownBaseline, evidence::score_of};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most records named as evidence.
+const MOST_RECORDS: usize = 16;
+
+/// A detector that fired for somebody in a minute. Findings of one detector, actor and minute are one, however often
+/// their records come and in whichever order.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    pub detector: Detector,
+    /// The agent or human; of the detectors of a fleet the human behind it.
+    pub actor: String,
+    /// Since 1970.
+    pub minute: u32,
+    pub severity: Severity,
+    pub grade: Grade,
+    /// 0 to 1.
+    pub score: f64,
+    pub factors: Vec<Factor>,
+    /// Of this batch, the oldest first.
+    pub records: Vec<RecordId>,
+    /// Of the last of them.
+    pub operation: Operation,
+    pub key: Option<KeyId>,
+}
+
+#[derive(Debug, Default)]
+pub struct Consumer {
+    watch: Watch,
+    touched: BTreeSet<StateId>,
+    /// Whether statistics are believed yet: after a week of records, or once history was replayed.
+    pub believed: bool,
+}
+
+impl Consumer {
+    /// The states that a batch touches.
+    pub fn needs<'a>(batch: impl IntoIterator<Item = &'a AuditRecord>) -> BTreeSet<StateId> {
+        let touched = batch.into_iter().filter_map(states).flatten();
+        touched.chain([StateId::Organisation]).collect()
+    }
+
+    /// Takes over a state as it was written; one that was never written need not be loaded.
+    ///
+    /// # Errors
+    /// [`UnknownBaseline`]
+    pub fn load(&mut self, id: &StateId, bytes: &[u8]) -> Result<(), UnknownBaseline> {
+        match id {
+            StateId::Organisation => self.watch.pool = Pool::decode(bytes)?,
+            StateId::Actor(name) => {
+                self.watch.actors.insert(hash_of_name(name), State::decode(bytes)?);
+            }
+            StateId::Fleet(name) => {
+                self.watch.fleets.insert(hash_of_name(name), State::decode(bytes)?);
+            }
+            StateId::Template(name) => {
+                self.watch.templates.insert(hash_of_name(name), State::decode(bytes)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The states that changed, to be written.
+    pub fn take_changed(&mut self) -> Vec<(StateId, Vec<u8>)> {
+        self.watch.pool.trim();
+        let state = |id: &StateId| match id {
+            StateId::Organisation => Some(self.watch.pool.encode()),
+            StateId::Actor(name) => self.watch.actors.get(&hash_of_name(name)).map(State::encode),
+            StateId::Fleet(name) => self.watch.fleets.get(&hash_of_name(name)).map(State::encode),
+            StateId::Template(name) => self.watch.templates.get(&hash_of_name(name)).map(State::encode),
+        };
+        let changed = self.touched.iter().filter_map(|id| Some((id.clone(), state(id)?))).collect();
+        self.touched.clear();
+        changed
+    }
+
+    /// Takes a batch in. Records that came before, that came too late, or that say nothing of behaviour are passed over.
+    pub fn observe(&mut self, batch: &[AuditRecord]) -> Vec<Finding> {
+        let mut minutes: BTreeMap<(String, u32), Records<'_>> = BTreeMap::new();
+        let mut fleets: BTreeMap<(String, u32), Records<'_>> = BTreeMap::new();
+        for record in batch {
+            let (Some(ids), Some((subject, s))) = (states(record), sighting(record)) else { continue };
+            self.watch.take(&subject, &s);
+            if let [StateId::Actor(actor), StateId::Fleet(fleet), _] = &ids {
+                // What is new in a minute counts for the next one, too.
+                for minute in [minute_of(s.at), minute_of(s.at).saturating_add(1)] {
+                    let of = |_| Records { subject, records: Vec::new() };
+                    minutes.entry((actor.clone(), minute)).or_insert_with(|| of(())).records.push((record, s));
+                    fleets.entry((fleet.clone(), minute)).or_insert_with(|| of(())).records.push((record, s));
+                }
+            }
+            self.touched.extend(ids);
+            self.touched.insert(StateId::Organisation);
+        }
+        let mut findings = Vec::new();
+        for ((actor, minute), records) in &minutes {
+            findings.append(&mut self.of_actor(actor, *minute, records));
+        }
+        for ((fleet, minute), records) in &fleets {
+            findings.append(&mut self.of_fleet(fleet, *minute, records));
+        }
+        findings
+    }
+
+    /// Everything an actor did in a minute is weighed again: what comes later adds to what came before.
+    fn of_actor(&self, actor: &str, minute: u32, records: &Records<'_>) -> Vec<Finding> {
+        let subject = &records.subject;
+        let Some(open) = self.watch.actors.get(&subject.actor).and_then(|state| state.minute(minute)) else {
+            return Vec::new();
+        };
+        let thresholds = Thresholds::of(subject.human);
+        let mut found: BTreeMap<Detector, Finding> = BTreeMap::new();
+        for trace in open.in_order() {
+            let evidence = self.watch.weigh(subject, &trace.sighting(minute));
+            let judgement = judge(&evidence, &thresholds, self.believed);
+            for detector in judgement.detectors {
+                let total = evidence.total();
+                let Some(finding) = records.finding(detector, actor, minute, judgement.grade, total) else { continue };
+                let finding = Finding { factors: evidence.factors().collect(), ..finding };
+                let known = found.entry(detector).or_insert_with(|| finding.clone());
+                if (finding.grade, finding.score) > (known.grade, known.score) {
+                    *known = finding;
+                }
+            }
+        }
+        found.into_values().collect()
+    }
+
+    /// What no single agent shows: all of a human's agents together do too much, or are too many.
+    fn of_fleet(&self, human: &str, minute: u32, records: &Records<'_>) -> Vec<Finding> {
+        let fleet = hash_of_name(human);
+        let Some(state) = self.watch.fleets.get(&fleet) else { return Vec::new() };
+        let Some(open) = state.minute(minute).filter(|_| self.believed) else { return Vec::new() };
+        let agents: BTreeSet<u32> = open.traces.iter().map(|trace| trace.client).collect();
+        let mut findings = Vec::new();
+        for trace in open.in_order() {
+            let evidence = state.weigh(&trace.sighting(minute), &aegis_core::risk::Surroundings::default());
+            let [_, _, _, pace, volume, _] = sums(&evidence);
+            let spawned = evidence.of(Channel::Client);
+            let fired = [
+                (Detector::AgentsInConcert, agents.len() >= 3 && (volume >= 5.6 || pace >= 4.5), volume.max(pace)),
+                (Detector::AgentSpawnRate, spawned.observed >= 4.0 && spawned.decades >= 2.4, spawned.decades),
+            ];
+            for (detector, _, decades) in fired.into_iter().filter(|(_, fired, _)| *fired) {
+                let new = findings.iter().all(|known: &Finding| known.detector != detector);
+                let finding = records.finding(detector, human, minute, Grade::Alert, decades).filter(|_| new);
+                findings.extend(finding.map(|finding| Finding { factors: evidence.factors().collect(), ..finding }));
+            }
+        }
+        findings
+    }
+}
+
+/// The records of a batch that bear on a minute.
+struct Records<'a> {
+    subject: Subject,
+    records: Vec<(&'a AuditRecord, Sighting)>,
+}
+
+impl Records<'_> {
+    fn finding(&self, detector: Detector, actor: &str, minute: u32, grade: Grade, total: f64) -> Option<Finding> {
+        let (last, _) = self.records.iter().max_by_key(|(record, s)| (s.at, &record.id))?;
+        let ids: BTreeSet<&RecordId> = self.records.iter().map(|(record, _)| &record.id).collect();
+        let severity = match grade {
+            Grade::Automatic => Severity::High,
+            _ if total >= 6.0 => Severity::Medium,
+            _ => Severity::Low,
+        };
+        Some(Finding {
+            detector,
+            actor: actor.to_string(),
+            minute,
+            severity,
+            grade,
+            score: score_of(total),
+            factors: Vec::new(),
+            records: ids.into_iter().take(MOST_RECORDS).cloned().collect(),
+            operation: last.operation,
+            key: last.key.clone(),
+        })
+    }
+}

@@ -1,0 +1,110 @@
+//! That neither order nor repetition matters.
+
+use super::watch::{Subject, Watch};
+use super::{Detector, Thresholds, judge};
+use aegis_core::risk::baseline::minute_of;
+use aegis_core::risk::sighting::{Class, Network, Seen, Sighting};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+const BEGAN: i64 = 1_767_225_600_000;
+
+type Event = (Subject, Sighting);
+type Fired = BTreeSet<(Detector, u64, u32)>;
+
+/// As the consumer does it: after each record, what its actor did in its minute and in the next is weighed again.
+fn run(events: &[Event]) -> (Watch, Fired) {
+    let (mut watch, mut fired) = (Watch::default(), Fired::new());
+    for (subject, s) in events {
+        watch.take(subject, s);
+        for minute in [minute_of(s.at), minute_of(s.at) + 1] {
+            let Some(open) = watch.actors[&subject.actor].minute(minute) else { continue };
+            for trace in open.in_order() {
+                let evidence = watch.weigh(subject, &trace.sighting(minute));
+                let judgement = judge(&evidence, &Thresholds::of(subject.human), true);
+                fired.extend(judgement.detectors.iter().map(|detector| (*detector, subject.actor, minute)));
+            }
+        }
+    }
+    (watch, fired)
+}
+
+/// Three weeks of two agents at work, and an attack of whatever kind on the first.
+fn history(attack: &[(u8, u8, u8, u16)]) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut add = |actor: u64, at: i64, key: u32, operation: u32, near: u32, outcome: Seen| {
+        let subject = Subject { actor, human: false, fleet: 9, template: 9 };
+        let id = u32::try_from(events.len()).unwrap() + 1;
+        let network = Network { near, wide: near / 10 };
+        let class = Class::Make;
+        events.push((subject, Sighting { id, at, key, operation, class, network, client: 7, outcome, scope: 0 }));
+    };
+    for day in 0..21 {
+        for n in 0..30 {
+            let at = BEGAN + day * 86_400_000 + n * 1_200_000;
+            add(1, at, 10 + u32::try_from(n % 2).unwrap(), 1, 100, Seen::Ok);
+            add(2, at + 7_000, 12, 1, 110, Seen::Ok);
+        }
+    }
+    let mut at = BEGAN + 21 * 86_400_000;
+    for (key, operation, near, pause) in attack {
+        at += i64::from(*pause) * 10;
+        let outcome = if key % 3 == 0 { Seen::Denied } else { Seen::Ok };
+        add(1, at, u32::from(*key), u32::from(*operation), 100 + u32::from(*near), outcome);
+    }
+    events
+}
+
+fn attack() -> impl Strategy<Value = Vec<(u8, u8, u8, u16)>> {
+    let step = (10_u8..16, 1_u8..4, prop_oneof![Just(0_u8), Just(50_u8), Just(51_u8)], 0_u16..4_000);
+    proptest::collection::vec(step, 0..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn order_within_a_minute_and_repetition_change_neither_state_nor_what_fires(
+        attack in attack(),
+        shifts in proptest::collection::vec(0_i64..60_000, 1_400),
+        repeats in proptest::collection::vec(0_usize..6, 1_400),
+    ) {
+        let events = history(&attack);
+        let (watch, fired) = run(&events);
+        // Each comes up to a minute late, and some come again.
+        let mut late: Vec<(i64, Event)> = Vec::new();
+        for ((event, shift), repeat) in events.iter().zip(&shifts).zip(&repeats) {
+            late.push((event.1.at + shift, *event));
+            if *repeat == 0 {
+                late.push((event.1.at + 59_999, *event));
+            }
+        }
+        late.sort_by_key(|(at, _)| *at);
+        let late: Vec<Event> = late.into_iter().map(|(_, event)| event).collect();
+        let (mut watch_late, fired_late) = run(&late);
+        prop_assert_eq!(&fired, &fired_late);
+        // Once the open minutes are sealed, the baselines are equal as well.
+        let mut watch = watch;
+        for watch in [&mut watch, &mut watch_late] {
+            for (subject, s) in [events[0], events[1]] {
+                let s = Sighting { id: u32::MAX, at: BEGAN + 40 * 86_400_000, ..s };
+                watch.take(&subject, &s);
+            }
+        }
+        for actor in [1, 2] {
+            prop_assert_eq!(watch.actors[&actor].baseline(), watch_late.actors[&actor].baseline());
+        }
+        prop_assert_eq!(watch.fleets[&9].baseline(), watch_late.fleets[&9].baseline());
+        prop_assert_eq!(watch.pool, watch_late.pool);
+    }
+}
+
+#[test]
+fn a_burst_of_new_keys_fires_and_ordinary_work_does_not() {
+    let (_, fired) = run(&history(&[]));
+    assert_eq!(fired, Fired::new());
+    let grab: Vec<_> = (0..5).map(|n| (10 + n, 2, 50, 300)).collect();
+    let (_, fired) = run(&history(&grab));
+    let detectors: BTreeSet<Detector> = fired.into_iter().map(|(detector, ..)| detector).collect();
+    assert!(detectors.contains(&Detector::KeySet) && detectors.contains(&Detector::ScopeViolation), "{detectors:?}");
+}
