@@ -50,6 +50,17 @@ pub(crate) fn bench(workshop: &Workshop) -> Result<(), NotPassed> {
     child::run(workshop.command(load).env("AEGIS_BIN", aegis)).map(|_| ())
 }
 
+/// What detection reaches on generated fleets; the harness has arguments of its own.
+pub(crate) fn bench_detect(workshop: &Workshop, arguments: &[String]) -> Result<Counts, NotPassed> {
+    child::run(workshop.cargo().args(["build", "--release", "--workspace", "--bin", "detect"]))?;
+    child::run(workshop.command(workshop.released("detect")).args(arguments))
+}
+
+/// Fails if detection reaches less on the test seeds than is claimed.
+pub(crate) fn detect(workshop: &Workshop) -> Result<Counts, NotPassed> {
+    bench_detect(workshop, &["--test".to_string(), "--check".to_string()])
+}
+
 /// The command the README names, so that both build the same thing.
 pub(crate) fn demo(workshop: &Workshop) -> Result<Counts, NotPassed> {
     child::run(workshop.cargo().args(["run", "--release", "--bin", "aegis", "--", "demo", "--json"]))

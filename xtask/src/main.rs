@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask test` and `cargo xtask ci`.
+//! The project's own tasks: `cargo xtask test`, `cargo xtask ci` and `cargo xtask bench`.
 //!
 //! Each suite is a child process with its output streamed. A suite that cannot run on this machine is reported as
 //! skipped, with the reason; the last line counts what passed, failed and was skipped.
@@ -38,9 +38,13 @@ fn main() -> ExitCode {
 /// Whether nothing failed.
 fn run(xtask: &Xtask) -> Result<bool, String> {
     let (chosen, choice, earlier) = match &xtask.task {
-        Task::Bench => {
-            let measured = cargo::bench(&Workshop::find()?);
-            return measured.map(|()| true).map_err(|_| "the measurement did not run to its end".to_string());
+        Task::Bench { what } => {
+            let workshop = Workshop::find()?;
+            let measured = match what {
+                Some(Bench::Detect { arguments }) => cargo::bench_detect(&workshop, arguments),
+                None => cargo::bench(&workshop),
+            };
+            return measured.map(|_| true).map_err(|_| "the measurement did not run to its end".to_string());
         }
         Task::Test { quick, full, choice } => (suites::for_test(tier(*quick, *full)), choice, Duration::ZERO),
         Task::Ci { full, choice, started } => (suites::for_ci(tier(false, *full)), choice, since(*started)),
@@ -82,7 +86,10 @@ struct Xtask {
 #[derive(Subcommand)]
 enum Task {
     /// Measure a signature with every check and a durable record beside a server that only signs.
-    Bench,
+    Bench {
+        #[command(subcommand)]
+        what: Option<Bench>,
+    },
     /// Run the test suites, installing what they need.
     Test {
         /// Only what needs nothing installed: the newcomer's path.
@@ -104,6 +111,16 @@ enum Task {
         /// When the caller began, in Unix seconds, so that the total includes it.
         #[arg(long, hide = true)]
         started: Option<u64>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Measure how well attacks are found, and how often the innocent are stopped, on generated fleets.
+    Detect {
+        /// Handed on: `--test`, `--json`, `--check`, `--write DIR`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<String>,
     },
 }
 

@@ -170,6 +170,14 @@ static SUITES: &[Suite] = &[
         run: fuzz::long,
     },
     Suite {
+        name: "detect",
+        proves: "attacks are found, and the innocent left alone, as often as is claimed",
+        minutes: (2, 6),
+        installs: "",
+        kind: Kind::Test(Tier::Full),
+        run: cargo::detect,
+    },
+    Suite {
         name: "demo",
         proves: "the demo runs to its end, as released",
         minutes: (1, 6),

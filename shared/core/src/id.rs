@@ -133,12 +133,6 @@ fn time_ordered(prefix: &str, at: Timestamp, entropy: &Entropy) -> String {
     text
 }
 
-fn derived(prefix: &str, at: Timestamp, words: &str) -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, words.as_bytes());
-    let tail: String = crate::encoding::hex(digest.as_ref()).chars().take(20).collect();
-    format!("{prefix}_{:012x}{tail}", unix_millis(at))
-}
-
 fn unix_millis(at: Timestamp) -> u64 {
     // Times before 1970 have no ids; 48 bits last until the year 10889.
     u64::try_from(at.as_millisecond()).unwrap_or(0) & 0xffff_ffff_ffff

@@ -479,3 +479,6 @@ pub fn usual(peak: &Peak) -> f64 {
     let mean = f64::from(peak.sum) / f64::from(peak.days).max(1.0);
     mean.exp2() - 1.0
 }
+
+#[cfg(test)]
+mod tests;

@@ -261,7 +261,7 @@ pub fn weigh(
     let history = history(baseline);
     if baseline.through != 0 && history > 0.0 {
         novelty(&mut evidence, baseline, &minutes, s, around, day, history);
-        pace(&mut evidence, baseline, &minutes, history);
+        pace(&mut evidence, baseline, &minutes, s, history);
         time_of_day(&mut evidence, baseline, this.minute, around, history);
         places(&mut evidence, baseline, &minutes, s, day, history);
     }
@@ -322,6 +322,8 @@ fn new_values<const N: usize>(
     open: impl Iterator<Item = u32>,
 ) -> (f64, f64, f64) {
     let mut fresh = Distinct::new();
+    // On the request path the request is not among the open minutes yet.
+    fresh.add(value);
     table.fresh_on(day).for_each(|value| fresh.add(value));
     open.filter(|value| !matches!(table.standing(*value, day), Standing::Known { .. }))
         .for_each(|value| fresh.add(value));
@@ -429,7 +431,7 @@ fn above(peak: &Peak, value: f32, least_spread: f64) -> f64 {
 }
 
 /// How much more, how much faster, and over how many keys, than ever.
-fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, history: f64) {
+fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sighting, history: f64) {
     let this = open.this;
     let second = open.minutes().map(Minute::most_in_a_second).max().unwrap_or(0);
     let ten_seconds = open.minutes().map(Minute::most_in_ten_seconds).max().unwrap_or(0);
@@ -473,16 +475,14 @@ fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, history: 
     let mut bits = if same_hour { baseline.hour_keys } else { 0 };
     let mut surprise = if same_hour { f64::from(baseline.hour_surprise) } else { 0.0 };
     let mut counted = Distinct::new();
-    for trace in open.minutes().filter(|minute| minute.minute / 60 == hour).flat_map(|minute| &minute.traces) {
-        if trace.key == 0 {
-            continue;
-        }
-        bits |= bit(trace.key);
-        let already = baseline.keys.find(trace.key).is_some_and(|entry| entry.last == hour);
+    let traces = open.minutes().filter(|minute| minute.minute / 60 == hour).flat_map(|minute| &minute.traces);
+    for key in traces.map(|trace| trace.key).chain([s.key]).filter(|key| *key != 0) {
+        bits |= bit(key);
+        let already = baseline.keys.find(key).is_some_and(|entry| entry.last == hour);
         let before = counted.count;
-        counted.add(trace.key);
+        counted.add(key);
         if !already && counted.count > before {
-            surprise += baseline.surprise(trace.key, this.minute / DAY);
+            surprise += baseline.surprise(key, this.minute / DAY);
         }
     }
     let of = |scale: usize| baseline.peaks.get(scale).copied().unwrap_or_default();
