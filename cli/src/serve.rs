@@ -3,6 +3,7 @@
 mod backend;
 mod certificate;
 pub(crate) mod config;
+mod detection;
 mod http;
 mod listen;
 mod local_issuer;
@@ -18,8 +19,9 @@ use aegis_core::deployment::DigestKey;
 use aegis_core::keystore::KeyStores;
 use aegis_core::login::{HumanClaim, Logins, Provider};
 use aegis_core::maintenance;
-use aegis_core::pipeline::{self, App, PolicyCache, Recorded, RulesCache, Shares};
+use aegis_core::pipeline::{self, App, LiveCounters, PolicyCache, Recorded, RulesCache, Shares};
 use aegis_core::rate::Rate;
+use aegis_core::response;
 use aegis_core::store::Store;
 use aegis_core::token::TokenKeys;
 use aegis_embedded::root::{KdfParams, Passphrase, Root};
@@ -117,6 +119,7 @@ pub(crate) struct Server {
     serving: tokio::task::JoinHandle<()>,
     housekeeping: tokio::task::JoinHandle<()>,
     counting: tokio::task::JoinHandle<()>,
+    detecting: tokio::task::JoinHandle<()>,
     delivering: tokio::task::JoinHandle<()>,
 }
 
@@ -193,6 +196,7 @@ impl Server {
             policies: PolicyCache::default(),
             rules: RulesCache::default(),
             rates: Rate::new(settings.requests_per_minute),
+            live: LiveCounters::default(),
             reads: Recorded::default(),
             shares: Shares::default(),
             webhooks_to_private: settings.webhooks_to_private,
@@ -213,9 +217,21 @@ impl Server {
         let serving = tokio::spawn(listen::serve(listener, router, tls, Bounds::of_this_process(), stopped.clone()));
         let counting = tokio::spawn(usage::count(Arc::clone(&store), stopped.clone()));
         let delivering = tokio::spawn(webhooks::deliver(Arc::clone(&host), courier, stopped.clone()));
+        let detecting = tokio::spawn(detection::detect(Arc::clone(&host), Arc::clone(&store), stopped.clone()));
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&host), store, stopped));
         let url = format!("{}://{address}", if settings.tls.is_some() { "https" } else { "http" });
-        Ok(Self { url, metrics_address, enrolment_code, host, stop, serving, housekeeping, counting, delivering })
+        Ok(Self {
+            url,
+            metrics_address,
+            enrolment_code,
+            host,
+            stop,
+            serving,
+            housekeeping,
+            counting,
+            detecting,
+            delivering,
+        })
     }
 
     pub(crate) fn url(&self) -> String {
@@ -240,6 +256,9 @@ impl Server {
             Err(_) => tracing::warn!("housekeeping still under way was cut off"),
         }
         // It ends after the batch under way; the next start goes on from there.
+        if let Err(error) = self.detecting.await {
+            tracing::error!(error = %error, "detection failed");
+        }
         if let Err(error) = self.counting.await {
             tracing::error!(error = %error, "counting uses failed");
         }
@@ -276,6 +295,9 @@ async fn keep_house(host: Arc<Host>, store: Arc<SqliteStore>, mut stopped: watch
         }
         let now = host.app.clock.now();
         write_summaries(&host, now).await;
+        if let Err(error) = response::run_pending(&host.app).await {
+            tracing::error!(error = %error, "responses failed");
+        }
         if let Err(error) = maintenance::run_due(&host.app).await {
             tracing::error!(error = %error, "scheduled work failed");
         }

@@ -70,6 +70,9 @@ mod transcripts {
     #[test]
     fn recommendations() {
         check("recommendations");
+    }
+
+    #[test]
     fn webhooks() {
         check("webhooks");
     }

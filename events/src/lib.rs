@@ -5,6 +5,7 @@ pub mod detect;
 pub mod ocsf;
 pub mod published;
 pub mod replay;
+pub mod stream;
 
 use aegis_core::recommendation::AgentRecommendation;
 use aegis_core::record::AuditRecord;

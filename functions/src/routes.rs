@@ -1,6 +1,8 @@
 //! THE route table. The router (`router`), the OpenAPI document and the unauthorized test are made of it.
 
-use crate::handlers::{agents, approvals, audit, credentials, deployment, humans, keys, oauth, recommendations, rules, uses, webhooks};
+use crate::handlers::{
+    agents, approvals, audit, credentials, deployment, humans, keys, oauth, recommendations, rules, uses, webhooks,
+};
 use crate::route::{Access, Answer, Handler, Route, TargetKind};
 use crate::{Call, Reply};
 use aegis_core::agent::{Agent, Credential};
@@ -25,9 +27,9 @@ use aegis_core::operations::key_use::{
 };
 use aegis_core::operations::listing::{PageOf, PageQuery};
 use aegis_core::operations::recommendations::AnswerRecommendation;
+use aegis_core::operations::reports::{Report, ReportQuery};
 use aegis_core::operations::rules::{ApplyRules, RollBackRules, RulesChange, RulesQuery, RulesView};
 use aegis_core::operations::rules_dry_run::{DryRunRules, RulesDryRun};
-use aegis_core::operations::reports::{Report, ReportQuery};
 use aegis_core::operations::tokens::Introspection;
 use aegis_core::operations::usage::{AgentUsageQuery, AgentUsageReply, KeyQuery, KeyUsageReply};
 use aegis_core::operations::webhooks::{
@@ -56,8 +58,20 @@ pub fn table() -> &'static [Route] {
 }
 
 static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
-    [deployment_routes(), key_routes(), use_routes(), agent_routes(), audit_routes(), recommendation_routes(), rules_routes(), approval_routes(), webhook_routes()]
-        .into_iter().flatten().collect()
+    [
+        deployment_routes(),
+        key_routes(),
+        use_routes(),
+        agent_routes(),
+        audit_routes(),
+        recommendation_routes(),
+        rules_routes(),
+        approval_routes(),
+        webhook_routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 });
 
 fn deployment_routes() -> Vec<Route> {

@@ -9,7 +9,7 @@ use aegis_core::human::Role;
 use aegis_core::id::{AgentId, RecommendationId};
 use aegis_core::keystore::{KeyStore, KeyStores};
 use aegis_core::login::{HumanClaim, Logins, Provider};
-use aegis_core::pipeline::{self, App, PolicyCache, Recorded, RulesCache, Shares};
+use aegis_core::pipeline::{self, App, LiveCounters, PolicyCache, Recorded, RulesCache, Shares};
 use aegis_core::rate::Rate;
 use aegis_core::repository::{self, Loaded};
 use aegis_core::store::Store;
@@ -113,6 +113,7 @@ impl<S: Store + 'static> Deployment<S> {
             policies: PolicyCache::default(),
             rules: RulesCache::default(),
             rates: Rate::new(requests),
+            live: LiveCounters::default(),
             reads: Recorded::default(),
             shares: Shares::default(),
             webhooks_to_private: false,

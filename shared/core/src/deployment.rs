@@ -121,6 +121,8 @@ impl DigestKey {
         #[expect(clippy::expect_used, reason = "HKDF-SHA-256 gives up to 8160 bytes, of which these are 32")]
         extracted.expand(purpose, HKDF_SHA256).and_then(|okm| okm.fill(key.as_mut())).expect("32 bytes");
         key
+    }
+
     /// A key of its own for what is sealed for one purpose (HKDF-SHA-256, RFC 5869): it tells nothing of this one.
     pub fn sealing_key(&self, purpose: &'static str) -> SealingKey {
         SealingKey::derive(&self.0, purpose)

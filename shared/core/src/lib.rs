@@ -6,6 +6,7 @@ pub mod agent;
 pub mod algorithm;
 pub mod ambient;
 pub mod approval;
+pub mod behaviour;
 pub mod deployment;
 pub mod encoding;
 pub mod error;

@@ -19,7 +19,7 @@ pub use admit::admit;
 pub use begin::initialize;
 pub(crate) use facts::approval_facts;
 pub use facts::{Found, Target};
-pub use live::{Live, LiveCounts};
+pub use live::LiveCounters;
 pub use once::{Once, Recorded};
 pub use perform::{Done, Note, perform};
 pub use permit::{Obligation, Permit};
@@ -55,6 +55,8 @@ pub struct App {
     pub rules: RulesCache,
     /// Requests of each human, and of each agent with all below it, in a minute.
     pub rates: Rate<String>,
+    /// The same, to the second, for scoring.
+    pub live: LiveCounters,
     pub reads: Recorded,
     pub shares: Shares,
     /// Whether webhooks may be sent to addresses of private networks.

@@ -30,6 +30,15 @@ pub struct InForce {
     pub version: u32,
 }
 
+/// Reads which rules are in force.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn in_force(app: &App) -> Result<InForce, Error> {
+    let version = crate::pipeline::deployment(app).await?.rules_version;
+    Ok(InForce { rules: app.rules.of_version(app.store.as_ref(), version).await?, version })
+}
+
 /// What is to be carried out, and by which rule.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Orders {

@@ -97,6 +97,8 @@ pub struct Behaviour<'a> {
     pub state: &'a State,
     /// Of the agents with the same sponsor: stands in while the actor has too little history of its own.
     pub template: Option<&'a State>,
+    /// All agents of the human together, and their live counts: a burst that is split over sub-agents is one burst.
+    pub fleet: Option<(&'a State, Live)>,
     pub surroundings: Surroundings,
     pub live: Live,
 }
@@ -132,6 +134,9 @@ pub fn score(observation: &Observation<'_>) -> Risk {
     if let Some(behaviour) = &observation.behaviour {
         factors.extend(behaviour.evidence().factors());
     }
+    // To thousandths, so that what is shown of them adds up.
+    factors.iter_mut().for_each(|factor| factor.weight = (factor.weight * 1_000.0).round() / 1_000.0);
+    factors.retain(|factor| factor.weight != 0.0);
     // Folded from 0: the sum of nothing is -0.
     let sum = factors.iter().fold(0.0, |sum, factor| sum + factor.weight);
     Risk { score: sum.clamp(0.0, 1.0), factors }
@@ -144,6 +149,9 @@ impl Behaviour<'_> {
         let own = self.state.baseline_at(minute);
         let mut evidence = self.state.weigh(self.sighting, &self.surroundings);
         evidence.raise_pace(own, self.live);
+        if let Some((fleet, live)) = self.fleet {
+            evidence.raise_pace(fleet.baseline_at(minute), live);
+        }
         let young = 1.0 - evidence::history(own);
         let template = self.template.map(|template| template.baseline_at(minute));
         if let Some(template) = template.filter(|template| young > 0.0 && evidence::history(template) >= 1.0) {

@@ -142,7 +142,7 @@ impl Store for SqliteStore {
             Err(ticket) => ticket,
         };
         let found = self.read(|connection| rows::batch_get(connection, keys))?;
-        self.cache.keep(ticket, &found);
+        self.cache.keep(ticket, keys, &found);
         Ok(found)
     }
 

@@ -6,6 +6,7 @@ use super::refuse::{self, Refused};
 use super::{App, Request};
 use crate::agent::HoldKind;
 use crate::ambient::{Timestamp, after_seconds};
+use crate::behaviour::Asked;
 use crate::error::{Error, Failed};
 use crate::id::RecordId;
 use crate::operation::Operation;
@@ -41,12 +42,7 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
             return Err(refuse::unidentified(app, refused, reason).await?);
         }
     };
-    let risk = risk::score(&Observation {
-        scope_breadth: facts.claims.authorization_details.as_ref().map(|scope| scope.breadth()),
-        credential_issued_at: Timestamp::from_second(facts.claims.iat).unwrap_or(now),
-        now,
-        behaviour: None,
-    });
+    let risk = score(app, request, &facts, &found, now);
     let refused = Refused {
         id: &id,
         request,
@@ -120,6 +116,30 @@ fn fits_login(scope: Option<SessionScope>, operation: Operation) -> bool {
         None => !operation.answers_an_approval(),
         Some(SessionScope::Approve) => operation.serves_approving(),
     }
+}
+
+/// The risk of a request: what is known of it without a history, and how unusual it is for whoever asks.
+fn score(app: &App, request: &Request<'_>, facts: &Facts, found: &Found, now: Timestamp) -> Risk {
+    let mut observation = Observation {
+        scope_breadth: facts.claims.authorization_details.as_ref().map(|scope| scope.breadth()),
+        credential_issued_at: Timestamp::from_second(facts.claims.iat).unwrap_or(now),
+        now,
+        behaviour: None,
+    };
+    let (Some((names, known)), Some(_)) = (&facts.known, request.operation.action()) else {
+        return risk::score(&observation);
+    };
+    let key = match found {
+        Found::Key { record: Some(record), .. } => record.value.key.id.to_string(),
+        Found::Key { requested, .. } => requested.to_string(),
+        _ => String::new(),
+    };
+    let (operation, source, user_agent) = (request.operation, request.source, request.user_agent);
+    let asked = Asked { at: now.as_millisecond(), operation, key: &key, source, user_agent };
+    let sighting = asked.sighting();
+    let (live, fleet) = (app.live.count(names.actor(), now), app.live.count(&names.fleet(), now));
+    observation.behaviour = known.behaviour(names, &sighting, live, fleet);
+    risk::score(&observation)
 }
 
 enum Verdict {

@@ -3,6 +3,7 @@
 use super::App;
 use crate::agent::{Agent, Credential, HoldKind};
 use crate::ambient::Timestamp;
+use crate::behaviour::{self, Known};
 use crate::approval::{Approval, ApprovalRecord, approval_item};
 use crate::deployment::Deployment;
 use crate::error::Error;
@@ -83,6 +84,8 @@ pub struct Facts {
     pub deployment: Arc<Deployment>,
     pub policies: Arc<Policies>,
     pub rules: Arc<RuleSet>,
+    /// What is known of the behaviour of whoever asks; of uses of keys only.
+    pub(super) known: Option<(behaviour::Names, Known)>,
 }
 
 impl App {
@@ -97,14 +100,19 @@ impl App {
     ) -> Result<(Result<Facts, (Reason, Arc<Claims>)>, Found), Error> {
         let (target_item, formers) = self.item_of(target).await?;
         let names = Names::of(&claims);
-        let mut items: Vec<ItemKey> = names.all().chain(&target_item).cloned().collect();
+        // Only uses of keys are held against what is usual.
+        let whose = matches!(target, Target::Key(_)).then(|| claims.act.as_ref().map(|act| act.chain()).unwrap_or_default());
+        let whose = whose.map(|agents| behaviour::Names::of(&claims.sub, &agents));
+        let behaviour = whose.iter().flat_map(behaviour::Names::items);
+        let mut items: Vec<ItemKey> = names.all().chain(&target_item).cloned().chain(behaviour).collect();
         // A target may be the caller itself: no item is asked for twice.
         items.sort();
         items.dedup();
         let read = self.store.batch_get(&items).await?;
         let found = found(target, target_item.and_then(|item| read.find(&item)), formers)?;
+        let known = whose.map(|whose| Known::find(&whose, &read).map(|known| (whose, known))).transpose()?;
         let facts = self.facts(claims, &names, &read, now).await?;
-        Ok((facts, found))
+        Ok((facts.map(|facts| Facts { known, ..facts }), found))
     }
 
     /// Whether a request with these claims would be identified now, inside the window of every grant it rests on.
@@ -160,7 +168,7 @@ impl App {
                 return Ok(Err((Reason::CredentialRevoked, claims)));
             }
         }
-        let facts = Facts { claims: Arc::clone(&claims), human, chain, deployment, policies, rules };
+        let facts = Facts { claims: Arc::clone(&claims), human, chain, deployment, policies, rules, known: None };
         Ok(match facts.refusal(&credential, now) {
             Some(reason) => Err((reason, claims)),
             None => Ok(facts),

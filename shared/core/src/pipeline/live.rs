@@ -2,23 +2,13 @@
 //! memory, bounded, one per process; a restart forgets them, and the baseline does not.
 
 use crate::ambient::Timestamp;
+use crate::risk::Live;
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
-/// What the live counter of one actor says, the present request included.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct LiveCounts {
-    /// In this second of the clock.
-    pub second: u32,
-    /// In the ten seconds that end with it.
-    pub ten_seconds: u32,
-    /// In the sixty seconds that end with it.
-    pub minute: u32,
-}
-
 /// The counters of all actors.
-pub struct Live(Mutex<LruCache<String, Slots>>);
+pub struct LiveCounters(Mutex<LruCache<String, Slots>>);
 
 /// One slot a second.
 #[derive(Clone, Debug)]
@@ -28,9 +18,9 @@ struct Slots {
     newest: i64,
 }
 
-impl Live {
+impl LiveCounters {
     /// Counts one request of `actor`, and says how many that makes.
-    pub fn count(&self, actor: &str, now: Timestamp) -> LiveCounts {
+    pub fn count(&self, actor: &str, now: Timestamp) -> Live {
         let second = now.as_second();
         let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slots) = counters.get_mut(actor) {
@@ -43,7 +33,7 @@ impl Live {
     }
 }
 
-impl Default for Live {
+impl Default for LiveCounters {
     fn default() -> Self {
         Self(Mutex::new(LruCache::new(ACTORS)))
     }
@@ -51,7 +41,7 @@ impl Default for Live {
 
 impl Slots {
     /// A clock that was set back counts into the newest slot: nobody gains by it.
-    fn count(&mut self, second: i64) -> LiveCounts {
+    fn count(&mut self, second: i64) -> Live {
         let newest = second.max(self.newest);
         let passed = newest.saturating_sub(self.newest);
         for second in (0..passed.min(60)).map(|back| newest.saturating_sub(back)) {
@@ -63,7 +53,7 @@ impl Slots {
         if let Some(slot) = self.counts.get_mut(place(newest)) {
             *slot = slot.saturating_add(1);
         }
-        LiveCounts { second: self.sum(1), ten_seconds: self.sum(10), minute: self.sum(60) }
+        Live { second: self.sum(1), ten_seconds: self.sum(10), minute: self.sum(60) }
     }
 
     fn sum(&self, seconds: i64) -> u32 {
@@ -88,7 +78,7 @@ mod tests {
         /// Against every request's own time, kept.
         #[test]
         fn it_counts_what_came_in_the_last_seconds(steps in prop::collection::vec(0..25_i64, 1..200)) {
-            let (live, mut times, mut now) = (Live::default(), Vec::new(), 1_790_000_000_i64);
+            let (live, mut times, mut now) = (LiveCounters::default(), Vec::new(), 1_790_000_000_i64);
             for step in steps {
                 now += step.saturating_sub(15).max(0);
                 times.push(now);
@@ -102,10 +92,10 @@ mod tests {
 
     #[test]
     fn a_clock_set_back_hides_nothing_and_actors_are_counted_apart() {
-        let (live, at) = (Live::default(), |second| Timestamp::from_second(second).unwrap());
+        let (live, at) = (LiveCounters::default(), |second| Timestamp::from_second(second).unwrap());
         live.count("agent", at(100));
         assert_eq!(live.count("agent", at(40)).second, 2);
-        assert_eq!(live.count("other", at(100)), LiveCounts { second: 1, ten_seconds: 1, minute: 1 });
-        assert_eq!(live.count("agent", at(100_000)), LiveCounts { second: 1, ten_seconds: 1, minute: 1 });
+        assert_eq!(live.count("other", at(100)), Live { second: 1, ten_seconds: 1, minute: 1 });
+        assert_eq!(live.count("agent", at(100_000)), Live { second: 1, ten_seconds: 1, minute: 1 });
     }
 }

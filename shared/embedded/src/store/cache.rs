@@ -15,7 +15,8 @@ pub(super) struct Cache(Mutex<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    items: LruCache<ItemKey, Arc<Stored>>,
+    /// `None` of what is not in the file.
+    items: LruCache<ItemKey, Option<Arc<Stored>>>,
     /// How often writes began or ended; odd while one is on its way.
     turns: u64,
 }
@@ -29,19 +30,23 @@ impl Cache {
         Self(Mutex::new(Inner { items: LruCache::new(MOST_ITEMS), turns: 0 }))
     }
 
-    /// All items named, if all are here.
+    /// Those of the items named that there are, if all are known here.
     pub(super) fn find(&self, keys: &[ItemKey]) -> Result<Items, Ticket> {
         let mut inner = self.lock();
-        let found: Option<Vec<Arc<Stored>>> = keys.iter().map(|key| inner.items.get(key).cloned()).collect();
-        found.map(Items).ok_or(Ticket(inner.turns))
+        let known: Option<Vec<Option<Arc<Stored>>>> = keys.iter().map(|key| inner.items.get(key).cloned()).collect();
+        known.map(|known| Items(known.into_iter().flatten().collect())).ok_or(Ticket(inner.turns))
     }
 
-    /// Keeps what a read found in the file, unless a write began or ended since `ticket` was drawn.
-    pub(super) fn keep(&self, ticket: Ticket, found: &Items) {
+    /// Keeps what a read of `keys` found in the file, and what it did not, unless a write began or ended since `ticket` was
+    /// drawn.
+    pub(super) fn keep(&self, ticket: Ticket, keys: &[ItemKey], found: &Items) {
         let mut inner = self.lock();
         if inner.turns == ticket.0 && inner.turns.is_multiple_of(2) {
-            for stored in found.0.iter().filter(|stored| is_kept(&stored.item)) {
-                inner.items.put(stored.item.key.clone(), Arc::clone(stored));
+            for key in keys.iter().filter(|key| key.table == Table::State) {
+                let stored = found.find(key).cloned();
+                if stored.as_ref().is_none_or(|stored| is_kept(&stored.item)) {
+                    inner.items.put(key.clone(), stored);
+                }
             }
         }
     }
@@ -61,7 +66,7 @@ impl Cache {
         for Put { item, expect } in written {
             if is_kept(&item) {
                 let stored = Stored::new(as_read(item), expect.next());
-                inner.items.put(stored.item.key.clone(), Arc::new(stored));
+                inner.items.put(stored.item.key.clone(), Some(Arc::new(stored)));
             }
         }
         inner.turns = inner.turns.wrapping_add(1);
@@ -90,10 +95,11 @@ fn is_kept(item: &Item) -> bool {
     item.key.table == Table::State && item.body.len() <= LARGEST
 }
 
-/// With [`LARGEST`], at most 64 MiB of bodies; an agent that signs needs five items.
-const MOST_ITEMS: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
+/// An agent that signs needs nine items, most of them below 1 KiB; with [`LARGEST`] at most 256 MiB of bodies, if all were
+/// as large as what is known of the behaviour of the busiest.
+const MOST_ITEMS: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 /// In bytes.
-const LARGEST: usize = 8 * 1024;
+const LARGEST: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -108,14 +114,14 @@ mod tests {
         let before = cache.find(std::slice::from_ref(&key)).unwrap_err();
         cache.begin([&key]);
         let during = cache.find(std::slice::from_ref(&key)).unwrap_err();
-        cache.keep(before, &old());
-        cache.keep(during, &old());
+        cache.keep(before, std::slice::from_ref(&key), &old());
+        cache.keep(during, std::slice::from_ref(&key), &old());
         cache.find(std::slice::from_ref(&key)).unwrap_err();
         cache.end([]);
-        cache.keep(before, &old());
-        cache.keep(during, &old());
+        cache.keep(before, std::slice::from_ref(&key), &old());
+        cache.keep(during, std::slice::from_ref(&key), &old());
         let after = cache.find(std::slice::from_ref(&key)).unwrap_err();
-        cache.keep(after, &old());
+        cache.keep(after, std::slice::from_ref(&key), &old());
         assert_eq!(cache.find(&[key]).unwrap().0.len(), 1);
     }
 

@@ -1,0 +1,220 @@
+//! The stream side: committed records in, recommendations and responses out. A host calls [`drain`] again and again; each
+//! call may fail, be repeated or be cut short at any point.
+
+use crate::detect::{Consumer, Detector, Finding, Grade, StateId, sighting};
+use aegis_core::ambient::{Timestamp, after_seconds};
+use aegis_core::behaviour;
+use aegis_core::error::Error;
+use aegis_core::feed::{BATCH, Feed, Place};
+use aegis_core::id::{AgentId, RecommendationId};
+use aegis_core::journal;
+use aegis_core::operation::Operation;
+use aegis_core::pipeline::App;
+use aegis_core::recommendation::{
+    AgentRecommendation, Detector as Named, Evidence, RecommendationRecord, ResponseAction, Severity,
+};
+use aegis_core::record::{AuditRecord, Outcome};
+use aegis_core::repository::{self, Loaded};
+use aegis_core::response;
+use aegis_core::risk::Accepted;
+use aegis_core::risk::state::State;
+use aegis_core::store::{Expect, ItemKey, MAX_BATCH, Put, StoreError};
+use std::collections::BTreeMap;
+
+/// The consumer's name in the feed.
+const CONSUMER: &str = "detection";
+/// How often a batch whose states another process changed is taken in again.
+const ATTEMPTS: u32 = 24;
+/// States written at once: at their largest below the 4 MiB of a transaction.
+const AT_ONCE: usize = 50;
+/// How long a deployment lives before its statistics are believed: a week.
+const BURN_IN: i64 = 7 * 86_400;
+
+/// Takes in the next records: learns from them, raises what the detectors find, and carries out what the rules order.
+/// Returns how many records there were.
+///
+/// # Errors
+/// [`Error::Contended`] if other processes take in the same records all the time; [`Error::Unavailable`].
+pub async fn drain(app: &App, feed: &dyn Feed) -> Result<usize, Error> {
+    let (mut place, expect) = Place::of(app.store.as_ref(), CONSUMER).await?;
+    let batch = feed.after(place.last.as_ref(), BATCH).await?;
+    let Some(last) = batch.last() else { return Ok(0) };
+    for finding in take_in(app, &batch).await? {
+        raise(app, &batch, finding).await?;
+    }
+    for record in &batch {
+        if (record.operation, record.outcome) == (Operation::RecommendationDismiss, Outcome::Ok) {
+            learn(app, record).await?;
+        }
+    }
+    response::run_pending(app).await?;
+    place.last = Some(last.id.clone());
+    place.put_away(app.store.as_ref(), expect).await?;
+    Ok(batch.len())
+}
+
+/// One compare-and-swap for each state. Who loses one reads them again and takes the batch in again: what a state holds
+/// already changes nothing in it, and the findings are the same.
+async fn take_in(app: &App, batch: &[AuditRecord]) -> Result<Vec<Finding>, Error> {
+    let ids: Vec<StateId> = Consumer::needs(batch).into_iter().collect();
+    let born = aegis_core::pipeline::deployment(app).await?.created_at;
+    'attempt: for _ in 0..ATTEMPTS {
+        let mut consumer =
+            Consumer { believed: after_seconds(born, BURN_IN) <= app.clock.now(), ..Consumer::default() };
+        let mut expects: BTreeMap<StateId, Expect> = BTreeMap::new();
+        for ids in ids.chunks(MAX_BATCH) {
+            let items: Vec<ItemKey> = ids.iter().map(|id| behaviour::item(&id.path())).collect();
+            let read = app.store.batch_get(&items).await?;
+            for (id, item) in ids.iter().zip(&items) {
+                let Some(stored) = read.find(item) else { continue };
+                expects.insert(id.clone(), Expect::Current(stored.revision));
+                if let Err(error) = consumer.load(id, &behaviour::encoded(stored)?) {
+                    tracing::error!(state = id.path(), error = %error, "behaviour begun anew");
+                }
+            }
+        }
+        let findings = consumer.observe(batch);
+        let put = |(id, state): (StateId, Vec<u8>)| {
+            let expect = expects.get(&id).copied().unwrap_or(Expect::Absent);
+            behaviour::put(&id.path(), state, expect)
+        };
+        let puts: Vec<Put> = consumer.take_changed().into_iter().map(put).collect::<Result<_, _>>()?;
+        for puts in puts.chunks(AT_ONCE) {
+            match app.store.transact(puts.to_vec()).await {
+                Ok(()) => {}
+                Err(StoreError::Conflict { .. }) => continue 'attempt,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        return Ok(findings);
+    }
+    Err(Error::Contended)
+}
+
+/// A detector that goes on finding the same of somebody is heard once an hour, and once more when it becomes graver.
+async fn raise(app: &App, batch: &[AuditRecord], finding: Finding) -> Result<(), Error> {
+    // Asking for what is out of scope is a fact, told and answered with the request itself.
+    if finding.detector == Detector::ScopeViolation {
+        return Ok(());
+    }
+    let of = |record: &&AuditRecord| finding.records.contains(&record.id);
+    let Some(record) = batch.iter().filter(of).next_back() else { return Ok(()) };
+    let Some(sponsor) = record.human.clone() else { return Ok(()) };
+    let severity = severity(&finding);
+    let hour = finding.minute / 60;
+    let words = format!("{}/{}/{hour}/{}", finding.detector.as_str(), finding.actor, severity.as_str());
+    let at = Timestamp::from_second(i64::from(hour).saturating_mul(3_600)).unwrap_or(Timestamp::UNIX_EPOCH);
+    let agent = AgentId::try_from(finding.actor.clone()).ok();
+    let suggested = match (severity, &agent) {
+        (Severity::Critical, Some(_)) => vec![ResponseAction::FreezeAgent, ResponseAction::Alert],
+        (Severity::Critical, None) => vec![ResponseAction::RevokeCredential, ResponseAction::Alert],
+        (Severity::High, Some(_)) => vec![ResponseAction::StepUp, ResponseAction::Alert],
+        _ => vec![ResponseAction::Alert],
+    };
+    let recommendation = AgentRecommendation {
+        id: RecommendationId::derived(at, &words),
+        at: app.clock.now(),
+        detector: named(finding.detector),
+        severity,
+        agent,
+        sponsor,
+        evidence: Evidence {
+            records: finding.records.clone(),
+            operation: Some(finding.operation),
+            requested: None,
+            key: finding.key.clone(),
+            credential: record.credential.clone(),
+            factors: finding.factors.clone(),
+        },
+        suggested_actions: suggested,
+    };
+    let in_force = response::in_force(app).await?;
+    if let Some(raised) = response::raise(app, recommendation, &in_force).await? {
+        let done = raised.responses.iter().map(|done| done.action.as_str()).collect::<Vec<_>>().join(", ");
+        let (detector, record) = (finding.detector.as_str(), &raised.record);
+        tracing::warn!(detector, actor = finding.actor, responses = done, record = %record, "recommendation raised");
+    }
+    Ok(())
+}
+
+/// What is far beyond anything seen is critical: the rules may stop somebody for it, within their budget. What a human
+/// should be asked about first is high; the rest is told.
+fn severity(finding: &Finding) -> Severity {
+    match finding.grade {
+        Grade::Automatic => Severity::Critical,
+        _ if finding.score >= 0.65 => Severity::High,
+        _ => Severity::Medium,
+    }
+}
+
+fn named(detector: Detector) -> Named {
+    match detector {
+        Detector::AgentSpawnRate => Named::AgentSpawnRate,
+        Detector::AgentsInConcert => Named::AgentsInConcert,
+        Detector::CredentialShared => Named::CredentialShared,
+        Detector::HumanMachineRate => Named::HumanMachineRate,
+        Detector::KeySet => Named::KeySet,
+        Detector::LowAndSlow => Named::LowAndSlow,
+        Detector::NewOperation => Named::NewOperation,
+        Detector::NewSource => Named::NewSource,
+        Detector::OffHours => Named::OffHours,
+        Detector::ScopeProbe => Named::ScopeProbe,
+        Detector::ScopeViolation => Named::ScopeViolation,
+        Detector::UsageSpike => Named::UsageSpike,
+    }
+}
+
+/// Teaches the baseline what an operator has called normal. To learn it again changes nothing.
+async fn learn(app: &App, dismissal: &AuditRecord) -> Result<(), Error> {
+    let id = dismissal.object.clone().and_then(|id| RecommendationId::try_from(id).ok());
+    let Some(id) = id else { return Ok(()) };
+    let found: Option<Loaded<RecommendationRecord>> =
+        repository::load(app.store.as_ref(), &repository::recommendation_item(&id)).await?;
+    let Some(found) = found else { return Ok(()) };
+    let recommendation = &found.value.recommendation;
+    let mut lessons: BTreeMap<StateId, Vec<Accepted>> = BTreeMap::new();
+    for record in &recommendation.evidence.records {
+        let Some(record) = journal::find(app.store.as_ref(), record).await? else { continue };
+        let (Some([actor, fleet, _]), Some((_, s))) = (crate::detect::states(&record), sighting(&record)) else {
+            continue;
+        };
+        let hour = u32::try_from(s.at.div_euclid(3_600_000).rem_euclid(24)).unwrap_or(0);
+        let accepted = match recommendation.detector {
+            Named::NewSource | Named::CredentialShared => {
+                vec![Accepted::Network { near: s.network.near, wide: s.network.wide }, Accepted::Client(s.client)]
+            }
+            Named::KeySet | Named::NewOperation | Named::ScopeProbe => {
+                vec![Accepted::Key { key: s.key, operation: s.operation }]
+            }
+            Named::OffHours => vec![Accepted::Hour(hour)],
+            _ => vec![Accepted::Rate],
+        };
+        let whose = if recommendation.agent.is_some() || record.agents.is_empty() { actor } else { fleet };
+        let known = lessons.entry(whose).or_default();
+        accepted.into_iter().for_each(|accepted| {
+            if !known.contains(&accepted) {
+                known.push(accepted);
+            }
+        });
+    }
+    for (id, accepted) in lessons {
+        teach(app, &id, &accepted).await?;
+    }
+    Ok(())
+}
+
+async fn teach(app: &App, id: &StateId, accepted: &[Accepted]) -> Result<(), Error> {
+    let item = behaviour::item(&id.path());
+    for _ in 0..ATTEMPTS {
+        let Some(stored) = app.store.get(&item).await? else { return Ok(()) };
+        let Ok(mut state) = State::decode(&behaviour::encoded(&stored)?) else { return Ok(()) };
+        accepted.iter().for_each(|accepted| state.accept(accepted));
+        let put = behaviour::put(&id.path(), state.encode(), Expect::Current(stored.revision))?;
+        match app.store.transact(vec![put]).await {
+            Ok(()) => return Ok(()),
+            Err(StoreError::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::Contended)
+}

@@ -1,0 +1,208 @@
+//! What is known of everybody's behaviour, as it lies in the store: written by the consumer of the journal, read with each
+//! use of a key. Never written on the way of a request.
+
+use crate::encoding::base64_bytes;
+use crate::error::Error;
+use crate::id::AgentId;
+use crate::name::HumanId;
+use crate::operation::Operation;
+use crate::repository::share;
+use crate::risk::baseline::minute_of;
+use crate::risk::evidence::{Familiar, Surroundings};
+use crate::risk::pool::{Pool, Sort};
+use crate::risk::sighting::{Class, Network, Seen, Sighting, client_hash, hash, hash_of_name, operation_hash};
+use crate::risk::state::State;
+use crate::risk::{Behaviour, Live, UnknownBaseline};
+use crate::store::{Expect, Item, ItemKey, Items, Put, Stored};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Where a state lies: `actor/NAME`, `fleet/HUMAN`, `template/NAME` or `organisation`.
+pub fn item(path: &str) -> ItemKey {
+    ItemKey::state(format!("behaviour/{path}"), "state")
+}
+
+#[derive(Deserialize, Serialize)]
+struct Encoded {
+    #[serde(with = "base64_bytes")]
+    state: Vec<u8>,
+}
+
+/// The write of an encoded state.
+///
+/// # Errors
+/// [`Error::Damaged`] if it has no JSON form, which is a mistake in the type.
+pub fn put(path: &str, state: Vec<u8>, expect: Expect) -> Result<Put, Error> {
+    let body = serde_json::to_string(&Encoded { state });
+    let body = body.map_err(|error| Error::Damaged { what: "document", source: error.into() })?;
+    Ok(Put { item: Item { key: item(path), body, indexes: Vec::new(), expires_at: None }, expect })
+}
+
+/// The encoded state of an item.
+///
+/// # Errors
+/// [`Error::Damaged`] for an item that is none.
+pub fn encoded(stored: &Stored) -> Result<Vec<u8>, Error> {
+    let read: Result<Encoded, _> = serde_json::from_str(&stored.item.body);
+    Ok(read.map_err(|error| Error::Damaged { what: "document", source: error.into() })?.state)
+}
+
+/// Decoded once for as long as the store keeps the item in memory. One that this program cannot read is as good as none:
+/// its consumer begins it anew.
+struct Decoded<T>(Option<T>);
+
+trait Decode: Sized {
+    fn of(bytes: &[u8]) -> Result<Self, UnknownBaseline>;
+}
+
+impl Decode for State {
+    fn of(bytes: &[u8]) -> Result<Self, UnknownBaseline> {
+        Self::decode(bytes)
+    }
+}
+
+impl Decode for Pool {
+    fn of(bytes: &[u8]) -> Result<Self, UnknownBaseline> {
+        Self::decode(bytes)
+    }
+}
+
+impl<'de, T: Decode> Deserialize<'de> for Decoded<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(T::of(&Encoded::deserialize(deserializer)?.state).ok()))
+    }
+}
+
+/// Whose states bear on a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    actor: String,
+    fleet: String,
+    /// What stands in while the actor has no history: the agents with the same parent.
+    template: String,
+    is_human: bool,
+}
+
+impl Names {
+    /// Of the human who asks, or of the agent, with those above it.
+    pub(crate) fn of(human: &HumanId, agents: &[AgentId]) -> Self {
+        let fleet = human.to_string();
+        let actor = agents.first().map_or_else(|| fleet.clone(), ToString::to_string);
+        let template = agents.get(1).map_or_else(|| fleet.clone(), ToString::to_string);
+        Self { actor, fleet, template, is_human: agents.is_empty() }
+    }
+
+    /// Whose live counter it is.
+    pub(crate) fn actor(&self) -> &str {
+        &self.actor
+    }
+
+    /// The same, of all agents of the human and herself.
+    pub(crate) fn fleet(&self) -> String {
+        format!("fleet/{}", self.fleet)
+    }
+
+    pub(crate) fn items(&self) -> [ItemKey; 4] {
+        let of = |kind: &str, name: &str| item(&format!("{kind}/{name}"));
+        [of("actor", &self.actor), of("fleet", &self.fleet), of("template", &self.template), item("organisation")]
+    }
+}
+
+/// What was found under those names.
+#[derive(Clone, Default)]
+pub(crate) struct Known {
+    actor: Option<Arc<Decoded<State>>>,
+    fleet: Option<Arc<Decoded<State>>>,
+    template: Option<Arc<Decoded<State>>>,
+    organisation: Option<Arc<Decoded<Pool>>>,
+}
+
+impl Known {
+    pub(crate) fn find(names: &Names, read: &Items) -> Result<Self, Error> {
+        let [actor, fleet, template, organisation] = names.items();
+        let state = |item: &ItemKey| read.find(item).map(|stored| Ok(share(stored)?.value)).transpose();
+        let organisation = read.find(&organisation).map(|stored| Ok::<_, Error>(share(stored)?.value)).transpose()?;
+        Ok(Self { actor: state(&actor)?, fleet: state(&fleet)?, template: state(&template)?, organisation })
+    }
+}
+
+impl std::fmt::Debug for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Known(..)")
+    }
+}
+
+/// A use of a key, as behaviour sees it before it is carried out.
+pub(crate) struct Asked<'a> {
+    /// Unix milliseconds.
+    pub(crate) at: i64,
+    pub(crate) operation: Operation,
+    pub(crate) key: &'a str,
+    pub(crate) source: IpAddr,
+    pub(crate) user_agent: Option<&'a str>,
+}
+
+impl Asked<'_> {
+    pub(crate) fn sighting(&self) -> Sighting {
+        let operation = self.operation.as_str();
+        Sighting {
+            // It is in no open minute yet.
+            id: 0,
+            at: self.at,
+            key: hash(self.key.as_bytes()),
+            operation: operation_hash(operation),
+            class: Class::of(operation),
+            network: Network::of(self.source),
+            client: self.user_agent.map_or(0, client_hash),
+            outcome: Seen::Ok,
+            scope: 0,
+        }
+    }
+}
+
+impl Known {
+    /// The request against what is known of its actor, of its human's other agents, and of all others. `None` as long as
+    /// nothing is known of the actor nor of its kind.
+    pub(crate) fn behaviour<'a>(
+        &'a self,
+        names: &Names,
+        sighting: &'a Sighting,
+        live: Live,
+        fleet_live: Live,
+    ) -> Option<Behaviour<'a>> {
+        fn of(found: &Option<Arc<Decoded<State>>>) -> Option<&State> {
+            found.as_ref().and_then(|found| found.0.as_ref())
+        }
+        let template = of(&self.template);
+        let fleet = of(&self.fleet).map(|fleet| (fleet, fleet_live));
+        Some(Behaviour {
+            sighting,
+            state: of(&self.actor).or(template)?,
+            template,
+            fleet,
+            surroundings: self.surroundings(names, sighting),
+            live,
+        })
+    }
+
+    fn surroundings(&self, names: &Names, s: &Sighting) -> Surroundings {
+        let pool = self.organisation.as_ref().and_then(|found| found.0.as_ref());
+        let (actor, fleet) = (hash_of_name(&names.actor), hash_of_name(&names.fleet));
+        let familiar = |sort, value| match pool {
+            Some(pool) => pool.familiar(sort, value, actor, fleet, minute_of(s.at)),
+            None => Familiar::Nobody,
+        };
+        let network = match familiar(Sort::Near, s.network.near) {
+            Familiar::Nobody => familiar(Sort::Wide, s.network.wide),
+            near => near,
+        };
+        Surroundings {
+            human: names.is_human,
+            key: familiar(Sort::Key, s.key),
+            operation: familiar(Sort::Operation, s.operation),
+            network,
+            client: familiar(Sort::Client, s.client),
+        }
+    }
+}
