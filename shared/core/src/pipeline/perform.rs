@@ -62,9 +62,7 @@ where
     F: Fn(Option<String>) -> R,
     R: Future<Output = Result<Done<T>, Error>>,
 {
-    let mut record = begin_record(app, request, permit.id.clone(), &permit.facts.claims, &permit.found);
-    record.policy_version = permit.facts.policies.version;
-    record.risk = permit.risk.clone();
+    let mut record = begun(app, request, permit);
     match commit(app, request, permit, &mut record, act).await {
         Ok(value) => Ok(value),
         Err(Failure::Recorded(error)) => Err(Failed { error, record: Some(record.id) }),
@@ -74,6 +72,15 @@ where
             journal::append(app, &mut record).await?;
             Err(Failed { error, record: Some(record.id) })
         }
+    }
+}
+
+/// The record of a permitted request, before anything is done.
+fn begun(app: &App, request: &Request<'_>, permit: &Permit) -> AuditRecord {
+    AuditRecord {
+        policy_version: permit.facts.policies.version,
+        risk: permit.risk.clone(),
+        ..begin_record(app, request, permit.id.clone(), &permit.facts.claims, &permit.found)
     }
 }
 
@@ -123,6 +130,10 @@ where
     };
     let mut counted = permit.obligation.is_none() || permit.operation.action().is_none();
     for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            // What a try that lost said of itself is not so.
+            *record = begun(app, request, permit);
+        }
         if permit.operation != request.operation || permit.expires_at < app.clock.now() {
             return Err(Error::State { kind: "permit", state: "expired, or made for another operation" }.into());
         }

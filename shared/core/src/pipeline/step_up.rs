@@ -47,8 +47,8 @@ pub(super) async fn redeem(
             None if known.is_exhausted(permit, now) => return Err(freeze(app, &ask, record).await?),
             None => match open(app, request, permit, &ask, known, record).await {
                 Ok(error) => return Err(Failure::Recorded(error)),
-                Err(StoreOr::Lost) => {}
-                Err(StoreOr::Failed(error)) => return Err(error.into()),
+                Err(NotOpened::Lost) => {}
+                Err(NotOpened::Failed(error)) => return Err(error.into()),
             },
         }
     }
@@ -175,13 +175,13 @@ impl Known {
 }
 
 /// Why an approval was not opened.
-enum StoreOr {
+enum NotOpened {
     Failed(Error),
     /// Another writer was faster.
     Lost,
 }
 
-impl From<Error> for StoreOr {
+impl From<Error> for NotOpened {
     fn from(error: Error) -> Self {
         Self::Failed(error)
     }
@@ -195,7 +195,7 @@ async fn open(
     ask: &Ask<'_>,
     known: Known,
     record: &mut AuditRecord,
-) -> Result<Error, StoreOr> {
+) -> Result<Error, NotOpened> {
     let now = app.clock.now();
     let (rules, human) = (&permit.facts.rules.approvals, &permit.facts.human.id);
     let id = ApprovalId::new(now, &app.entropy);
@@ -243,16 +243,18 @@ async fn open(
     puts.push(known.ledger_with(ask, id.clone())?);
     puts.push(known.day_with_one_more(human, now)?);
     let error = Error::ApprovalNeeded(Box::new(asked));
-    record.approval = Some(id);
-    tell(record, &error);
-    puts.push(journal::put_timed(app, record)?);
+    // Of its own: where another writer is faster, the request may yet come to another end.
+    let mut told = AuditRecord { approval: Some(id), ..record.clone() };
+    tell(&mut told, &error);
+    puts.push(journal::put_timed(app, &mut told)?);
     match app.store.transact(puts).await {
         Ok(()) => {
+            *record = told;
             tracing::info!(decision = "step-up", record = %record.id, "approval opened");
             Ok(error)
         }
-        Err(StoreError::Conflict { .. }) => Err(StoreOr::Lost),
-        Err(error) => Err(StoreOr::Failed(error.into())),
+        Err(StoreError::Conflict { .. }) => Err(NotOpened::Lost),
+        Err(error) => Err(NotOpened::Failed(error.into())),
     }
 }
 
