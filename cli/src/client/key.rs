@@ -149,7 +149,7 @@ Examples:
   aegis key update treasury --tier high
   aegis key update backups --label team=storage --label site=eu    replaces all labels
   aegis key update backups --rotate-every-days 0                   ends scheduled rotation
-  aegis key update old-payroll --canary true                       whichever agent touches it is revoked")]
+  aegis key update old-payroll --canary true                       revokes any agent that touches it")]
 pub(crate) struct Update {
     key: KeyRef,
     /// How much a misuse would cost
