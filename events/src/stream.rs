@@ -59,8 +59,7 @@ async fn take_in(app: &App, batch: &[AuditRecord]) -> Result<Vec<Finding>, Error
     let ids: Vec<StateId> = Consumer::needs(batch).into_iter().collect();
     let born = aegis_core::pipeline::deployment(app).await?.created_at;
     'attempt: for _ in 0..ATTEMPTS {
-        let mut consumer =
-            Consumer { believed: after_seconds(born, BURN_IN) <= app.clock.now(), ..Consumer::default() };
+        let mut consumer = Consumer::new(after_seconds(born, BURN_IN) <= app.clock.now());
         let mut expects: BTreeMap<StateId, Expect> = BTreeMap::new();
         for ids in ids.chunks(MAX_BATCH) {
             let items: Vec<ItemKey> = ids.iter().map(|id| behaviour::item(&id.path())).collect();

@@ -43,11 +43,11 @@ pub(crate) fn long(workshop: &Workshop) -> Result<Counts, NotPassed> {
 }
 
 /// Builds what is measured as it is released, and measures it. No suite: figures are no pass or fail.
-pub(crate) fn bench(workshop: &Workshop) -> Result<(), NotPassed> {
+pub(crate) fn bench(workshop: &Workshop) -> Result<Counts, NotPassed> {
     let build = ["build", "--release", "--package", "aegis-cli", "--package", "aegis-benches", "--bins"];
     child::run(workshop.cargo().args(build))?;
     let (aegis, load) = (workshop.released("aegis"), workshop.released("load"));
-    child::run(workshop.command(load).env("AEGIS_BIN", aegis)).map(|_| ())
+    child::run(workshop.command(load).env("AEGIS_BIN", aegis))
 }
 
 /// What detection reaches on generated fleets; the harness has arguments of its own.

@@ -81,14 +81,11 @@ fn fill(text: &str, refusal: &Refusal) -> String {
         Some("audit") => "aegis audit",
         Some("recommendations") => "aegis recommendations list",
         Some("response-rules") => "aegis rules show",
-        _ => "aegis key list",
-    };
-    let show = match refusal.path.split('/').nth(2) {
-        Some("approvals") => "aegis approvals show APPROVAL",
         Some("webhooks") => "aegis webhooks list",
         _ => "aegis key list",
     };
     let show = match refusal.path.split('/').nth(2) {
+        Some("approvals") => "aegis approvals show APPROVAL",
         Some("webhooks") => "aegis webhooks list",
         _ => "aegis agent get AGENT",
     };

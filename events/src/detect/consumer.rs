@@ -53,6 +53,11 @@ pub struct Consumer {
 }
 
 impl Consumer {
+    /// One that has loaded nothing; `believed` says whether statistics are believed yet.
+    pub fn new(believed: bool) -> Self {
+        Self { believed, ..Self::default() }
+    }
+
     /// The states that a batch touches.
     pub fn needs<'a>(batch: impl IntoIterator<Item = &'a AuditRecord>) -> BTreeSet<StateId> {
         let touched = batch.into_iter().filter_map(states).flatten();

@@ -121,7 +121,7 @@ pub(crate) struct Known {
 impl Known {
     pub(crate) fn find(names: &Names, read: &Items) -> Result<Self, Error> {
         let [actor, fleet, template, organisation] = names.items();
-        let state = |item: &ItemKey| read.find(item).map(|stored| Ok(share(stored)?.value)).transpose();
+        let state = |item: &ItemKey| read.find(item).map(|stored| Ok::<_, Error>(share(stored)?.value)).transpose();
         let organisation = read.find(&organisation).map(|stored| Ok::<_, Error>(share(stored)?.value)).transpose()?;
         Ok(Self { actor: state(&actor)?, fleet: state(&fleet)?, template: state(&template)?, organisation })
     }

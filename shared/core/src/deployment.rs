@@ -3,8 +3,8 @@
 use crate::ambient::{DateTime, Timestamp};
 use crate::id::KeyId;
 use crate::name::HumanId;
-use schemars::JsonSchema;
 use crate::seal::SealingKey;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Read with every request, so that a change holds from the next request on.

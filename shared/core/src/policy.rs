@@ -187,10 +187,18 @@ mod tests {
         assert!(policies.set.policies().all(|policy| policy.annotation("id").is_some()));
         for operation in Operation::ALL {
             let named = SCHEMA.contains(&format!("\"{operation}\""));
-            let outside = matches!(operation, Operation::HumanEnrol | Operation::HumanLogin | Operation::Unidentified)
-                || matches!(operation, Operation::DeploymentRestore | Operation::IntentUndo | Operation::PolicyUpgrade)
-                || matches!(operation, Operation::RecommendationRaise | Operation::ResponseAct);
-                || operation == &Operation::WebhookDisable;
+            let outside = matches!(
+                operation,
+                Operation::DeploymentRestore
+                    | Operation::HumanEnrol
+                    | Operation::HumanLogin
+                    | Operation::IntentUndo
+                    | Operation::PolicyUpgrade
+                    | Operation::RecommendationRaise
+                    | Operation::ResponseAct
+                    | Operation::Unidentified
+                    | Operation::WebhookDisable
+            );
             assert_eq!(named, !outside, "{operation}");
         }
     }
@@ -202,7 +210,6 @@ mod tests {
         let digest = crate::encoding::hex(digest.as_ref());
         assert_eq!(
             (BUILT_IN, digest.as_str()),
-            (2, "d298c55ff7505d0e72b93346968cc6d7b7a5d900f5043cf03cc4ce3f4c47665e")
             (2, "d298c55ff7505d0e72b93346968cc6d7b7a5d900f5043cf03cc4ce3f4c47665e")
         );
     }

@@ -22,7 +22,7 @@ use crate::name::HumanId;
 use crate::recommendation::Severity;
 use crate::record::{AuditRecord, Outcome};
 use crate::repository::{self, Document, Loaded, due_sort};
-use crate::store::{Index, IndexEntry, ItemKey, Store};
+use crate::store::{Index, IndexEntry, ItemKey, Order, Store};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -335,7 +335,8 @@ impl Document for Delivery {
 pub async fn all(store: &dyn Store) -> Result<Vec<WebhookRecord>, Error> {
     let mut found = Vec::new();
     for partition in [ALL_WEBHOOKS, CLOSING] {
-        let listing = repository::list(store, Index::First, partition.to_string(), MAX_LISTED, None).await?;
+        let listing =
+            repository::list(store, Index::First, partition.to_string(), Order::Ascending, MAX_LISTED, None).await?;
         found.extend(listing.items);
     }
     Ok(found)

@@ -96,7 +96,15 @@ pub(super) async fn unused_keys(
     let (mut items, mut examined): (Vec<Key>, usize) = (Vec::new(), 0);
     loop {
         let store = app.store.as_ref();
-        let page = repository::list::<KeyRecord>(store, Index::First, ALL_KEYS.to_string(), Order::Ascending, MAX_LIMIT, after).await?;
+        let page = repository::list::<KeyRecord>(
+            store,
+            Index::First,
+            ALL_KEYS.to_string(),
+            Order::Ascending,
+            MAX_LIMIT,
+            after,
+        )
+        .await?;
         let places: Vec<_> = page.items.iter().map(|record| usage_item(record.key.id.as_str())).collect();
         let usages: Vec<KeyUsage> = load_all(store, &places).await?;
         let last_use: HashMap<&KeyId, Option<Timestamp>> =

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::id::{DeliveryId, WebhookId};
 use crate::pipeline::{App, Done, Note, Permit};
 use crate::repository::{self, Document, Loaded};
-use crate::store::{Expect, Index};
+use crate::store::{Expect, Index, Order};
 use crate::webhook::outbox::{self, count};
 use crate::webhook::{
     self, Delivery, DeliveryState, Format, MAX_WEBHOOKS, Part, Secret, Selection, Webhook, WebhookRecord, WebhookState,
@@ -194,7 +194,7 @@ pub async fn list_deliveries(
     let page = PageQuery { limit: query.limit, cursor: query.cursor.clone() };
     let partition = deliveries_in(id, query.state.unwrap_or(DeliveryState::Pending));
     let (limit, after) = (page.limit()?, page.position()?);
-    let found = repository::list(app.store.as_ref(), Index::Second, partition, limit, after).await?;
+    let found = repository::list(app.store.as_ref(), Index::Second, partition, Order::Ascending, limit, after).await?;
     let value = PageOf { items: found.items, next_cursor: found.next.as_ref().map(cursor_at) };
     Ok(Done { note: note(id), ..Done::read(value) })
 }

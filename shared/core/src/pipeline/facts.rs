@@ -3,8 +3,8 @@
 use super::App;
 use crate::agent::{Agent, Credential, HoldKind};
 use crate::ambient::Timestamp;
-use crate::behaviour::{self, Known};
 use crate::approval::{Approval, ApprovalRecord, approval_item};
+use crate::behaviour::{self, Known};
 use crate::deployment::Deployment;
 use crate::error::Error;
 use crate::human::Human;
@@ -101,7 +101,8 @@ impl App {
         let (target_item, formers) = self.item_of(target).await?;
         let names = Names::of(&claims);
         // Only uses of keys are held against what is usual.
-        let whose = matches!(target, Target::Key(_)).then(|| claims.act.as_ref().map(|act| act.chain()).unwrap_or_default());
+        let whose =
+            matches!(target, Target::Key(_)).then(|| claims.act.as_ref().map(|act| act.chain()).unwrap_or_default());
         let whose = whose.map(|agents| behaviour::Names::of(&claims.sub, &agents));
         let behaviour = whose.iter().flat_map(behaviour::Names::items);
         let mut items: Vec<ItemKey> = names.all().chain(&target_item).cloned().chain(behaviour).collect();

@@ -33,7 +33,8 @@ impl Keyring {
         let mut after = None;
         while ring.keys.len() < MAX_KEYS {
             let all = ALL_KEYS.to_string();
-            let page = repository::list::<KeyRecord>(store, Index::First, all, Order::Ascending, MAX_LIMIT, after).await?;
+            let page =
+                repository::list::<KeyRecord>(store, Index::First, all, Order::Ascending, MAX_LIMIT, after).await?;
             page.items.into_iter().for_each(|record| ring.add(record.key));
             after = page.next;
             if after.is_none() {

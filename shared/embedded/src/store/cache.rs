@@ -130,7 +130,8 @@ mod tests {
         let cache = Cache::new();
         let [key, other] = keys(["a", "b"]);
         let both = Items(vec![Arc::new(stored("a", "old", 1)), Arc::new(stored("b", "old", 1))]);
-        cache.keep(cache.find(std::slice::from_ref(&key)).unwrap_err(), &both);
+        let named = [key.clone(), other.clone()];
+        cache.keep(cache.find(&named).unwrap_err(), &named, &both);
         cache.begin([&key]);
         cache.find(std::slice::from_ref(&key)).unwrap_err();
         cache.find(&[key.clone(), other.clone()]).unwrap_err();
@@ -138,6 +139,19 @@ mod tests {
         let put = Put { item: stored("a", "new", 2).item, expect: Expect::Current(Revision(1)) };
         cache.end([put]);
         assert_eq!(*cache.find(&[key]).unwrap().0[0], stored("a", "new", 2));
+    }
+
+    #[test]
+    fn what_is_not_there_is_known_not_to_be_until_it_is_written() {
+        let cache = Cache::new();
+        let named = keys(["a", "b"]);
+        let only_b = Items(vec![Arc::new(stored("b", "old", 1))]);
+        cache.keep(cache.find(&named).unwrap_err(), &named, &only_b);
+        assert_eq!(cache.find(&named).unwrap().0.len(), 1);
+        cache.begin([&named[0]]);
+        cache.find(&named).unwrap_err();
+        cache.end([Put { item: stored("a", "new", 1).item, expect: Expect::Absent }]);
+        assert_eq!(cache.find(&named).unwrap().0.len(), 2);
     }
 
     #[test]

@@ -131,8 +131,14 @@ fn a_score_with_a_history_is_the_sum_of_its_factors() {
     let network = Network { near: 900, wide: 90 };
     let s = Sighting { network, operation: 2, class: Class::Release, ..sighting(5_000, at, 66) };
     let live = Live { second: 80, ten_seconds: 300, minute: 300 };
-    let behaviour =
-        Behaviour { sighting: &s, state: &state, template: None, surroundings: Surroundings::default(), live };
+    let behaviour = Behaviour {
+        sighting: &s,
+        state: &state,
+        template: None,
+        fleet: None,
+        surroundings: Surroundings::default(),
+        live,
+    };
     let evidence = behaviour.evidence();
     let now = crate::ambient::Timestamp::from_millisecond(at).unwrap();
     let issued = crate::ambient::Timestamp::from_second(now.as_second() - 90_000).unwrap();
