@@ -6,6 +6,7 @@ mod client;
 mod core_dumps;
 mod demo;
 mod failure;
+mod replay;
 mod serve;
 
 use crate::client::connection::Connection;
@@ -33,6 +34,8 @@ enum Command {
     Backup(backup::Command),
     /// Play the flagship story on a fresh embedded server: an agent goes rogue and is stopped before its second misuse
     Demo(demo::Arguments),
+    /// Judge recorded events: what score and detectors would have said of them
+    Replay(replay::Arguments),
     /// Serve the API from one data folder
     Serve(serve::Arguments),
 }
@@ -55,6 +58,7 @@ fn run(connection: &Connection, command: Command) -> Result<ExitCode, Failure> {
         Command::Client(command) => return client::run(connection, &command),
         Command::Backup(command) => backup::run(&command, connection.json),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments, connection.json),
         Command::Serve(arguments) => serve::run(&arguments),
     }
     .map(|()| ExitCode::SUCCESS)

@@ -10,8 +10,6 @@ mod watch;
 
 pub use calibration::Calibration;
 pub use consumer::{Consumer, Finding};
-pub use judge::{
-    Detector, FAMILIES, Grade, Judgement, Thresholds, USUAL_HUMANS, USUAL_MACHINES, judge, sums,
-};
+pub use judge::{Detector, FAMILIES, Grade, Judgement, Thresholds, USUAL_HUMANS, USUAL_MACHINES, judge, sums};
 pub use record::{StateId, sighting, states};
 pub use watch::{Subject, Watch};

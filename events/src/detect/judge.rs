@@ -24,21 +24,36 @@ impl From<Grade> for u8 {
     }
 }
 
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Detector {
-    AgentSpawnRate,
-    AgentsInConcert,
-    CredentialShared,
-    HumanMachineRate,
-    KeySet,
-    LowAndSlow,
-    NewOperation,
-    NewSource,
-    OffHours,
-    ScopeProbe,
-    ScopeViolation,
-    UsageSpike,
+macro_rules! detectors {
+    ($($variant:ident $name:literal)*) => {
+        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+        pub enum Detector {
+            $(#[serde(rename = $name)] $variant,)*
+        }
+
+        impl Detector {
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+detectors! {
+    AgentSpawnRate "agent_spawn_rate"
+    AgentsInConcert "agents_in_concert"
+    CredentialShared "credential_shared"
+    HumanMachineRate "human_machine_rate"
+    KeySet "key_set"
+    LowAndSlow "low_and_slow"
+    NewOperation "new_operation"
+    NewSource "new_source"
+    OffHours "off_hours"
+    ScopeProbe "scope_probe"
+    ScopeViolation "scope_violation"
+    UsageSpike "usage_spike"
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -4,9 +4,7 @@
 use super::watch::Subject;
 use aegis_core::reason::Reason;
 use aegis_core::record::{AuditRecord, Outcome};
-use aegis_core::risk::sighting::{
-    Class, Network, Seen, Sighting, client_hash, hash, hash_of_name, operation_hash,
-};
+use aegis_core::risk::sighting::{Class, Network, Seen, Sighting, client_hash, hash, hash_of_name, operation_hash};
 
 /// Whose states a record touches, by their names.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

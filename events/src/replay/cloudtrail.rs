@@ -89,7 +89,9 @@ impl Record {
         let session = of.session_context.unwrap_or_default();
         let role = session.session_issuer.and_then(|issuer| issuer.arn);
         let (kind, actor, parent) = match of.r#type.as_str() {
-            "IAMUser" | "Root" | "IdentityCenterUser" => (Kind::Human, of.arn.or(of.user_name).or(of.principal_id), None),
+            "IAMUser" | "Root" | "IdentityCenterUser" => {
+                (Kind::Human, of.arn.or(of.user_name).or(of.principal_id), None)
+            }
             "AWSService" => (Kind::Service, of.invoked_by, None),
             "AssumedRole" | "FederatedUser" | "WebIdentityUser" | "SAMLUser" => {
                 // Sessions come and go; what has a history is the role, or the name the session was given.

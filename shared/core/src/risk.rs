@@ -17,10 +17,10 @@ use crate::ambient::Timestamp;
 pub use baseline::{Accepted, Baseline};
 pub use codec::{MOST_BYTES, UnknownBaseline};
 pub use evidence::{Evidence, Surroundings};
-pub use sighting::Sighting;
-pub use state::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+pub use sighting::Sighting;
+pub use state::State;
 
 /// The score is the sum of the factors' weights, at most 1.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]

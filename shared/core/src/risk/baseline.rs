@@ -305,7 +305,8 @@ impl Baseline {
         }
         let [weekdays, weekends] = &mut self.day_types;
         let [deviation, poisson] = &mut self.scatter;
-        let sums = [&mut self.days, &mut self.refused_days, &mut self.mixed_days, weekdays, weekends, deviation, poisson];
+        let sums =
+            [&mut self.days, &mut self.refused_days, &mut self.mixed_days, weekdays, weekends, deviation, poisson];
         for part in sums.into_iter().chain(&mut self.adopted).chain(&mut self.volume) {
             *part *= factor;
         }
@@ -478,3 +479,6 @@ pub fn usual(peak: &Peak) -> f64 {
     let mean = f64::from(peak.sum) / f64::from(peak.days).max(1.0);
     mean.exp2() - 1.0
 }
+
+#[cfg(test)]
+mod tests;

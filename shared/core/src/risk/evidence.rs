@@ -261,7 +261,7 @@ pub fn weigh(
     let history = history(baseline);
     if baseline.through != 0 && history > 0.0 {
         novelty(&mut evidence, baseline, &minutes, s, around, day, history);
-        pace(&mut evidence, baseline, &minutes, history);
+        pace(&mut evidence, baseline, &minutes, s, history);
         time_of_day(&mut evidence, baseline, this.minute, around, history);
         places(&mut evidence, baseline, &minutes, s, day, history);
     }
@@ -322,8 +322,11 @@ fn new_values<const N: usize>(
     open: impl Iterator<Item = u32>,
 ) -> (f64, f64, f64) {
     let mut fresh = Distinct::new();
+    // On the request path the request is not among the open minutes yet.
+    fresh.add(value);
     table.fresh_on(day).for_each(|value| fresh.add(value));
-    open.filter(|value| !matches!(table.standing(*value, day), Standing::Known { .. })).for_each(|value| fresh.add(value));
+    open.filter(|value| !matches!(table.standing(*value, day), Standing::Known { .. }))
+        .for_each(|value| fresh.add(value));
     let adopted = f64::from(baseline.adopted.get(sort).copied().unwrap_or(0.0));
     let days = f64::from(baseline.days);
     let (shape, exposure) = (prior * 10.0 + adopted, 10.0 + days);
@@ -357,8 +360,13 @@ fn novelty(
     }
     if is_new(baseline.operations.standing(s.operation, day)) {
         let operations = open.traces().map(|trace| trace.operation);
-        let (decades, observed, expected) =
-            new_values(baseline, &baseline.operations, (baseline::OPERATION, human(0.01, 0.03), s.operation), day, operations);
+        let (decades, observed, expected) = new_values(
+            baseline,
+            &baseline.operations,
+            (baseline::OPERATION, human(0.01, 0.03), s.operation),
+            day,
+            operations,
+        );
         let class = match s.class {
             Class::Look => 0.5,
             Class::Make => 1.0,
@@ -423,7 +431,7 @@ fn above(peak: &Peak, value: f32, least_spread: f64) -> f64 {
 }
 
 /// How much more, how much faster, and over how many keys, than ever.
-fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, history: f64) {
+fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sighting, history: f64) {
     let this = open.this;
     let second = open.minutes().map(Minute::most_in_a_second).max().unwrap_or(0);
     let ten_seconds = open.minutes().map(Minute::most_in_ten_seconds).max().unwrap_or(0);
@@ -467,16 +475,14 @@ fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, history: 
     let mut bits = if same_hour { baseline.hour_keys } else { 0 };
     let mut surprise = if same_hour { f64::from(baseline.hour_surprise) } else { 0.0 };
     let mut counted = Distinct::new();
-    for trace in open.minutes().filter(|minute| minute.minute / 60 == hour).flat_map(|minute| &minute.traces) {
-        if trace.key == 0 {
-            continue;
-        }
-        bits |= bit(trace.key);
-        let already = baseline.keys.find(trace.key).is_some_and(|entry| entry.last == hour);
+    let traces = open.minutes().filter(|minute| minute.minute / 60 == hour).flat_map(|minute| &minute.traces);
+    for key in traces.map(|trace| trace.key).chain([s.key]).filter(|key| *key != 0) {
+        bits |= bit(key);
+        let already = baseline.keys.find(key).is_some_and(|entry| entry.last == hour);
         let before = counted.count;
-        counted.add(trace.key);
+        counted.add(key);
         if !already && counted.count > before {
-            surprise += baseline.surprise(trace.key, this.minute / DAY);
+            surprise += baseline.surprise(key, this.minute / DAY);
         }
     }
     let of = |scale: usize| baseline.peaks.get(scale).copied().unwrap_or_default();
@@ -494,7 +500,8 @@ fn time_of_day(evidence: &mut Evidence, baseline: &Baseline, minute: u32, around
     };
     // Of the other sort of day half is to be learnt.
     let active = |hour: u32| {
-        let of = |hours: &[u16; 24]| f64::from(hours.get(usize::try_from(hour % 24).unwrap_or(0)).copied().unwrap_or(0));
+        let of =
+            |hours: &[u16; 24]| f64::from(hours.get(usize::try_from(hour % 24).unwrap_or(0)).copied().unwrap_or(0));
         (of(hours) + 0.5 * of(other_hours)) / 1_024.0
     };
     // Neighbours count as well: daylight saving, and people who start early.
@@ -520,14 +527,14 @@ fn places(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sig
     for minute in open.minutes() {
         for trace in minute.traces.iter().filter(|trace| trace.near != 0) {
             let at = |millis: u16| (minute.minute - open.this.minute + 1).saturating_mul(60_000) + u32::from(millis);
-            let (first, last) = if is_new(trace.near) { (&mut first_new, &mut last_new) } else { (&mut first_known, &mut last_known) };
+            let (first, last) =
+                if is_new(trace.near) { (&mut first_new, &mut last_new) } else { (&mut first_known, &mut last_known) };
             *first = (*first).min(at(trace.first));
             *last = (*last).max(at(trace.last));
         }
     }
-    let known_lately = baseline.networks.iter().any(|entry| {
-        entry.last + 1 >= open.this.minute / 60 && !is_new(entry.value)
-    });
+    let known_lately =
+        baseline.networks.iter().any(|entry| entry.last + 1 >= open.this.minute / 60 && !is_new(entry.value));
     if known_lately || first_known < last_new {
         turns = turns.max(1);
     }

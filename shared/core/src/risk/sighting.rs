@@ -92,13 +92,23 @@ impl Class {
     /// Of an operation's name, in the words of any key store. What is unknown counts as making something.
     pub fn of(operation: &str) -> Self {
         let has = |words: &[&str]| words.iter().any(|word| operation.contains(word));
-        if has(&["rotate", "create", "delete", "destroy", "disable", "enable", "import", "update", "put", "policy",
-            "grant", "tag", "alias", "schedule", "cancel", "revoke", "suspend", "activate"])
-        {
+        if has(&[
+            "rotate", "create", "delete", "destroy", "disable", "enable", "import", "update", "put", "policy", "grant",
+            "tag", "alias", "schedule", "cancel", "revoke", "suspend", "activate",
+        ]) {
             return Self::Govern;
         }
-        if has(&["decrypt", "unwrap", "export", "reencrypt", "re-encrypt", "datakey", "data-key", "getsecret", "reveal"])
-            || operation == "get"
+        if has(&[
+            "decrypt",
+            "unwrap",
+            "export",
+            "reencrypt",
+            "re-encrypt",
+            "datakey",
+            "data-key",
+            "getsecret",
+            "reveal",
+        ]) || operation == "get"
         {
             return Self::Release;
         }

@@ -39,7 +39,10 @@ pub enum Standing {
     /// Seen, and still in quarantine.
     Fresh,
     /// Known: how many days it was used on (decayed), and the hour of its last use.
-    Known { weight: f64, last: u32 },
+    Known {
+        weight: f64,
+        last: u32,
+    },
 }
 
 /// At most `N` values, each once; in no order that means anything.
@@ -121,7 +124,8 @@ impl<const N: usize> Table<N> {
         for theirs in &other.entries {
             match self.entries.iter_mut().find(|entry| entry.value == theirs.value) {
                 Some(ours) => {
-                    let twice = if ours.last / 24 == theirs.last / 24 { ONE.min(ours.weight).min(theirs.weight) } else { 0 };
+                    let twice =
+                        if ours.last / 24 == theirs.last / 24 { ONE.min(ours.weight).min(theirs.weight) } else { 0 };
                     ours.weight = ours.weight.saturating_add(theirs.weight).saturating_sub(twice);
                     ours.first = ours.first.min(theirs.first);
                     ours.last = ours.last.max(theirs.last);

@@ -1,0 +1,95 @@
+//! Recorded events from files: lines, or CloudTrail's documents; compressed or not.
+
+use super::Format;
+use crate::Failure;
+use aegis_core::record::AuditRecord;
+use aegis_events::replay::{Event, cloudtrail, export};
+use flate2::read::MultiGzDecoder;
+use indicatif::ProgressBar;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+/// Longest line that is read, in bytes, far beyond any record: a longer one does not parse.
+const MOST_LINE: u64 = 1 << 20;
+
+/// Takes each event in turn; `None` stands for a record of no event.
+type Take<'a> = dyn FnMut(Option<Event>) -> Result<(), Failure> + 'a;
+
+/// Takes a line and its number.
+type Line<'a> = dyn FnMut(&[u8], u64) -> Result<(), Failure> + 'a;
+
+pub(super) struct Input {
+    format: Format,
+    /// CloudTrail's files overlap in time: their events are sorted before they are judged.
+    sorted: Vec<Event>,
+}
+
+impl Input {
+    pub(super) fn new(format: Format) -> Self {
+        Self { format, sorted: Vec::new() }
+    }
+
+    pub(super) fn read(&mut self, file: &Path, bar: &ProgressBar, take: &mut Take<'_>) -> Result<(), Failure> {
+        let name = file.display().to_string();
+        let cannot = |error: std::io::Error| Failure::because(&format!("cannot read {name}"), &error);
+        let raw: Box<dyn Read> = match file == Path::new("-") {
+            true => Box::new(std::io::stdin()),
+            false => Box::new(File::open(file).map_err(cannot)?),
+        };
+        let mut raw = BufReader::with_capacity(1 << 16, bar.wrap_read(raw));
+        let compressed = raw.fill_buf().map_err(cannot)?.starts_with(&[0x1f, 0x8b]);
+        let mut reader: Box<dyn BufRead> = match compressed {
+            true => Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(raw))),
+            false => Box::new(raw),
+        };
+        match self.format {
+            Format::Cloudtrail => {
+                let log: cloudtrail::Log = serde_json::from_reader(reader)
+                    .map_err(|error| Failure::Failed(format!("{name} is no log file of CloudTrail: {error}")))?;
+                self.sorted.extend(log.records.into_iter().filter_map(cloudtrail::Record::event));
+                Ok(())
+            }
+            Format::Aegis => lines(&mut reader, &name, &mut |line, number| {
+                let record: AuditRecord = parse(line, &name, number, "an audit record")?;
+                take(export::event(&record))
+            }),
+            Format::Events => lines(&mut reader, &name, &mut |line, number| {
+                let event: Event = parse(line, &name, number, "an event")?;
+                if !event.ts.is_finite() || event.ts < 0.0 || event.ts > f64::from(u32::MAX) {
+                    return Err(Failure::Failed(format!("{name}, line {number}: ts is no time in Unix seconds")));
+                }
+                take(Some(event))
+            }),
+        }
+    }
+
+    pub(super) fn finish(mut self, take: &mut Take<'_>) -> Result<(), Failure> {
+        self.sorted.sort_by(|a, b| a.ts.total_cmp(&b.ts));
+        self.sorted.into_iter().try_for_each(|event| take(Some(event)))
+    }
+}
+
+fn lines<R: BufRead>(reader: &mut R, name: &str, take: &mut Line<'_>) -> Result<(), Failure> {
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        let read = reader.by_ref().take(MOST_LINE).read_until(b'\n', &mut line);
+        if read.map_err(|error| Failure::because(&format!("cannot read {name}, line {number}"), &error))? == 0 {
+            break;
+        }
+        take(&line, number)?;
+    }
+    Ok(())
+}
+
+fn parse<T: serde::de::DeserializeOwned>(line: &[u8], name: &str, number: u64, what: &str) -> Result<T, Failure> {
+    serde_json::from_slice(line)
+        .map_err(|error| Failure::Failed(format!("{name}, line {number} is not {what}: {}", told(&error))))
+}
+
+/// What is wrong, without serde's own line number, which counts within the line.
+fn told(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.clone(), |(what, _)| format!("{what} (column {})", error.column()))
+}

@@ -1,0 +1,200 @@
+use super::*;
+use crate::risk::evidence::{Channel, Surroundings};
+use crate::risk::sighting::{Class, Network, Sighting};
+use crate::risk::state::{MOST_STATE, State};
+use crate::risk::table::Standing;
+use crate::risk::{Behaviour, FactorName, Live, MOST_BYTES, Observation, score};
+use proptest::prelude::*;
+
+const BEGAN: i64 = 1_767_225_600_000;
+
+fn sighting(id: u32, at: i64, key: u32) -> Sighting {
+    let network = Network { near: 100, wide: 10 };
+    Sighting { id, at, key, operation: 1, class: Class::Make, network, client: 7, outcome: Seen::Ok, scope: 0 }
+}
+
+/// A baseline of days on which the same thing happens every twenty minutes of the working day.
+fn worked(days: std::ops::Range<i64>, key: u32) -> Baseline {
+    let mut baseline = Baseline::default();
+    for day in days {
+        for n in 0..24 {
+            let at = BEGAN + day * 86_400_000 + 28_800_000 + n * 1_200_000;
+            let mut minute = Minute::new(minute_of(at));
+            minute.add(&sighting(1, at, key));
+            baseline.fold(&minute);
+        }
+    }
+    baseline
+}
+
+#[test]
+fn the_fullest_baseline_and_state_fit_their_bounds() {
+    let mut state = State::default();
+    // More of everything than the tables hold, for weeks, and the open minutes filled to the brim.
+    for n in 0..40_000_u32 {
+        let at = BEGAN + i64::from(n) * 97_000;
+        let network = Network { near: n % 5_000 + 1, wide: n % 500 + 1 };
+        let outcome = if n % 9 == 0 { Seen::Denied } else { Seen::Ok };
+        state.take(&Sighting {
+            operation: n % 31,
+            network,
+            client: n % 77 + 1,
+            outcome,
+            ..sighting(n, at, n % 900 + 1)
+        });
+    }
+    let at = BEGAN + 40_000 * 97_000;
+    for n in 0..9_000_u32 {
+        state.take(&Sighting { client: n + 1, ..sighting(1_000_000 + n, at + i64::from(n) * 20, n) });
+    }
+    let encoded = state.baseline().encode();
+    assert!(encoded.len() <= MOST_BYTES && encoded.len() > 1_700, "{}", encoded.len());
+    assert!(state.encode().len() <= MOST_STATE, "{}", state.encode().len());
+}
+
+#[test]
+fn what_is_written_reads_back_and_nothing_else_does() {
+    let baseline = worked(0..9, 5);
+    assert_eq!(Baseline::decode(&baseline.encode()).unwrap(), baseline);
+    let json = serde_json::to_string(&baseline).unwrap();
+    assert_eq!(serde_json::from_str::<Baseline>(&json).unwrap(), baseline);
+    let mut state = State::default();
+    for n in 0..500 {
+        state.take(&sighting(n, BEGAN + i64::from(n) * 777_000, n % 3 + 1));
+    }
+    assert_eq!(State::decode(&state.encode()).unwrap(), state);
+    let mut bytes = baseline.encode();
+    bytes.push(0);
+    assert!(Baseline::decode(&bytes).is_err() && Baseline::decode(&[]).is_err());
+    bytes.clear();
+    bytes.push(99);
+    assert!(Baseline::decode(&bytes).is_err() && State::decode(&bytes).is_err());
+}
+
+#[test]
+fn a_minute_that_was_folded_is_sealed() {
+    let mut baseline = worked(0..3, 5);
+    let before = baseline.clone();
+    let mut late = Minute::new(baseline.through);
+    late.add(&sighting(9, i64::from(baseline.through) * 60_000, 77));
+    baseline.fold(&late);
+    assert_eq!(baseline, before);
+}
+
+#[test]
+fn what_was_refused_or_failed_teaches_no_key() {
+    for outcome in [Seen::Denied, Seen::Error, Seen::Refused] {
+        let mut baseline = worked(0..5, 5);
+        let at = BEGAN + 5 * 86_400_000;
+        let mut minute = Minute::new(minute_of(at));
+        minute.add(&Sighting { outcome, ..sighting(9, at, 77) });
+        baseline.fold(&minute);
+        assert_eq!(baseline.keys.standing(77, 9_000), Standing::Absent, "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_burst_raises_the_highest_peak_by_one_doubling_a_day() {
+    let mut baseline = worked(0..10, 5);
+    let before = baseline.peaks[2].highest;
+    let at = BEGAN + 10 * 86_400_000;
+    let mut minute = Minute::new(minute_of(at));
+    for n in 0..2_000 {
+        minute.add(&sighting(n, at + i64::from(n) * 25, 5));
+    }
+    baseline.fold(&minute);
+    baseline.advance(minute_of(at) + DAY);
+    let learnt = baseline.peaks[2].highest - before;
+    assert!((0.9..=1.0).contains(&learnt), "{learnt}");
+}
+
+#[test]
+fn what_an_operator_accepts_is_known_at_once() {
+    let mut baseline = worked(0..10, 5);
+    let day = baseline.through / DAY;
+    assert_eq!(baseline.keys.standing(77, day), Standing::Absent);
+    baseline.accept(&Accepted::Key { key: 77, operation: 1 });
+    baseline.accept(&Accepted::Network { near: 9, wide: 8 });
+    baseline.accept(&Accepted::Client(6));
+    assert!(matches!(baseline.keys.standing(77, day), Standing::Known { .. }));
+    assert!(matches!(baseline.networks.standing(9, day), Standing::Known { .. }));
+    assert!(matches!(baseline.clients.standing(6, day), Standing::Known { .. }));
+}
+
+#[test]
+fn a_score_with_a_history_is_the_sum_of_its_factors() {
+    let mut state = State::default();
+    for n in 0..700_u32 {
+        state.take(&sighting(n, BEGAN + i64::from(n) * 1_800_000, 5));
+    }
+    let at = BEGAN + 700 * 1_800_000;
+    let network = Network { near: 900, wide: 90 };
+    let s = Sighting { network, operation: 2, class: Class::Release, ..sighting(5_000, at, 66) };
+    let live = Live { second: 80, ten_seconds: 300, minute: 300 };
+    let behaviour =
+        Behaviour { sighting: &s, state: &state, template: None, surroundings: Surroundings::default(), live };
+    let evidence = behaviour.evidence();
+    let now = crate::ambient::Timestamp::from_millisecond(at).unwrap();
+    let issued = crate::ambient::Timestamp::from_second(now.as_second() - 90_000).unwrap();
+    let observation =
+        Observation { scope_breadth: Some(9), credential_issued_at: issued, now, behaviour: Some(behaviour) };
+    let risk = score(&observation);
+    let sum: f64 = risk.factors.iter().map(|factor| factor.weight).sum();
+    assert!((sum.min(1.0) - risk.score).abs() < 1e-9);
+    let has = |name| risk.factors.iter().any(|factor| factor.factor == name);
+    for name in [FactorName::NewKey, FactorName::NewOperation, FactorName::NewSource, FactorName::Burst] {
+        assert!(has(name), "{name:?}: {risk:?}");
+    }
+    assert!(evidence.of(Channel::Burst).observed >= 80.0);
+}
+
+proptest! {
+    #[test]
+    fn merging_is_the_same_either_way_and_nothing_adds_nothing(a in 0_i64..20, b in 0_i64..20, keys in 1_u32..9) {
+        let (a, b) = (worked(0..a, 5), worked(a..a + b, keys));
+        prop_assert_eq!(a.merge(&Baseline::default()), a.clone());
+        prop_assert_eq!(Baseline::default().merge(&a), a.clone());
+        let (ab, ba) = (a.merge(&b), b.merge(&a));
+        prop_assert_eq!(ab.days, ba.days);
+        prop_assert_eq!(ab.volume, ba.volume);
+        prop_assert_eq!(ab.peaks, ba.peaks);
+        prop_assert_eq!(ab.hours, ba.hours);
+        prop_assert_eq!(ab.networks, ba.networks);
+    }
+
+    #[test]
+    fn baselines_of_disjoint_days_join_to_that_of_all(first in 4_i64..15, then in 4_i64..15) {
+        let whole = worked(0..first + then, 5);
+        let joined = worked(0..first, 5).merge(&worked(first..first + then, 5));
+        let near = |a: f32, b: f32| (a - b).abs() <= 0.02 * a.abs().max(1.0);
+        // The day that is open in a part is closed in the whole.
+        prop_assert!(near(whole.days, joined.days), "{} {}", whole.days, joined.days);
+        for (a, b) in whole.volume.iter().zip(joined.volume) {
+            prop_assert!(near(*a, b), "{:?} {:?}", whole.volume, joined.volume);
+        }
+        for (a, b) in whole.peaks.iter().zip(&joined.peaks).take(6) {
+            prop_assert!(near(a.sum, b.sum) && (a.highest - b.highest).abs() < 0.3, "{a:?} {b:?}");
+        }
+        let weight = |baseline: &Baseline| baseline.keys.find(5).unwrap().weight();
+        prop_assert!((weight(&whole) - weight(&joined)).abs() < 0.1, "{} {}", weight(&whole), weight(&joined));
+        prop_assert_eq!(whole.born, joined.born);
+        prop_assert_eq!(whole.through, joined.through);
+    }
+
+    #[test]
+    fn baselines_of_the_same_days_join_to_one_of_as_many_days(days in 5_i64..15) {
+        let (a, b) = (worked(0..days, 5), worked(0..days, 6));
+        let joined = a.merge(&b);
+        prop_assert!((joined.days - a.days).abs() < 0.1);
+        let noon = 12;
+        prop_assert!((joined.volume[noon] - a.volume[noon] - b.volume[noon]).abs() < 0.1);
+    }
+
+    #[test]
+    fn no_bytes_make_a_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = (Baseline::decode(&bytes), State::decode(&bytes), crate::risk::pool::Pool::decode(&bytes));
+        let mut versioned = bytes;
+        versioned.insert(0, 1);
+        let _ = (Baseline::decode(&versioned), State::decode(&versioned), crate::risk::pool::Pool::decode(&versioned));
+    }
+}
