@@ -10,6 +10,7 @@ mod backends;
 mod backup;
 mod canary;
 mod crash;
+mod detection;
 mod documents;
 mod faults;
 mod formats;

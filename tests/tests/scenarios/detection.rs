@@ -1,0 +1,125 @@
+//! Detection on the stream: from committed records to recommendations and responses, and the risk of the next request.
+
+use aegis_core::store::Store;
+use aegis_events::stream;
+use aegis_tests::deployment::Deployment;
+use aegis_tests::{message, text};
+use serde_json::{Value, json};
+
+const DAY: i64 = 86_400;
+
+#[tokio::test]
+async fn a_burst_after_quiet_weeks_is_found_scored_and_answered_once() {
+    let (deployment, agent) = quiet_weeks().await;
+    let token = deployment.token(&deployment.alice().await, &agent).await;
+    let before = risk_of(&deployment, &sign(&deployment, &token).await).await;
+    for _ in 0..200 {
+        sign(&deployment, &token).await;
+    }
+    let alice = deployment.alice().await;
+    assert_eq!(recommendations(&deployment, &alice).await.len(), 0, "nothing is found before the stream is read");
+    drain(&deployment).await;
+    let found = recommendations(&deployment, &alice).await;
+    let spike = found.iter().find(|found| found["detector"] == "usage_spike").unwrap();
+    assert_eq!(spike["agent"], agent.as_str());
+    assert!(!spike["evidence"]["records"].as_array().unwrap().is_empty());
+    assert!(spike["evidence"]["factors"].as_array().unwrap().iter().any(|factor| factor["factor"] == "burst"));
+    assert!(!spike["responses"].as_array().unwrap().is_empty(), "{spike}");
+
+    // The agent is frozen, or must ask: its next request does nothing, and its risk is on record with the reasons.
+    let refusal = deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await;
+    assert_eq!(refusal.status, 403, "{}", refusal.body);
+    if refusal.body["reason"] == "step_up" {
+        let record = deployment.get(&alice, &format!("/v1/audit/{}", text(&refusal.body, "record"))).await.ok();
+        let risk = record["risk"]["score"].as_f64().unwrap();
+        assert!(risk > before + 0.3, "{before} to {risk}");
+    }
+    // Read again from the beginning, nothing more is found nor done.
+    let told = recommendations(&deployment, &alice).await;
+    drain(&deployment).await;
+    assert_eq!(recommendations(&deployment, &alice).await, told);
+}
+
+#[tokio::test]
+async fn what_is_usual_is_found_by_no_detector_and_scored_low() {
+    let (deployment, agent) = quiet_weeks().await;
+    for _ in 0..3 {
+        work_day(&deployment, &agent).await;
+    }
+    let alice = deployment.alice().await;
+    assert_eq!(recommendations(&deployment, &alice).await, Vec::<Value>::new());
+    let risky = deployment.get(&alice, "/v1/audit?op=key.sign&min_risk=0.3").await.ok();
+    assert_eq!(risky["items"], json!([]));
+}
+
+#[tokio::test]
+async fn dismissing_teaches_what_is_normal() {
+    let (deployment, agent) = quiet_weeks().await;
+    let alice = deployment.alice().await;
+    let token = deployment.token(&alice, &agent).await;
+    let before = deployment.store.get(&state_of(&agent)).await.unwrap().unwrap();
+    for _ in 0..200 {
+        sign(&deployment, &token).await;
+    }
+    drain(&deployment).await;
+    let found = recommendations(&deployment, &alice).await;
+    let taken_in = deployment.store.get(&state_of(&agent)).await.unwrap().unwrap();
+    assert_ne!(taken_in.item.body, before.item.body);
+    let path = format!("/v1/recommendations/{}/dismiss", text(&found[0], "id"));
+    deployment.post(&alice, &path, json!({ "note": "month end" })).await.ok();
+    drain(&deployment).await;
+    let taught = deployment.store.get(&state_of(&agent)).await.unwrap().unwrap();
+    assert_ne!(taught.item.body, taken_in.item.body);
+    // To learn it again changes nothing.
+    drain(&deployment).await;
+    assert_eq!(deployment.store.get(&state_of(&agent)).await.unwrap().unwrap().item.body, taught.item.body);
+}
+
+fn state_of(agent: &str) -> aegis_core::store::ItemKey {
+    aegis_core::behaviour::item(&format!("actor/{agent}"))
+}
+
+/// An agent that signs a few times each working hour, for long enough that statistics are believed.
+async fn quiet_weeks() -> (Deployment, String) {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    let grant = json!({ "purpose": "service" });
+    let (agent, _) = deployment.agent(&alice, "key:own-key:sign", grant).await;
+    for _ in 0..14 {
+        work_day(&deployment, &agent).await;
+    }
+    (deployment, agent)
+}
+
+async fn work_day(deployment: &Deployment, agent: &str) {
+    let token = deployment.token(&deployment.alice().await, agent).await;
+    for _ in 0..8 {
+        for _ in 0..2 {
+            sign(deployment, &token).await;
+            deployment.pass(300);
+        }
+        deployment.pass(3_000);
+    }
+    drain(deployment).await;
+    deployment.pass(DAY - 8 * 3_600);
+}
+
+async fn sign(deployment: &Deployment, token: &str) -> Value {
+    deployment.post(token, "/v1/keys/own-key/sign", message(b"invoice")).await.ok()
+}
+
+async fn risk_of(deployment: &Deployment, _: &Value) -> f64 {
+    let alice = deployment.alice().await;
+    let newest = deployment.get(&alice, "/v1/audit?op=key.sign&limit=1").await.ok();
+    newest["items"][0]["risk"]["score"].as_f64().unwrap()
+}
+
+async fn drain(deployment: &Deployment) {
+    while stream::drain(&deployment.host.app, deployment.store.inner()).await.unwrap() > 0 {}
+}
+
+async fn recommendations(deployment: &Deployment, by: &str) -> Vec<Value> {
+    let page = deployment.get(by, "/v1/recommendations?limit=200").await.ok();
+    page["items"].as_array().unwrap().clone()
+}
