@@ -82,7 +82,8 @@ mod tests {
 
     #[test]
     fn the_kept_and_the_removed_are_the_old_the_kept_and_the_added_the_new() {
-        let texts = (0..243_usize).map(|number| (0..5).map(|digit| ["a", "b", ""][number / 3_usize.pow(digit) % 3]));
+        let texts =
+            (0..243_usize).map(|number| (0..5).map(move |digit| ["a", "b", ""][number / 3_usize.pow(digit) % 3]));
         let texts: Vec<Vec<&str>> = texts.map(|lines| lines.filter(|line| !line.is_empty()).collect()).collect();
         for old in &texts {
             for new in &texts {
