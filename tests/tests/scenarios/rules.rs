@@ -252,7 +252,7 @@ async fn confirm(deployment: &Deployment, token: &str, version: u32) -> Answer {
 }
 
 fn outcome(answer: &Answer) -> &str {
-    answer.body["outcome"].as_str().unwrap_or_else(|| panic!("{}", answer.body))
+    answer.body["outcome"].as_str().unwrap_or("a failure")
 }
 
 fn title(answer: &Answer) -> String {

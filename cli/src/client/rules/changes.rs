@@ -71,7 +71,7 @@ pub(super) fn tried(found: &Value) -> String {
     if listed.is_empty() {
         return summary;
     }
-    let rows: Vec<Vec<String>> = listed.iter().map(|item| row(item)).collect();
+    let rows: Vec<Vec<String>> = listed.iter().map(row).collect();
     format!(
         "{}\n\n{summary}",
         output::table(&["AT", "DETECTOR", "SEVERITY", "ACTOR", "RULE", "WOULD", "DID", "DIFFERS"], &rows)
@@ -80,7 +80,7 @@ pub(super) fn tried(found: &Value) -> String {
 
 fn row(item: &Value) -> Vec<String> {
     let actor = [field(item, "/agent"), field(item, "/sponsor")].into_iter().find(|name| !name.is_empty());
-    let would = items(item, "/would").iter().map(|action| action_name(action)).collect::<Vec<_>>();
+    let would = items(item, "/would").iter().map(action_name).collect::<Vec<_>>();
     let suppressed = items(item, "/suppressed").iter().map(|suppressed| {
         let name = suppressed.pointer("/action").map(action_name).unwrap_or_default();
         format!("no {name} ({})", field(suppressed, "/because"))
