@@ -1,5 +1,5 @@
 //! Webhooks: who is told of what, over HTTP, signed as Standard Webhooks has it. What is here is pure, or reads and
-//! writes the store; a host fetches records with [`outbox::drain`], posts what [`attempt::prepare`] returns, and hands
+//! writes the store; a host fetches records with [`outbox::Reader::drain`], posts what [`attempt::prepare`] returns, and hands
 //! the answer to [`attempt::settle`].
 
 mod address;
