@@ -529,7 +529,9 @@ fn places(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sig
     let (mut first_new, mut last_new, mut first_known, mut last_known) = (u32::MAX, 0, u32::MAX, 0);
     for minute in open.minutes() {
         for trace in minute.traces.iter().filter(|trace| trace.near != 0) {
-            let at = |millis: u16| (minute.minute - open.this.minute + 1).saturating_mul(60_000) + u32::from(millis);
+            let at = |millis: u16| {
+                (minute.minute + 1).saturating_sub(open.this.minute).saturating_mul(60_000) + u32::from(millis)
+            };
             let (first, last) =
                 if is_new(trace.near) { (&mut first_new, &mut last_new) } else { (&mut first_known, &mut last_known) };
             *first = (*first).min(at(trace.first));
