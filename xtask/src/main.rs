@@ -41,11 +41,10 @@ fn run(xtask: &Xtask) -> Result<bool, String> {
         Task::Bench { what } => {
             let workshop = Workshop::find()?;
             let measured = match what {
-                Some(Bench::Detect { arguments }) => cargo::bench_detect(&workshop, arguments).map(drop),
-                Some(Bench::Detect { arguments }) => cargo::bench_detect(&workshop, arguments).map(|_| ()),
+                Some(Bench::Detect { arguments }) => cargo::bench_detect(&workshop, arguments),
                 None => cargo::bench(&workshop),
             };
-            return measured.map(|()| true).map_err(|_| "the measurement did not run to its end".to_string());
+            return measured.map(|_| true).map_err(|_| "the measurement did not run to its end".to_string());
         }
         Task::Test { quick, full, choice } => (suites::for_test(tier(*quick, *full)), choice, Duration::ZERO),
         Task::Ci { full, choice, started } => (suites::for_ci(tier(false, *full)), choice, since(*started)),

@@ -7,6 +7,7 @@ use aegis_core::id::{InvalidId, RecordId};
 use serde_json::Value;
 
 #[derive(clap::Subcommand)]
+#[command(after_help = "Example:\n  aegis risk explain rec_0123456789abcdef0123456789abcdef")]
 pub(crate) enum Command {
     /// Show what the risk of a request was made of
     #[command(after_help = "\
