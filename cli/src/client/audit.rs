@@ -262,7 +262,11 @@ fn render(record: &Value) -> String {
         version => format!("version {version}"),
     };
     let responses = record.get("responses").and_then(Value::as_array).into_iter().flatten();
-    let responses = responses.map(|done| format!("{} {}", field(done, "/action"), field(done, "/agent")));
+    let responses = responses.map(|done| {
+        let on = ["/agent", "/key", "/credential"].map(|pointer| field(done, pointer));
+        let on = on.into_iter().find(|on| !on.is_empty()).unwrap_or_default();
+        format!("{} {on}", field(done, "/action")).trim_end().to_string()
+    });
     let factors = record.pointer("/risk/factors").and_then(Value::as_array).into_iter().flatten();
     let factors = factors.map(|factor| format!(", {} {}", field(factor, "/factor"), field(factor, "/weight")));
     output::details(&[

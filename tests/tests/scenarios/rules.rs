@@ -122,7 +122,8 @@ async fn rolling_back_is_a_change_like_any_other() {
     // And forth again needs nobody.
     assert_eq!(outcome(&back(None, 0).await), "applied");
     assert_eq!(deployment.get(&alice, RULES).await.ok()["version"], 1);
-    assert_eq!(objects(&deployment, &alice, "rules.rollback").await.first().unwrap(), "version 1");
+    // All within one millisecond, whose records are in no order.
+    assert!(objects(&deployment, &alice, "rules.rollback").await.contains(&"version 1".to_string()));
 }
 
 #[tokio::test]
