@@ -26,8 +26,8 @@ Formats:
   aegis       JSON lines of audit records, as `aegis audit --json` prints them
 
 A file may be compressed with gzip. The first seven days teach; what statistics say of them counts
-only where it is extreme. Verdicts have a line per event: risk, grade, reason. Grade 1 is an alert or
-a step-up, grade 2 a response that waits for nobody.
+only where it is extreme. Verdicts have a line per event: risk, grade, reason. Grade 1 is an alert
+or a step-up, grade 2 a response that waits for nobody. CloudTrail's are in the order of time.
 
 Example:
   aegis replay events.jsonl --verdicts verdicts.csv")]

@@ -41,7 +41,7 @@ fn run(xtask: &Xtask) -> Result<bool, String> {
         Task::Bench { what } => {
             let workshop = Workshop::find()?;
             let measured = match what {
-                Some(Bench::Detect { arguments }) => cargo::bench_detect(&workshop, arguments).map(|_| ()),
+                Some(Bench::Detect { arguments }) => cargo::bench_detect(&workshop, arguments).map(drop),
                 None => cargo::bench(&workshop),
             };
             return measured.map(|()| true).map_err(|_| "the measurement did not run to its end".to_string());

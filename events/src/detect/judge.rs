@@ -87,15 +87,22 @@ pub struct Thresholds {
     pub automatic: [f64; FAMILIES],
 }
 
-/// Near the 99.8th and 99.99th percentiles of healthy agent-days on the train seeds of `aegis-bench-detect`. How much
-/// alone never stops anybody.
+/// Chosen on the train seeds of `aegis-bench-detect` for five alerts in 1000 healthy agent-days, and an automatic
+/// response in 10,000. How much alone never stops anybody.
 const MACHINES: Thresholds =
-    Thresholds { alert: [4.4, 3.3, 2.7, 3.4, 5.6, 6.0], automatic: [9.0, 7.0, 5.6, 8.0, 99.0, 10.0] };
+    Thresholds { alert: [4.5, 3.4, 2.9, 4.0, 6.0, 6.2], automatic: [9.0, 8.5, 6.0, 8.0, 99.0, 11.0] };
 const HUMANS: Thresholds =
-    Thresholds { alert: [4.0, 3.4, 3.5, 3.5, 6.0, 6.2], automatic: [9.5, 7.5, 7.5, 9.0, 99.0, 11.0] };
+    Thresholds { alert: [4.3, 3.4, 3.4, 4.0, 6.3, 6.2], automatic: [9.5, 8.5, 7.5, 8.0, 99.0, 11.0] };
 /// The 98th percentiles there.
 pub const USUAL_MACHINES: [f64; FAMILIES] = [0.75, 0.7, 1.0, 1.15, 2.1, 2.7];
 pub const USUAL_HUMANS: [f64; FAMILIES] = [2.7, 1.8, 2.35, 1.2, 1.9, 4.4];
+
+/// More than one new key amounts to.
+const SEVERAL_KEYS: f64 = 3.6;
+/// The place of pace among the families.
+const PACE: usize = 3;
+/// Requests in one second below which pace alone stops nobody.
+const LEAST_BURST: u32 = 30;
 
 impl Thresholds {
     pub fn of(human: bool) -> Self {
@@ -127,14 +134,21 @@ pub fn judge(evidence: &Evidence, thresholds: &Thresholds, believed: bool) -> Ju
             _ => Grade::None,
         });
     }
-    // A refusal that came once, or twice on one key, may be a slip, however new the key is.
-    if grade == Grade::Automatic && evidence.refused_now && evidence.refused_keys < 2 {
-        grade = Grade::Alert;
-    }
-    // Nor is a single one on a key that its fellows use worth asking about.
+    // A single refusal may be a slip, however new the key is, and so may two of one key stop nobody: what else is odd
+    // about the request decides.
     let fellow = evidence.refused_of == Familiar::Fleet;
-    if evidence.refused_now && evidence.refused_times < 2 && fellow {
+    let [_, operations, places, pace, ..] = families;
+    let others = evidence.of_keys() - evidence.of(Channel::Denied).weighed >= SEVERAL_KEYS;
+    if evidence.refused_now && evidence.refused_times < 2 && !(operations || places || pace || others) {
         grade = Grade::None;
+    } else if evidence.refused_now && evidence.refused_keys < 2 {
+        grade = grade.min(Grade::Alert);
+    }
+    // Backfills and load tests are fast as well; a burst that stops somebody is beyond what one does by hand.
+    let limits = sums.into_iter().zip(thresholds.automatic).enumerate();
+    let only_pace = limits.into_iter().all(|(family, (sum, limit))| family == PACE || sum < limit);
+    if grade == Grade::Automatic && only_pace && evidence.most_in_a_second < LEAST_BURST {
+        grade = Grade::Alert;
     }
     if !believed {
         grade = if evidence.total() >= 9.0 { Grade::Alert } else { Grade::None };

@@ -127,6 +127,7 @@ pub struct Evidence {
     pub refused_times: u32,
     /// Whether this request is one of them.
     pub refused_now: bool,
+    pub most_in_a_second: u32,
     /// Who else uses the key it was refused.
     pub refused_of: Familiar,
 }
@@ -172,6 +173,7 @@ impl Evidence {
 
     /// Live counters know of requests that the state has not taken in yet.
     pub fn raise_pace(&mut self, baseline: &Baseline, live: Live) {
+        self.most_in_a_second = self.most_in_a_second.max(live.second);
         for (count, peak) in [live.second, live.ten_seconds, live.minute].into_iter().zip(&baseline.peaks) {
             let decades = above(peak, log2(count), 0.7) * history(baseline);
             if decades > self.of(Channel::Burst).decades {
@@ -434,6 +436,7 @@ fn above(peak: &Peak, value: f32, least_spread: f64) -> f64 {
 fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sighting, history: f64) {
     let this = open.this;
     let second = open.minutes().map(Minute::most_in_a_second).max().unwrap_or(0);
+    evidence.most_in_a_second = second;
     let ten_seconds = open.minutes().map(Minute::most_in_ten_seconds).max().unwrap_or(0);
     let minute = open.minutes().map(Minute::count).max().unwrap_or(0);
     let within = |width: u32, sealed: u32| {
@@ -526,7 +529,9 @@ fn places(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sig
     let (mut first_new, mut last_new, mut first_known, mut last_known) = (u32::MAX, 0, u32::MAX, 0);
     for minute in open.minutes() {
         for trace in minute.traces.iter().filter(|trace| trace.near != 0) {
-            let at = |millis: u16| (minute.minute - open.this.minute + 1).saturating_mul(60_000) + u32::from(millis);
+            let at = |millis: u16| {
+                (minute.minute + 1).saturating_sub(open.this.minute).saturating_mul(60_000) + u32::from(millis)
+            };
             let (first, last) =
                 if is_new(trace.near) { (&mut first_new, &mut last_new) } else { (&mut first_known, &mut last_known) };
             *first = (*first).min(at(trace.first));
