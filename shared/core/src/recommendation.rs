@@ -200,7 +200,7 @@ impl ResponseAction {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Response {
     pub action: ResponseAction,
-    /// Whom it stopped.
+    /// Whom it stops, or whom people are told of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentId>,
     /// The key it changed.

@@ -270,7 +270,7 @@ impl Carrying<'_> {
         for action in &self.orders.actions {
             let response = match action {
                 RuleAction::Alert => {
-                    self.say(ResponseAction::Alert, None, None);
+                    self.say(ResponseAction::Alert, self.recommendation.agent.clone(), None);
                     continue;
                 }
                 RuleAction::RevokeFleet => self.response(action.kind()),

@@ -56,7 +56,7 @@ async fn a_sub_agent_that_leaves_its_scope_stops_the_one_that_made_it() {
     let record = deployment.get(&alice, &format!("/v1/audit/{}", text(&refusal.body, "record"))).await.ok();
     let stopped: Vec<_> = record["responses"].as_array().unwrap().iter().map(|r| (&r["action"], &r["agent"])).collect();
     let want =
-        [(json!("revoke_agent"), json!(id)), (json!("freeze_agent"), json!(parent_id)), (json!("alert"), Value::Null)];
+        [(json!("revoke_agent"), json!(id)), (json!("freeze_agent"), json!(parent_id)), (json!("alert"), json!(id))];
     assert_eq!(stopped, want.iter().map(|(action, agent)| (action, agent)).collect::<Vec<_>>());
     let refusal = deployment.post(&parent, "/v1/keys/own-key/sign", message(b"x")).await;
     assert_eq!(refusal.refused(403), "agent_frozen");

@@ -63,6 +63,11 @@ async fn dismissing_teaches_what_is_normal() {
     }
     drain(&deployment).await;
     let found = recommendations(&deployment, &alice).await;
+    // What came in a minute is learnt once the minute is over, and a dismissal bears on what was learnt.
+    deployment.pass(300);
+    deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await.refused(403);
+    drain(&deployment).await;
+    let alice = deployment.alice().await;
     let taken_in = deployment.store.get(&state_of(&agent)).await.unwrap().unwrap();
     assert_ne!(taken_in.item.body, before.item.body);
     let path = format!("/v1/recommendations/{}/dismiss", text(&found[0], "id"));

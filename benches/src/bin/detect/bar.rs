@@ -1,4 +1,5 @@
-//! The bar: what detection is to reach, what is claimed that it reaches, and whether a run does.
+//! The bar: what detection is to reach, what is claimed that it reaches, and whether a run does. A claim is what the
+//! frozen engine reached on the test seeds, rounded to the worse: a change that reaches less fails the suite `detect`.
 
 use crate::label::Scenario;
 use crate::statistics::{areas, poisson_interval, wilson_interval};
@@ -81,70 +82,70 @@ const SHARES: &[Share] = &[
         scenarios: &[Scenario::Injection, Scenario::Enumeration],
         caught: |attack| within_3(&attack.alert),
         bar: 0.99,
-        claimed: 0.99,
+        claimed: 0.98,
     },
     Share {
         what: "foreign keys: automatic within 3 events",
         scenarios: &[Scenario::Injection, Scenario::Enumeration],
         caught: |attack| within_3(&attack.automatic),
         bar: 0.90,
-        claimed: 0.90,
+        claimed: 0.89,
     },
     Share {
         what: "probing, deputy, poisoning: alert",
         scenarios: INSIDE,
         caught: |attack| attack.alert.is_some(),
         bar: 0.95,
-        claimed: 0.95,
+        claimed: 0.89,
     },
     Share {
         what: "probing, deputy, poisoning: automatic within 3 events",
         scenarios: INSIDE,
         caught: |attack| within_3(&attack.automatic),
         bar: 0.50,
-        claimed: 0.50,
+        claimed: 0.17,
     },
     Share {
         what: "probing, deputy, poisoning: automatic",
         scenarios: INSIDE,
         caught: |attack| attack.automatic.is_some(),
         bar: 0.90,
-        claimed: 0.90,
+        claimed: 0.54,
     },
     Share {
         what: "theft, sharing, operation switch: step-up within 3 events",
         scenarios: TAKEN,
         caught: |attack| within_3(&attack.alert),
         bar: 0.95,
-        claimed: 0.95,
+        claimed: 0.80,
     },
     Share {
         what: "theft, sharing, operation switch: automatic",
         scenarios: TAKEN,
         caught: |attack| attack.automatic.is_some(),
         bar: 0.60,
-        claimed: 0.60,
+        claimed: 0.30,
     },
     Share {
         what: "burst: at most 160 signatures released",
         scenarios: &[Scenario::Burst],
         caught: |attack| attack.released[0] <= 160,
         bar: 1.0,
-        claimed: 1.0,
+        claimed: 0.89,
     },
     Share {
         what: "exfiltration, concert: alert within a day",
         scenarios: &[Scenario::Exfiltration, Scenario::Concert],
         caught: |attack| within_a_day(&attack.alert),
         bar: 0.50,
-        claimed: 0.50,
+        claimed: 0.07,
     },
     Share {
         what: "human off-hours: alert",
         scenarios: &[Scenario::OffHours],
         caught: |attack| attack.alert.is_some(),
         bar: 0.80,
-        claimed: 0.80,
+        claimed: 0.12,
     },
 ];
 
@@ -153,8 +154,8 @@ const TAKEN: &[Scenario] = &[Scenario::Theft, Scenario::Sharing, Scenario::OpSwi
 
 /// What, at which grade, the bar, what is claimed; in 1000 agent-days.
 const FALSE_ALARMS: [(&str, Grade, f64, f64); 2] = [
-    ("false alarms per 1000 agent-days: alert", Grade::Alert, 5.0, 5.0),
-    ("false alarms per 1000 agent-days: automatic", Grade::Automatic, 0.1, 0.1),
+    ("false alarms per 1000 agent-days: alert", Grade::Alert, 5.0, 7.0),
+    ("false alarms per 1000 agent-days: automatic", Grade::Automatic, 0.1, 0.12),
 ];
 
-const AREAS: [(&str, f64, f64); 2] = [("request AUC", 0.98, 0.98), ("request PR-AUC", 0.90, 0.90)];
+const AREAS: [(&str, f64, f64); 2] = [("request AUC", 0.98, 0.97), ("request PR-AUC", 0.90, 0.90)];

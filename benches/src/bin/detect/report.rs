@@ -81,8 +81,8 @@ impl OfJudge {
             bar: rows(&mut tally),
             scenarios,
             false_alarms: false_alarms(&tally),
-            causes: causes(&tally, |day| named(day.cause)),
-            circumstances: causes(&tally, |day| named(day.circumstance)),
+            causes: causes(&tally, |day| named(day.cause, "no detector")),
+            circumstances: causes(&tally, |day| named(day.circumstance, "nothing out of the ordinary")),
             curve_at: CURVE_AT,
             microseconds_per_event: tally.took.as_secs_f64() * 1e6 / tally.events as f64,
         }
@@ -149,6 +149,6 @@ fn causes(tally: &Tally, of: impl Fn(&Day) -> String) -> Vec<Cause> {
     causes.into_iter().map(|(what, [alert, automatic])| Cause { what, alert, automatic }).collect()
 }
 
-fn named(what: Option<impl std::fmt::Debug>) -> String {
-    what.map_or_else(|| "nothing out of the ordinary".to_string(), |what| format!("{what:?}"))
+fn named(what: Option<impl std::fmt::Debug>, none: &str) -> String {
+    what.map_or_else(|| none.to_string(), |what| format!("{what:?}"))
 }

@@ -9,8 +9,8 @@ use crate::label::Labelled;
 use crate::random::Random;
 
 pub(crate) const TRAIN: [u64; 5] = [1, 2, 3, 4, 5];
-/// Drawn on 2026-11-25, after the commit "Thresholds frozen on the train seeds".
-pub(crate) const TEST: [u64; 5] = [3_600_938_723, 1_216_926_626, 2_370_911_478, 1_936_945_066, 2_443_280_645];
+/// Drawn on 2026-11-25, after the thresholds of the commit "Thresholds frozen on the train seeds".
+pub(crate) const TEST: [u64; 5] = [1_639_985_361, 1_515_698_365, 1_649_361_544, 3_399_665_382, 1_141_038_689];
 
 /// Of each seed: organisations that are attacked, and larger ones that are not.
 const ATTACKED: usize = 8;
