@@ -97,7 +97,7 @@ async fn raise(app: &App, batch: &[AuditRecord], finding: Finding) -> Result<(),
         return Ok(());
     }
     let of = |record: &&AuditRecord| finding.records.contains(&record.id);
-    let Some(record) = batch.iter().filter(of).next_back() else { return Ok(()) };
+    let Some(record) = batch.iter().rfind(of) else { return Ok(()) };
     let Some(sponsor) = record.human.clone() else { return Ok(()) };
     let severity = severity(&finding);
     let hour = finding.minute / 60;

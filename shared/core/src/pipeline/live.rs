@@ -83,8 +83,8 @@ mod tests {
                 now += step.saturating_sub(15).max(0);
                 times.push(now);
                 let counts = live.count("agent", Timestamp::from_second(now).unwrap());
-                let within = |seconds: i64| times.iter().filter(|at| **at > now - seconds).count();
-                let counted = [counts.second, counts.ten_seconds, counts.minute].map(|count| count as usize);
+                let within = |seconds: i64| u32::try_from(times.iter().filter(|at| **at > now - seconds).count()).unwrap();
+                let counted = [counts.second, counts.ten_seconds, counts.minute];
                 prop_assert_eq!(counted, [within(1), within(10), within(60)]);
             }
         }
