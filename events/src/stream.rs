@@ -3,7 +3,7 @@
 
 use crate::detect::{Consumer, Detector, Finding, Grade, StateId, sighting};
 use aegis_core::ambient::{Timestamp, after_seconds};
-use aegis_core::behaviour;
+use aegis_core::behaviour::{self, LEARNING};
 use aegis_core::error::Error;
 use aegis_core::feed::{BATCH, Feed, Place};
 use aegis_core::id::{AgentId, RecommendationId};
@@ -27,8 +27,9 @@ const CONSUMER: &str = "detection";
 const ATTEMPTS: u32 = 24;
 /// States written at once: at their largest below the 4 MiB of a transaction.
 const AT_ONCE: usize = 50;
-/// How long a deployment lives before its statistics are believed: a week.
-const BURN_IN: i64 = 7 * 86_400;
+/// How late something may be found and still be told and answered, in seconds: a day. What is older, as where a deployment
+/// begins to detect on a trail that was there before, only teaches.
+const NEWS: i64 = 86_400;
 
 /// Takes in the next records: learns from them, raises what the detectors find, and carries out what the rules order.
 /// Returns how many records there were.
@@ -59,7 +60,7 @@ async fn take_in(app: &App, batch: &[AuditRecord]) -> Result<Vec<Finding>, Error
     let ids: Vec<StateId> = Consumer::needs(batch).into_iter().collect();
     let born = aegis_core::pipeline::deployment(app).await?.created_at;
     'attempt: for _ in 0..ATTEMPTS {
-        let mut consumer = Consumer::new(after_seconds(born, BURN_IN) <= app.clock.now());
+        let mut consumer = Consumer::new(after_seconds(born, LEARNING) <= app.clock.now());
         let mut expects: BTreeMap<StateId, Expect> = BTreeMap::new();
         for ids in ids.chunks(MAX_BATCH) {
             let items: Vec<ItemKey> = ids.iter().map(|id| behaviour::item(&id.path())).collect();
@@ -94,6 +95,11 @@ async fn take_in(app: &App, batch: &[AuditRecord]) -> Result<Vec<Finding>, Error
 async fn raise(app: &App, batch: &[AuditRecord], finding: Finding) -> Result<(), Error> {
     // Asking for what is out of scope is a fact, told and answered with the request itself.
     if finding.detector == Detector::ScopeViolation {
+        return Ok(());
+    }
+    let found_at =
+        Timestamp::from_second(i64::from(finding.minute).saturating_mul(60)).unwrap_or(Timestamp::UNIX_EPOCH);
+    if after_seconds(found_at, NEWS) < app.clock.now() {
         return Ok(());
     }
     let of = |record: &&AuditRecord| finding.records.contains(&record.id);

@@ -18,6 +18,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+/// How long a deployment learns before anything is decided on what is usual there, in seconds: a week.
+pub const LEARNING: i64 = 7 * 86_400;
+
 /// Where a state lies: `actor/NAME`, `fleet/HUMAN`, `template/NAME` or `organisation`.
 pub fn item(path: &str) -> ItemKey {
     ItemKey::state(format!("behaviour/{path}"), "state")

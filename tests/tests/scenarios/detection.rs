@@ -80,20 +80,57 @@ async fn dismissing_teaches_what_is_normal() {
     assert_eq!(deployment.store.get(&state_of(&agent)).await.unwrap().unwrap().item.body, taught.item.body);
 }
 
+#[tokio::test]
+async fn what_is_found_more_than_a_day_late_only_teaches() {
+    let (deployment, agent) = quiet_weeks().await;
+    let token = token_for_a_day(&deployment, &agent).await;
+    for _ in 0..200 {
+        sign(&deployment, &token).await;
+    }
+    deployment.pass(2 * DAY);
+    let before = deployment.store.get(&state_of(&agent)).await.unwrap().unwrap();
+    drain(&deployment).await;
+    assert_ne!(deployment.store.get(&state_of(&agent)).await.unwrap().unwrap().item.body, before.item.body);
+    assert_eq!(recommendations(&deployment, &deployment.alice().await).await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn for_its_first_week_a_deployment_learns_and_decides_nothing_on_what_is_usual() {
+    let (deployment, agent) = begun().await;
+    for _ in 0..5 {
+        work_day(&deployment, &agent).await;
+    }
+    let token = token_for_a_day(&deployment, &agent).await;
+    for _ in 0..200 {
+        sign(&deployment, &token).await;
+    }
+    drain(&deployment).await;
+    sign(&deployment, &token).await;
+    let alice = deployment.alice().await;
+    let responses = recommendations(&deployment, &alice).await;
+    assert!(responses.iter().all(|found| found["severity"] != "critical"), "{responses:?}");
+    let newest = deployment.get(&alice, "/v1/audit?op=key.sign&limit=1").await.ok();
+    assert!(newest["items"][0]["risk"]["score"].as_f64().unwrap() < 0.2, "{newest}");
+}
+
 fn state_of(agent: &str) -> aegis_core::store::ItemKey {
     aegis_core::behaviour::item(&format!("actor/{agent}"))
 }
 
 /// An agent that signs a few times each working hour, for long enough that statistics are believed.
 async fn quiet_weeks() -> (Deployment, String) {
-    let deployment = Deployment::new().await;
-    let alice = deployment.alice().await;
-    deployment.key(&alice, "own-key", "Ed25519").await;
-    let grant = json!({ "purpose": "service" });
-    let (agent, _) = deployment.agent(&alice, "key:own-key:sign", grant).await;
+    let (deployment, agent) = begun().await;
     for _ in 0..14 {
         work_day(&deployment, &agent).await;
     }
+    (deployment, agent)
+}
+
+async fn begun() -> (Deployment, String) {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    let (agent, _) = deployment.agent(&alice, "key:own-key:sign", json!({ "purpose": "service" })).await;
     (deployment, agent)
 }
 

@@ -6,7 +6,7 @@ use super::refuse::{self, Refused};
 use super::{App, Request};
 use crate::agent::HoldKind;
 use crate::ambient::{Timestamp, after_seconds};
-use crate::behaviour::Asked;
+use crate::behaviour::{Asked, LEARNING};
 use crate::error::{Error, Failed};
 use crate::id::RecordId;
 use crate::operation::Operation;
@@ -129,6 +129,9 @@ fn score(app: &App, request: &Request<'_>, facts: &Facts, found: &Found, now: Ti
     let (Some((names, known)), Some(_)) = (&facts.known, request.operation.action()) else {
         return risk::score(&observation);
     };
+    if now < after_seconds(facts.deployment.created_at, LEARNING) {
+        return risk::score(&observation);
+    }
     let key = match found {
         Found::Key { record: Some(record), .. } => record.value.key.id.to_string(),
         Found::Key { requested, .. } => requested.to_string(),
