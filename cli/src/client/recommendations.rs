@@ -34,8 +34,8 @@ Example:
     Dismiss(Answer),
     /// Undo what was done about it, where that has meaning
     #[command(after_help = "\
-An agent that it froze goes on, and holds end. What is revoked stays revoked: issue a new agent. Needs
-the role operator or admin, and a login at most five minutes old.
+An agent that it froze goes on, and holds end. What is revoked stays revoked: issue a new agent.
+Needs the role operator or admin, and a login at most five minutes old.
 
 Example:
   aegis recommendations undo rcm_01a2089d934430be069ffffc0a842b66")]

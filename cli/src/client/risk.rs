@@ -11,8 +11,8 @@ use serde_json::Value;
 pub(crate) enum Command {
     /// Show what the risk of a request was made of
     #[command(after_help = "\
-The score is the sum of the weights, at most 1. Each factor shows what was observed beside what would
-have added nothing. Reading a record needs the role admin, auditor or operator.
+The score is the sum of the weights, at most 1. Each factor shows what was observed beside what
+would have added nothing. Reading a record needs the role admin, auditor or operator.
 
 Example:
   aegis risk explain rec_0123456789abcdef0123456789abcdef")]
