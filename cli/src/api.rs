@@ -5,7 +5,7 @@ use crate::failure::chain;
 use crate::serve::tls;
 use http::{HeaderMap, Method};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -79,6 +79,11 @@ impl Api {
     }
 
     fn send(&self, method: Method, path: &str, body: Option<Zeroizing<Vec<u8>>>) -> Result<Answer, Failure> {
+        // A server that refuses it may hang up before it is sent, and then nothing is heard of why.
+        if body.as_ref().is_some_and(|body| body.len() > aegis_functions::MAX_BODY) {
+            let body = json!({ "title": "a body is at most 1 MiB", "status": 413, "code": "too-large" });
+            return Ok(Answer { status: 413, body, path: path.to_string(), retry_after: None });
+        }
         let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {}", token.as_str()));
