@@ -21,7 +21,6 @@ use aegis_core::login::{HumanClaim, Logins, Provider};
 use aegis_core::maintenance;
 use aegis_core::pipeline::{self, App, LiveCounters, PolicyCache, Recorded, RulesCache, Shares};
 use aegis_core::rate::Rate;
-use aegis_core::response;
 use aegis_core::store::Store;
 use aegis_core::token::TokenKeys;
 use aegis_embedded::root::{KdfParams, Passphrase, Root};
@@ -120,6 +119,7 @@ pub(crate) struct Server {
     housekeeping: tokio::task::JoinHandle<()>,
     counting: tokio::task::JoinHandle<()>,
     detecting: tokio::task::JoinHandle<()>,
+    responding: tokio::task::JoinHandle<()>,
     delivering: tokio::task::JoinHandle<()>,
 }
 
@@ -218,6 +218,7 @@ impl Server {
         let counting = tokio::spawn(usage::count(Arc::clone(&store), stopped.clone()));
         let delivering = tokio::spawn(webhooks::deliver(Arc::clone(&host), courier, stopped.clone()));
         let detecting = tokio::spawn(detection::detect(Arc::clone(&host), Arc::clone(&store), stopped.clone()));
+        let responding = tokio::spawn(detection::respond(Arc::clone(&host), stopped.clone()));
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&host), store, stopped));
         let url = format!("{}://{address}", if settings.tls.is_some() { "https" } else { "http" });
         Ok(Self {
@@ -230,6 +231,7 @@ impl Server {
             housekeeping,
             counting,
             detecting,
+            responding,
             delivering,
         })
     }
@@ -256,8 +258,13 @@ impl Server {
             Err(_) => tracing::warn!("housekeeping still under way was cut off"),
         }
         // It ends after the batch under way; the next start goes on from there.
-        if let Err(error) = self.detecting.await {
-            tracing::error!(error = %error, "detection failed");
+        // The next start goes on with what they were about.
+        for (task, what) in [(self.detecting, "detection"), (self.responding, "responses")] {
+            match tokio::time::timeout(LAST_REQUESTS, task).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(error = %error, what, "a task failed"),
+                Err(_) => tracing::warn!(what, "a task still under way was cut off"),
+            }
         }
         if let Err(error) = self.counting.await {
             tracing::error!(error = %error, "counting uses failed");
@@ -295,9 +302,6 @@ async fn keep_house(host: Arc<Host>, store: Arc<SqliteStore>, mut stopped: watch
         }
         let now = host.app.clock.now();
         write_summaries(&host, now).await;
-        if let Err(error) = response::run_pending(&host.app).await {
-            tracing::error!(error = %error, "responses failed");
-        }
         if let Err(error) = maintenance::run_due(&host.app).await {
             tracing::error!(error = %error, "scheduled work failed");
         }

@@ -6,10 +6,11 @@ use aegis_core::ambient::{Timestamp, after_seconds};
 use aegis_core::behaviour::{self, LEARNING};
 use aegis_core::error::Error;
 use aegis_core::feed::{BATCH, Feed, Place};
-use aegis_core::id::{AgentId, RecommendationId};
+use aegis_core::id::RecommendationId;
 use aegis_core::journal;
 use aegis_core::operation::Operation;
 use aegis_core::pipeline::App;
+use aegis_core::reason::Reason;
 use aegis_core::recommendation::{
     AgentRecommendation, Detector as Named, Evidence, RecommendationRecord, ResponseAction, Severity,
 };
@@ -38,25 +39,44 @@ const NEWS: i64 = 86_400;
 /// [`Error::Contended`] if other processes take in the same records all the time; [`Error::Unavailable`].
 pub async fn drain(app: &App, feed: &dyn Feed) -> Result<usize, Error> {
     let (mut place, expect) = Place::of(app.store.as_ref(), CONSUMER).await?;
-    let batch = feed.after(place.last.as_ref(), BATCH).await?;
+    let mut batch = feed.after(place.last.as_ref(), BATCH).await?;
+    cut(&mut batch);
     let Some(last) = batch.last() else { return Ok(0) };
-    for finding in take_in(app, &batch).await? {
-        raise(app, &batch, finding).await?;
-    }
+    take_in(app, &batch).await?;
     for record in &batch {
         if (record.operation, record.outcome) == (Operation::RecommendationDismiss, Outcome::Ok) {
-            learn(app, record).await?;
+            passed_over(learn(app, record).await)?;
         }
     }
-    response::run_pending(app).await?;
     place.last = Some(last.id.clone());
     place.put_away(app.store.as_ref(), expect).await?;
     Ok(batch.len())
 }
 
-/// One compare-and-swap for each state. Who loses one reads them again and takes the batch in again: what a state holds
-/// already changes nothing in it, and the findings are the same.
-async fn take_in(app: &App, batch: &[AuditRecord]) -> Result<Vec<Finding>, Error> {
+/// What is judged are the open minutes: of a backlog no more is taken at once than they span.
+fn cut(batch: &mut Vec<AuditRecord>) {
+    let minute = |record: &AuditRecord| record.at.as_second().div_euclid(60);
+    let Some(first) = batch.first().map(minute) else { return };
+    let fits = batch.iter().take_while(|record| minute(record) <= first.saturating_add(1)).count();
+    batch.truncate(fits.max(1));
+}
+
+/// What one record or finding leads to must not keep all others waiting for ever: only an outage does.
+fn passed_over(result: Result<(), Error>) -> Result<(), Error> {
+    match result {
+        Err(error @ (Error::Contended | Error::Unavailable { .. })) => Err(error),
+        Err(error) => {
+            tracing::error!(error = %error, "a finding was passed over");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Raises what is found, and then writes the states, one compare-and-swap for each: whichever step is the last that
+/// happened, the next call finds the same. Who loses a swap reads the states again and takes the batch in again: what a
+/// state holds already changes nothing in it.
+async fn take_in(app: &App, batch: &[AuditRecord]) -> Result<(), Error> {
     let ids: Vec<StateId> = Consumer::needs(batch).into_iter().collect();
     let born = aegis_core::pipeline::deployment(app).await?.created_at;
     'attempt: for _ in 0..ATTEMPTS {
@@ -68,12 +88,15 @@ async fn take_in(app: &App, batch: &[AuditRecord]) -> Result<Vec<Finding>, Error
             for (id, item) in ids.iter().zip(&items) {
                 let Some(stored) = read.find(item) else { continue };
                 expects.insert(id.clone(), Expect::Current(stored.revision));
-                if let Err(error) = consumer.load(id, &behaviour::encoded(stored)?) {
-                    tracing::error!(state = id.path(), error = %error, "behaviour begun anew");
+                let loaded = behaviour::encoded(stored).map(|state| consumer.load(id, &state));
+                if !matches!(loaded, Ok(Ok(()))) {
+                    tracing::error!(state = id.path(), "behaviour cannot be read, and is begun anew");
                 }
             }
         }
-        let findings = consumer.observe(batch);
+        for finding in consumer.observe(batch) {
+            passed_over(raise(app, batch, finding).await)?;
+        }
         let put = |(id, state): (StateId, Vec<u8>)| {
             let expect = expects.get(&id).copied().unwrap_or(Expect::Absent);
             behaviour::put(&id.path(), state, expect)
@@ -86,7 +109,7 @@ async fn take_in(app: &App, batch: &[AuditRecord]) -> Result<Vec<Finding>, Error
                 Err(error) => return Err(error.into()),
             }
         }
-        return Ok(findings);
+        return Ok(());
     }
     Err(Error::Contended)
 }
@@ -104,12 +127,17 @@ async fn raise(app: &App, batch: &[AuditRecord], finding: Finding) -> Result<(),
     }
     let of = |record: &&AuditRecord| finding.records.contains(&record.id);
     let Some(record) = batch.iter().rfind(of) else { return Ok(()) };
+    // So is asking for many keys out of scope; what is left of a probe are keys that would not answer.
+    let told = |record: &AuditRecord| matches!(record.reason, Some(Reason::ScopeProbe | Reason::ScopeViolation));
+    if finding.detector == Detector::ScopeProbe && batch.iter().filter(of).all(told) {
+        return Ok(());
+    }
     let Some(sponsor) = record.human.clone() else { return Ok(()) };
     let severity = severity(&finding);
     let hour = finding.minute / 60;
     let words = format!("{}/{}/{hour}/{}", finding.detector.as_str(), finding.actor, severity.as_str());
     let at = Timestamp::from_second(i64::from(hour).saturating_mul(3_600)).unwrap_or(Timestamp::UNIX_EPOCH);
-    let agent = AgentId::try_from(finding.actor.clone()).ok();
+    let agent = record.agents.first().filter(|agent| agent.as_str() == finding.actor).cloned();
     let suggested = match (severity, &agent) {
         (Severity::Critical, Some(_)) => vec![ResponseAction::FreezeAgent, ResponseAction::Alert],
         (Severity::Critical, None) => vec![ResponseAction::RevokeCredential, ResponseAction::Alert],
@@ -163,8 +191,8 @@ fn named(detector: Detector) -> Named {
         Detector::NewOperation => Named::NewOperation,
         Detector::NewSource => Named::NewSource,
         Detector::OffHours => Named::OffHours,
-        Detector::ScopeProbe => Named::ScopeProbe,
-        Detector::ScopeViolation => Named::ScopeViolation,
+        // Likely, not a fact: facts are stated with the request.
+        Detector::ScopeProbe | Detector::ScopeViolation => Named::KeySet,
         Detector::UsageSpike => Named::UsageSpike,
     }
 }
@@ -212,7 +240,8 @@ async fn teach(app: &App, id: &StateId, accepted: &[Accepted]) -> Result<(), Err
     let item = behaviour::item(&id.path());
     for _ in 0..ATTEMPTS {
         let Some(stored) = app.store.get(&item).await? else { return Ok(()) };
-        let Ok(mut state) = State::decode(&behaviour::encoded(&stored)?) else { return Ok(()) };
+        let state = behaviour::encoded(&stored).ok().and_then(|state| State::decode(&state).ok());
+        let Some(mut state) = state else { return Ok(()) };
         accepted.iter().for_each(|accepted| state.accept(accepted));
         let put = behaviour::put(&id.path(), state.encode(), Expect::Current(stored.revision))?;
         match app.store.transact(vec![put]).await {

@@ -144,6 +144,20 @@ protected = {HUMAN, *shared.values(), *(human.call("GET", f"/v1/keys/{key}")["al
 record = human.call("GET", "/v1/audit")["items"][0]["id"]
 ciphertext = human.call("POST", f"/v1/keys/{shared['aes']}/encrypt", {"plaintext": ""})["ciphertext"]
 wrapped_key = human.call("POST", f"/v1/keys/{shared['aes']}/wrap", {"key_material": ""})["wrapped_key"]
+
+
+def new_recommendation():
+    """What is said of an agent that left its scope, and was frozen for it."""
+    rogue = Aegis()
+    rogue.base = human.base
+    rogue.token = new_token(new_agent(purpose="service"))["token"]
+    try:
+        rogue.call("GET", f"/v1/keys/{shared['aes']}")
+    except Refused:
+        return human.call("GET", "/v1/recommendations")["items"][0]["id"]
+
+
+recommendation = new_recommendation()
 # Of ten logins that the local issuer allows in a minute, to all runs together.
 id_tokens = [human.id_token() for _ in range(0 if AS_AGENT or LAST else 3)]
 
@@ -188,6 +202,8 @@ def existing(method, path, verb):
         return {"approval": asked.get(verb)[0]}
     if "{credential}" in path:
         return {"credential": new_token(new_agent())["id"]}
+    if "{recommendation}" in path:
+        return {"recommendation": recommendation}
     if "{webhook}" in path:
         return {"webhook": new_webhook()}
     if "{alias}" in path and method == "DELETE":

@@ -122,12 +122,21 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    pub(crate) fn find(names: &Names, read: &Items) -> Result<Self, Error> {
+    pub(crate) fn find(names: &Names, read: &Items) -> Self {
         let [actor, fleet, template, organisation] = names.items();
-        let state = |item: &ItemKey| read.find(item).map(|stored| Ok::<_, Error>(share(stored)?.value)).transpose();
-        let organisation = read.find(&organisation).map(|stored| Ok::<_, Error>(share(stored)?.value)).transpose()?;
-        Ok(Self { actor: state(&actor)?, fleet: state(&fleet)?, template: state(&template)?, organisation })
+        let state = |item: &ItemKey| read.find(item).and_then(|stored| readable(stored));
+        let organisation = read.find(&organisation).and_then(|stored| readable(stored));
+        Self { actor: state(&actor), fleet: state(&fleet), template: state(&template), organisation }
     }
+}
+
+/// What cannot be read is not known: it refuses nobody, and the consumer begins it anew.
+fn readable<T: Decode + Send + Sync + 'static>(stored: &Stored) -> Option<Arc<Decoded<T>>> {
+    let read = share(stored);
+    if let Err(error) = &read {
+        tracing::error!(item = stored.item.key.partition, error = %error, "behaviour cannot be read");
+    }
+    read.ok().map(|read| read.value)
 }
 
 impl std::fmt::Debug for Known {

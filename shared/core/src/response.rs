@@ -8,7 +8,7 @@ pub use pending::run_pending;
 use crate::agent::{Agent, AgentState, Credential, Hold, HoldKind, Stopped};
 use crate::ambient::Timestamp;
 use crate::error::Error;
-use crate::id::{AgentId, RecordId, RequestId};
+use crate::id::{AgentId, RecommendationId, RecordId, RequestId};
 use crate::journal;
 use crate::key::KeyRecord;
 use crate::operation::Operation;
@@ -70,7 +70,9 @@ pub(crate) async fn decide(
     };
     let (mut ledger, expect) = found.unwrap_or((LedgerDocument::default(), Expect::Absent));
     let subject = recommendation.agent.as_ref().map_or(recommendation.sponsor.as_str(), AgentId::as_str);
-    let case = Case { id: &recommendation.id, subject };
+    // That each recommendation is answered once, its own document sees to. To the ledger each is new: it forgets by time.
+    let id = RecommendationId::new(app.clock.now(), &app.entropy);
+    let case = Case { id: &id, subject };
     let admission = ledger.0.admit(&plan, case, recommendation.at);
     (orders.actions, orders.suppressed) = (admission.carried_out, admission.suppressed);
     if plan.needs_ledger() {

@@ -111,7 +111,10 @@ impl App {
         items.dedup();
         let read = self.store.batch_get(&items).await?;
         let found = found(target, target_item.and_then(|item| read.find(&item)), formers)?;
-        let known = whose.map(|whose| Known::find(&whose, &read).map(|known| (whose, known))).transpose()?;
+        let known = whose.map(|whose| {
+            let known = Known::find(&whose, &read);
+            (whose, known)
+        });
         let facts = self.facts(claims, &names, &read, now).await?;
         Ok((facts.map(|facts| Facts { known, ..facts }), found))
     }

@@ -40,8 +40,12 @@ impl Default for LiveCounters {
 }
 
 impl Slots {
-    /// A clock that was set back counts into the newest slot: nobody gains by it.
+    /// A clock that was set back a little counts into the newest slot: nobody gains by it. After more than a minute it begins
+    /// anew: otherwise all would look like one burst until it has caught up.
     fn count(&mut self, second: i64) -> Live {
+        if second.saturating_add(60) < self.newest {
+            *self = Self { counts: [0; 60], newest: second };
+        }
         let newest = second.max(self.newest);
         let passed = newest.saturating_sub(self.newest);
         for second in (0..passed.min(60)).map(|back| newest.saturating_sub(back)) {

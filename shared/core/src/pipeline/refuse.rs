@@ -111,13 +111,14 @@ async fn respond(
         suggested_actions: vec![suggested],
     };
     record.recommendation = Some(recommendation.clone());
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
         // Another request may have been stopped at the same moment: then this one is on record, too, and changes nothing.
         let orders = response::decide(app, in_force, &trigger, &recommendation).await?;
         let carried = response::carry_out(app, &recommendation, &record.id, &orders).await?;
         (record.responses, record.suppressed) = (carried.responses, orders.suppressed);
         let mut puts = carried.puts;
-        puts.extend(orders.ledger);
+        // Many that are stopped at once must not keep each other from it: rather none of them is counted.
+        puts.extend(orders.ledger.filter(|_| attempt < ATTEMPTS / 2));
         puts.push(RecommendationRecord::new(recommendation.clone(), &record).put(Expect::Absent)?);
         puts.push(journal::put_timed(app, &mut record)?);
         match app.store.transact(puts).await {

@@ -61,7 +61,8 @@ impl Document for PendingResponse {
     }
 }
 
-/// Carries out what is due. Returns how many were done.
+/// Carries out what is due. Returns how many were done. Not to be called twice at once: of two that rotate the same key at a
+/// back end, one would take what the other made for left over.
 ///
 /// # Errors
 /// [`Error::Unavailable`] of the store; what was done until then stays done.
@@ -88,7 +89,10 @@ pub async fn run_pending(app: &App) -> Result<usize, Error> {
                 Ok(()) => done = done.saturating_add(1),
                 Err(error @ Error::Unavailable { dependency: "the store", .. }) => return Err(error),
                 Err(Error::Contended) => {}
-                Err(error) => put_off(app, pending, &error).await?,
+                Err(error) => match put_off(app, pending, &error).await {
+                    Ok(()) | Err(Error::Contended) => {}
+                    Err(error) => return Err(error),
+                },
             }
         }
         query.after = page.next;
@@ -156,7 +160,9 @@ async fn rotate(app: &App, pending: Loaded<PendingResponse>, id: &KeyId) -> Resu
         return finish(app, pending, Vec::new()).await;
     }
     let mut record = key_record(app, &pending.value, Operation::KeyRotate, id);
-    let token = RecordId::derived(loaded.value.key.created_at, &format!("{}/{id}", pending.value.response.cause));
+    let next = loaded.value.key.version.saturating_add(1);
+    let words = format!("{}/{id}/{next}", pending.value.response.cause);
+    let token = RecordId::derived(loaded.value.key.created_at, &words);
     let mut puts = rotation(app, &mut loaded, &token).await?;
     record.key_version = Some(loaded.value.key.version);
     puts.push(journal::put_timed(app, &mut record)?);
@@ -170,16 +176,20 @@ async fn finish(app: &App, mut pending: Loaded<PendingResponse>, mut puts: Vec<P
     Ok(app.store.transact(puts).await?)
 }
 
-/// On record, so that it is told to whoever is told of responses.
+/// On record, so that it is told to whoever is told of responses. What can never be done is given up.
 async fn put_off(app: &App, mut pending: Loaded<PendingResponse>, error: &Error) -> Result<(), Error> {
     let wait = FIRST_WAIT.saturating_mul(1_i64.checked_shl(pending.value.attempts).unwrap_or(LONGEST_WAIT));
     pending.value.attempts = pending.value.attempts.saturating_add(1).min(20);
     pending.value.due = Some(after_seconds(app.clock.now(), wait.clamp(FIRST_WAIT, LONGEST_WAIT)));
+    if matches!(error, Error::Invalid { .. } | Error::KeyState { .. } | Error::NotFound { .. } | Error::State { .. }) {
+        (pending.value.due, pending.value.done_at) = (None, Some(app.clock.now()));
+    }
     let mut record = internal_record(app, &pending.value, Operation::ResponseAct);
     (record.outcome, record.error) = (Outcome::Error, Some(error.to_string()));
     record.key = pending.value.response.key.clone();
     record.object = Some(pending.value.response.cause.to_string());
-    tracing::error!(action = pending.value.response.action.as_str(), error = %error, "response failed, to be tried again");
+    let (action, again) = (pending.value.response.action.as_str(), pending.value.due.is_some());
+    tracing::error!(action, again, error = %error, "response failed");
     let puts = vec![pending.replace()?, journal::put_timed(app, &mut record)?];
     Ok(app.store.transact(puts).await?)
 }
