@@ -203,7 +203,8 @@ def existing(method, path, verb):
     if "{credential}" in path:
         return {"credential": new_token(new_agent())["id"]}
     if "{recommendation}" in path:
-        return {"recommendation": recommendation}
+        # Whose agent nobody has freed yet.
+        return {"recommendation": new_recommendation() if verb == "undo" else recommendation}
     if "{webhook}" in path:
         return {"webhook": new_webhook()}
     if "{alias}" in path and method == "DELETE":
