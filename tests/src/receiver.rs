@@ -86,6 +86,7 @@ impl Receiver {
             for stream in listener.incoming() {
                 let (receiver, stream, tls) = (accepting.clone(), stream.unwrap(), tls.clone());
                 receiver.state(|state| state.connections += 1);
+                receiver.shared.1.notify_all();
                 std::thread::spawn(move || match tls {
                     None => receiver.serve(stream),
                     Some(tls) => receiver.serve(StreamOwned::new(ServerConnection::new(tls).unwrap(), stream)),
@@ -121,6 +122,15 @@ impl Receiver {
 
     pub fn connections(&self) -> usize {
         self.state(|state| state.connections)
+    }
+
+    /// Waits until somebody connected.
+    #[track_caller]
+    pub fn wait_for_connection(&self) {
+        let (state, changed) = &*self.shared;
+        let none = |state: &mut State| state.connections == 0;
+        let (_state, wait) = changed.wait_timeout_while(state.lock().unwrap(), PATIENCE, none).unwrap();
+        assert!(!wait.timed_out(), "nobody connected");
     }
 
     /// Waits until so many posts came.

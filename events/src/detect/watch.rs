@@ -1,7 +1,7 @@
 //! The watch over all actors: each one's state, and what the organisation knows.
 
 use aegis_core::risk::baseline::minute_of;
-use aegis_core::risk::evidence::{Evidence, Familiar, Surroundings, history};
+use aegis_core::risk::evidence::{Evidence, Surroundings, history};
 use aegis_core::risk::pool::{Pool, Sort};
 use aegis_core::risk::sighting::{Seen, Sighting};
 use aegis_core::risk::state::{State, Taken};
@@ -58,7 +58,7 @@ impl Watch {
     /// The evidence of a sighting that was taken in: by its actor's history; where that is short, by its template's.
     pub fn weigh(&self, subject: &Subject, s: &Sighting) -> Evidence {
         let minute = minute_of(s.at);
-        let around = self.around(subject, s);
+        let around = self.pool.surroundings(subject.human, subject.actor, subject.fleet, s);
         let Some(state) = self.actors.get(&subject.actor) else { return Evidence::default() };
         let mut evidence = state.weigh(s, &around);
         let own = history(state.baseline_at(minute));
@@ -74,22 +74,6 @@ impl Watch {
     /// The evidence of a sighting by the history of the whole fleet.
     pub fn weigh_fleet(&self, subject: &Subject, s: &Sighting) -> Option<Evidence> {
         Some(self.fleets.get(&subject.fleet)?.weigh(&of_fleet(subject, s), &Surroundings::default()))
-    }
-
-    fn around(&self, subject: &Subject, s: &Sighting) -> Surroundings {
-        let minute = minute_of(s.at);
-        let familiar = |sort, value| self.pool.familiar(sort, value, subject.actor, subject.fleet, minute);
-        let network = match familiar(Sort::Near, s.network.near) {
-            Familiar::Nobody => familiar(Sort::Wide, s.network.wide),
-            near => near,
-        };
-        Surroundings {
-            human: subject.human,
-            key: familiar(Sort::Key, s.key),
-            operation: familiar(Sort::Operation, s.operation),
-            network,
-            client: familiar(Sort::Client, s.client),
-        }
     }
 }
 

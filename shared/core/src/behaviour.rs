@@ -7,9 +7,8 @@ use crate::id::AgentId;
 use crate::name::HumanId;
 use crate::operation::Operation;
 use crate::repository::share;
-use crate::risk::baseline::minute_of;
-use crate::risk::evidence::{Familiar, Surroundings};
-use crate::risk::pool::{Pool, Sort};
+use crate::risk::evidence::Surroundings;
+use crate::risk::pool::Pool;
 use crate::risk::sighting::{Class, Network, Seen, Sighting, client_hash, hash, hash_of_name, operation_hash};
 use crate::risk::state::State;
 use crate::risk::{Behaviour, Live, UnknownBaseline};
@@ -115,6 +114,8 @@ impl Names {
 /// What was found under those names.
 #[derive(Clone, Default)]
 pub(crate) struct Known {
+    /// Of an actor of whom nothing is known.
+    nothing: State,
     actor: Option<Arc<Decoded<State>>>,
     fleet: Option<Arc<Decoded<State>>>,
     template: Option<Arc<Decoded<State>>>,
@@ -126,7 +127,9 @@ impl Known {
         let [actor, fleet, template, organisation] = names.items();
         let state = |item: &ItemKey| read.find(item).and_then(|stored| readable(stored));
         let organisation = read.find(&organisation).and_then(|stored| readable(stored));
-        Self { actor: state(&actor), fleet: state(&fleet), template: state(&template), organisation }
+        // A human has no like: what her agents do says nothing of her.
+        let template = if names.is_human { None } else { state(&template) };
+        Self { nothing: State::default(), actor: state(&actor), fleet: state(&fleet), template, organisation }
     }
 }
 
@@ -174,47 +177,33 @@ impl Asked<'_> {
 }
 
 impl Known {
-    /// The request against what is known of its actor, of its human's other agents, and of all others. `None` as long as
-    /// nothing is known of the actor nor of its kind.
+    /// The request against what is known of its actor, of its human's other agents, and of all others.
     pub(crate) fn behaviour<'a>(
         &'a self,
         names: &Names,
         sighting: &'a Sighting,
         live: Live,
         fleet_live: Live,
-    ) -> Option<Behaviour<'a>> {
+    ) -> Behaviour<'a> {
         fn of(found: &Option<Arc<Decoded<State>>>) -> Option<&State> {
             found.as_ref().and_then(|found| found.0.as_ref())
         }
         let template = of(&self.template);
         let fleet = of(&self.fleet).map(|fleet| (fleet, fleet_live));
-        Some(Behaviour {
+        Behaviour {
             sighting,
-            state: of(&self.actor).or(template)?,
+            state: of(&self.actor).unwrap_or(&self.nothing),
             template,
             fleet,
             surroundings: self.surroundings(names, sighting),
             live,
-        })
+        }
     }
 
     fn surroundings(&self, names: &Names, s: &Sighting) -> Surroundings {
         let pool = self.organisation.as_ref().and_then(|found| found.0.as_ref());
         let (actor, fleet) = (hash_of_name(&names.actor), hash_of_name(&names.fleet));
-        let familiar = |sort, value| match pool {
-            Some(pool) => pool.familiar(sort, value, actor, fleet, minute_of(s.at)),
-            None => Familiar::Nobody,
-        };
-        let network = match familiar(Sort::Near, s.network.near) {
-            Familiar::Nobody => familiar(Sort::Wide, s.network.wide),
-            near => near,
-        };
-        Surroundings {
-            human: names.is_human,
-            key: familiar(Sort::Key, s.key),
-            operation: familiar(Sort::Operation, s.operation),
-            network,
-            client: familiar(Sort::Client, s.client),
-        }
+        pool.map(|pool| pool.surroundings(names.is_human, actor, fleet, s))
+            .unwrap_or(Surroundings { human: names.is_human, ..Surroundings::default() })
     }
 }

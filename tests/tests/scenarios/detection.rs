@@ -113,6 +113,20 @@ async fn for_its_first_week_a_deployment_learns_and_decides_nothing_on_what_is_u
     assert!(newest["items"][0]["risk"]["score"].as_f64().unwrap() < 0.2, "{newest}");
 }
 
+#[tokio::test]
+async fn a_human_is_not_held_against_what_her_agents_do() {
+    let (deployment, _) = quiet_weeks().await;
+    let alice = deployment.alice().await;
+    for _ in 0..50 {
+        let path = "/v1/keys/own-key/verify";
+        let body = json!({ "message": aegis_tests::base64(b"x"), "signature": aegis_tests::base64(&[0; 64]) });
+        deployment.post(&alice, path, body).await.ok();
+    }
+    let newest = deployment.get(&alice, "/v1/audit?op=key.verify&limit=50").await.ok();
+    let risks = newest["items"].as_array().unwrap().iter().map(|record| record["risk"]["score"].as_f64().unwrap());
+    assert!(risks.clone().all(|risk| risk < 0.2), "{:?}", risks.collect::<Vec<_>>());
+}
+
 fn state_of(agent: &str) -> aegis_core::store::ItemKey {
     aegis_core::behaviour::item(&format!("actor/{agent}"))
 }

@@ -141,7 +141,7 @@ fn score(app: &App, request: &Request<'_>, facts: &Facts, found: &Found, now: Ti
     let asked = Asked { at: now.as_millisecond(), operation, key: &key, source, user_agent };
     let sighting = asked.sighting();
     let (live, fleet) = (app.live.count(names.actor(), now), app.live.count(&names.fleet(), now));
-    observation.behaviour = known.behaviour(names, &sighting, live, fleet);
+    observation.behaviour = Some(known.behaviour(names, &sighting, live, fleet));
     risk::score(&observation)
 }
 

@@ -1,8 +1,10 @@
 //! What an organisation knows: who was first to use a value, and when. It tells a move of many from a thief's address.
 
 use super::DAY;
+use super::baseline::minute_of;
 use super::codec::{UnknownBaseline, take};
-use super::evidence::Familiar;
+use super::evidence::{Familiar, Surroundings};
+use super::sighting::Sighting;
 use super::sighting::codes;
 use std::collections::BTreeMap;
 
@@ -105,6 +107,22 @@ impl Pool {
         }
         users.sort_unstable();
         users.truncate(MOST);
+    }
+
+    /// How well others knew what a request of this actor uses.
+    pub fn surroundings(&self, human: bool, actor: u64, fleet: u64, s: &Sighting) -> Surroundings {
+        let familiar = |sort, value| self.familiar(sort, value, actor, fleet, minute_of(s.at));
+        let network = match familiar(Sort::Near, s.network.near) {
+            Familiar::Nobody => familiar(Sort::Wide, s.network.wide),
+            near => near,
+        };
+        Surroundings {
+            human,
+            key: familiar(Sort::Key, s.key),
+            operation: familiar(Sort::Operation, s.operation),
+            network,
+            client: familiar(Sort::Client, s.client),
+        }
     }
 
     /// How well others knew `value` two minutes before `minute`: what is younger may still change its order.

@@ -60,9 +60,7 @@ async fn a_name_that_leads_inside_is_not_connected_to() {
         courier.turn().await.unwrap();
         courier.idle().await;
         // It is counted once the receiver's thread has run, which the courier, turned away by TLS, does not wait for.
-        while receiver.connections() == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        receiver.wait_for_connection();
     }
 }
 
