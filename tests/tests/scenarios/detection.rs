@@ -117,13 +117,14 @@ async fn for_its_first_week_a_deployment_learns_and_decides_nothing_on_what_is_u
 async fn a_human_is_not_held_against_what_her_agents_do() {
     let (deployment, _) = quiet_weeks().await;
     let alice = deployment.alice().await;
-    for _ in 0..5 {
+    for n in 0..5 {
         deployment.pass(600);
-        let path = "/v1/keys/own-key/verify";
-        let body = json!({ "message": aegis_tests::base64(b"x"), "signature": aegis_tests::base64(&[0; 64]) });
-        deployment.post(&alice, path, body).await.ok();
+        let key = format!("her-key-{n}");
+        let alice = deployment.alice().await;
+        deployment.key(&alice, &key, "AES-256-GCM").await;
+        deployment.post(&alice, &format!("/v1/keys/{key}/encrypt"), json!({ "plaintext": "" })).await.ok();
     }
-    let newest = deployment.get(&alice, "/v1/audit?op=key.verify&limit=5").await.ok();
+    let newest = deployment.get(&alice, "/v1/audit?op=key.encrypt&limit=5").await.ok();
     let risks = newest["items"].as_array().unwrap().iter().map(|record| record["risk"]["score"].as_f64().unwrap());
     assert_eq!(risks.len(), 5);
     assert!(risks.clone().all(|risk| risk < 0.2), "{:?}", risks.collect::<Vec<_>>());
