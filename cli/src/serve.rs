@@ -4,6 +4,7 @@ mod backend;
 mod certificate;
 pub(crate) mod config;
 mod detection;
+mod follow;
 mod http;
 mod listen;
 mod local_issuer;

@@ -8,8 +8,9 @@ mod record;
 mod tests;
 mod watch;
 
+pub use aegis_core::recommendation::Detector;
 pub use calibration::Calibration;
 pub use consumer::{Consumer, Finding};
-pub use judge::{Detector, FAMILIES, Grade, Judgement, Thresholds, USUAL_HUMANS, USUAL_MACHINES, judge, sums};
+pub use judge::{FAMILIES, Grade, Judgement, Thresholds, USUAL_HUMANS, USUAL_MACHINES, judge, sums};
 pub use record::{StateId, sighting, states};
 pub use watch::{Subject, Watch};

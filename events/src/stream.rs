@@ -1,7 +1,7 @@
 //! The stream side: committed records in, recommendations and responses out. A host calls [`drain`] again and again; each
 //! call may fail, be repeated or be cut short at any point.
 
-use crate::detect::{Consumer, Detector, Finding, Grade, StateId, sighting};
+use crate::detect::{Consumer, Finding, Grade, StateId, sighting};
 use aegis_core::ambient::{Timestamp, after_seconds};
 use aegis_core::behaviour::{self, LEARNING};
 use aegis_core::error::Error;
@@ -12,7 +12,7 @@ use aegis_core::operation::Operation;
 use aegis_core::pipeline::App;
 use aegis_core::reason::Reason;
 use aegis_core::recommendation::{
-    AgentRecommendation, Detector as Named, Evidence, RecommendationRecord, ResponseAction, Severity,
+    AgentRecommendation, Detector, Evidence, RecommendationRecord, ResponseAction, Severity,
 };
 use aegis_core::record::{AuditRecord, Outcome};
 use aegis_core::repository::{self, Loaded};
@@ -147,7 +147,8 @@ async fn raise(app: &App, batch: &[AuditRecord], finding: Finding) -> Result<(),
     let recommendation = AgentRecommendation {
         id: RecommendationId::derived(at, &words),
         at: app.clock.now(),
-        detector: named(finding.detector),
+        // Likely, not a fact: facts are stated with the request.
+        detector: if finding.detector == Detector::ScopeProbe { Detector::KeySet } else { finding.detector },
         severity,
         agent,
         sponsor,
@@ -180,23 +181,6 @@ fn severity(finding: &Finding) -> Severity {
     }
 }
 
-fn named(detector: Detector) -> Named {
-    match detector {
-        Detector::AgentSpawnRate => Named::AgentSpawnRate,
-        Detector::AgentsInConcert => Named::AgentsInConcert,
-        Detector::CredentialShared => Named::CredentialShared,
-        Detector::HumanMachineRate => Named::HumanMachineRate,
-        Detector::KeySet => Named::KeySet,
-        Detector::LowAndSlow => Named::LowAndSlow,
-        Detector::NewOperation => Named::NewOperation,
-        Detector::NewSource => Named::NewSource,
-        Detector::OffHours => Named::OffHours,
-        // Likely, not a fact: facts are stated with the request.
-        Detector::ScopeProbe | Detector::ScopeViolation => Named::KeySet,
-        Detector::UsageSpike => Named::UsageSpike,
-    }
-}
-
 /// Teaches the baseline what an operator has called normal. To learn it again changes nothing.
 async fn learn(app: &App, dismissal: &AuditRecord) -> Result<(), Error> {
     let id = dismissal.object.clone().and_then(|id| RecommendationId::try_from(id).ok());
@@ -213,13 +197,13 @@ async fn learn(app: &App, dismissal: &AuditRecord) -> Result<(), Error> {
         };
         let hour = u32::try_from(s.at.div_euclid(3_600_000).rem_euclid(24)).unwrap_or(0);
         let accepted = match recommendation.detector {
-            Named::NewSource | Named::CredentialShared => {
+            Detector::NewSource | Detector::CredentialShared => {
                 vec![Accepted::Network { near: s.network.near, wide: s.network.wide }, Accepted::Client(s.client)]
             }
-            Named::KeySet | Named::NewOperation | Named::ScopeProbe => {
+            Detector::KeySet | Detector::NewOperation | Detector::ScopeProbe => {
                 vec![Accepted::Key { key: s.key, operation: s.operation }]
             }
-            Named::OffHours => vec![Accepted::Hour(hour)],
+            Detector::OffHours => vec![Accepted::Hour(hour)],
             _ => vec![Accepted::Rate],
         };
         let whose = if recommendation.agent.is_some() || record.agents.is_empty() { actor } else { fleet };

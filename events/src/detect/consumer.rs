@@ -5,12 +5,12 @@
 //! compare-and-swap. Who loses one loads the states again and observes the batch again: records that are in a state
 //! already change nothing, and findings have the same keys.
 
-use super::judge::{Detector, Grade, Thresholds, judge, sums};
+use super::judge::{Grade, Thresholds, judge, sums};
 use super::record::{StateId, sighting, states};
 use super::watch::{Subject, Watch};
 use aegis_core::id::{KeyId, RecordId};
 use aegis_core::operation::Operation;
-use aegis_core::recommendation::Severity;
+use aegis_core::recommendation::{Detector, Severity};
 use aegis_core::record::AuditRecord;
 use aegis_core::risk::baseline::minute_of;
 use aegis_core::risk::evidence::Channel;

@@ -1,5 +1,6 @@
 //! What evidence amounts to: a grade, and the detectors that fire.
 
+use aegis_core::recommendation::Detector;
 use aegis_core::risk::evidence::{Channel, Evidence, Familiar};
 use serde::Serialize;
 
@@ -22,38 +23,6 @@ impl From<Grade> for u8 {
             Grade::Automatic => 2,
         }
     }
-}
-
-macro_rules! detectors {
-    ($($variant:ident $name:literal)*) => {
-        #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-        pub enum Detector {
-            $(#[serde(rename = $name)] $variant,)*
-        }
-
-        impl Detector {
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)*
-                }
-            }
-        }
-    };
-}
-
-detectors! {
-    AgentSpawnRate "agent_spawn_rate"
-    AgentsInConcert "agents_in_concert"
-    CredentialShared "credential_shared"
-    HumanMachineRate "human_machine_rate"
-    KeySet "key_set"
-    LowAndSlow "low_and_slow"
-    NewOperation "new_operation"
-    NewSource "new_source"
-    OffHours "off_hours"
-    ScopeProbe "scope_probe"
-    ScopeViolation "scope_violation"
-    UsageSpike "usage_spike"
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -139,6 +139,8 @@ pub fn score(observation: &Observation<'_>) -> Risk {
     factors.retain(|factor| factor.weight != 0.0);
     // Folded from 0: the sum of nothing is -0.
     let sum = factors.iter().fold(0.0, |sum, factor| sum + factor.weight);
+    // Thousandths do not add up in binary: the sum is one again.
+    let sum = (sum * 1_000.0).round() / 1_000.0;
     Risk { score: sum.clamp(0.0, 1.0), factors }
 }
 
