@@ -82,7 +82,7 @@ impl Api {
         // A server that refuses it may hang up before it is sent, and then nothing is heard of why.
         if body.as_ref().is_some_and(|body| body.len() > aegis_functions::MAX_BODY) {
             let body = json!({ "title": "a body is at most 1 MiB", "status": 413, "code": "too-large" });
-            return Ok(Answer { status: 413, body, path: path.to_string(), retry_after: None });
+            return Ok(Answer::new(413, body, path));
         }
         let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.base));
         if let Some(token) = &self.token {
@@ -112,6 +112,10 @@ impl Api {
 }
 
 impl Answer {
+    pub(crate) fn new(status: u16, body: Value, path: &str) -> Self {
+        Self { status, body, path: path.to_string(), retry_after: None }
+    }
+
     /// The body of a success; of anything else what the server said.
     pub(crate) fn ok(self, what: &str) -> Result<Value, Failure> {
         match self.status {

@@ -1,7 +1,12 @@
-//! `aegis demo`: the flagship story, played against a fresh embedded server through its public REST API only.
+//! `aegis demo`: stories, each played against a fresh embedded server through its public REST API.
 
+mod burst;
+mod caller;
+mod history;
 mod invoices;
 mod render;
+mod scribe;
+mod stage;
 mod story;
 
 use crate::Failure;
@@ -10,29 +15,73 @@ use crate::serve::config::Settings;
 use aegis_core::ambient::{Clock, Entropy, Timestamp};
 use aegis_core::encoding::hex;
 use aegis_embedded::root::Passphrase;
+use scribe::Fact;
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   aegis demo                    play it with 49 invoices
   aegis demo --dir ./contracts  sign every file of a folder instead
+  aegis demo burst              a stolen token, at 3 am
   aegis demo --json             for machines
 
-Exits with 1 if any fact of the story did not hold.")]
+Exits with 1 if any fact of the story did not hold."
+)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    story: Option<Other>,
     /// Sign every file of this folder instead of the 49 invoices
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Print the story as one JSON document
-    #[arg(long)]
-    json: bool,
     /// Keep the data folder, and print where it is
     #[arg(long)]
     keep: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+/// The stories beside the flagship. Their server's clock is theirs.
+#[derive(Clone, Copy, clap::Subcommand)]
+enum Other {
+    /// At 3 am a stolen token signs 80 times a second from a new address, and is stopped
+    #[command(after_help = "Example:\n  aegis demo burst --json")]
+    Burst,
+}
+
+pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), Failure> {
+    match arguments.story {
+        None => play(arguments, json),
+        Some(Other::Burst) => {
+            let story = burst::play(&render::Live::new(!json, "80 signatures a second, at 3 am"))?;
+            end(json, &story, &story.facts, &story.figures())
+        }
+    }
+}
+
+/// Shows what a story came to.
+fn end(json: bool, story: &impl Serialize, facts: &[Fact], figures: &[(&str, String)]) -> Result<(), Failure> {
+    match json {
+        true => render::json(story, facts, None)?,
+        false => {
+            render::facts(facts);
+            render::figures(figures);
+            render::struck();
+        }
+    }
+    all_held(facts)
+}
+
+fn all_held(facts: &[Fact]) -> Result<(), Failure> {
+    match facts.iter().find(|fact| !fact.held) {
+        None => Ok(()),
+        Some(fact) => Err(Failure::Failed(format!("this did not hold: {}", fact.fact))),
+    }
+}
+
+/// The flagship.
+fn play(arguments: &Arguments, json: bool) -> Result<(), Failure> {
     let documents = match &arguments.dir {
         Some(dir) => read_dir(dir)?,
         None => invoices::INVOICES.iter().map(|(name, bytes)| (name.to_string(), bytes.to_vec())).collect(),
@@ -48,20 +97,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         &Passphrase::new(root_passphrase.clone()),
         Clock::new(Timestamp::now),
     ))?;
-    let show = render::Live::new(!arguments.json);
+    let show = render::Live::new(!json, "an agent goes rogue");
     let code = server.enrolment_code.as_ref().map(|code| code.to_string()).unwrap_or_default();
     let played = story::play(&server.url(), &code, &random_text(), &documents, &show);
     runtime.block_on(server.stop());
     let kept = arguments.keep.then(|| folder.keep());
     let story = played?;
-    match arguments.json {
-        true => render::json(&story, kept.as_deref())?,
+    match json {
+        true => render::json(&story, &story.facts, kept.as_deref())?,
         false => render::text(&story, kept.as_deref(), &root_passphrase),
     }
-    match story.facts.iter().find(|fact| !fact.held) {
-        None => Ok(()),
-        Some(fact) => Err(Failure::Failed(format!("this did not hold: {}", fact.fact))),
-    }
+    all_held(&story.facts)
 }
 
 /// The files of a folder, by name.

@@ -241,6 +241,11 @@ impl Server {
         self.url.clone()
     }
 
+    /// The deployment it serves.
+    pub(crate) fn app(&self) -> &App {
+        &self.host.app
+    }
+
     /// Lets the requests under way finish, writes what is still to be written, and closes the store.
     pub(crate) async fn stop(self) {
         // All tasks hold a receiver until they end.

@@ -6,7 +6,7 @@ use aegis_core::ambient::{Timestamp, after_seconds};
 use aegis_core::behaviour::{self, LEARNING};
 use aegis_core::error::Error;
 use aegis_core::feed::{BATCH, Feed, Place};
-use aegis_core::id::RecommendationId;
+use aegis_core::id::{RecommendationId, RecordId};
 use aegis_core::journal;
 use aegis_core::operation::Operation;
 use aegis_core::pipeline::App;
@@ -19,7 +19,7 @@ use aegis_core::repository::{self, Loaded};
 use aegis_core::response;
 use aegis_core::risk::Accepted;
 use aegis_core::risk::state::State;
-use aegis_core::store::{Expect, ItemKey, MAX_BATCH, Put, StoreError};
+use aegis_core::store::{Expect, ItemKey, MAX_BATCH, Put, Store, StoreError};
 use std::collections::BTreeMap;
 
 /// The consumer's name in the feed.
@@ -51,6 +51,14 @@ pub async fn drain(app: &App, feed: &dyn Feed) -> Result<usize, Error> {
     place.last = Some(last.id.clone());
     place.put_away(app.store.as_ref(), expect).await?;
     Ok(batch.len())
+}
+
+/// The last record that was taken in.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn taken_in(store: &dyn Store) -> Result<Option<RecordId>, Error> {
+    Ok(Place::of(store, CONSUMER).await?.0.last)
 }
 
 /// What is judged are the open minutes: of a backlog no more is taken at once than they span.

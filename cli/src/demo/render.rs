@@ -1,9 +1,11 @@
 //! How the story is shown: a timeline for people, one document for machines.
 
-use super::story::{Event, Kind, Story};
+use super::scribe::{Event, Fact, Kind, When};
+use super::story::Story;
 use crate::Failure;
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use std::io::IsTerminal;
 use std::path::Path;
 
@@ -13,9 +15,9 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(shown: bool) -> Self {
+    pub(super) fn new(shown: bool, title: &str) -> Self {
         if shown {
-            anstream::println!("{BOLD}Aegis demo: an agent goes rogue{BOLD:#}\n");
+            anstream::println!("{BOLD}Aegis demo: {title}{BOLD:#}\n");
         }
         Self { shown }
     }
@@ -32,8 +34,12 @@ impl Live {
                 Kind::Refused => "REFUSED",
                 Kind::Response => "response",
             };
-            let (at, who, what) = (event.at_ms, event.who, &event.what);
-            anstream::println!("{DIM}{at:>6} ms{DIM:#}  {who:<10} {style}{verdict:<9}{style:#} {what}");
+            let at = match event.when {
+                When::At(at) => at.strftime("%b %d %H:%M:%S%.3f").to_string(),
+                When::Elapsed(ms) => format!("{ms:>6} ms"),
+            };
+            let (who, what) = (event.who, &event.what);
+            anstream::println!("{DIM}{at}{DIM:#}  {who:<10} {style}{verdict:<9}{style:#} {what}");
         }
     }
 
@@ -50,15 +56,38 @@ impl Live {
     }
 }
 
-pub(super) fn text(story: &Story, kept: Option<&Path>, root_passphrase: &str) {
+/// What held, and what did not.
+pub(super) fn facts(facts: &[Fact]) {
     anstream::println!("\n{BOLD}What held{BOLD:#}");
-    for fact in &story.facts {
+    for fact in facts {
         let (style, mark) = match fact.held {
             true => (AnsiColor::Green.on_default(), "yes"),
             false => (AnsiColor::Red.on_default(), "NO "),
         };
         anstream::println!("  {style}{mark}{style:#}  {}", fact.fact);
     }
+}
+
+/// What a story comes to in figures, a line each.
+pub(super) fn figures(figures: &[(&str, String)]) {
+    anstream::println!("\n{BOLD}In figures{BOLD:#}");
+    for (name, figure) in figures {
+        anstream::println!("  {name:<28} {figure}");
+    }
+}
+
+/// What is left of it all.
+pub(super) fn struck() {
+    anstream::println!("\nNothing is left behind: the server is stopped and its folder removed.");
+}
+
+/// As this one was called, so that the lines can be pasted.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "aegis".to_string())
+}
+
+pub(super) fn text(story: &Story, kept: Option<&Path>, root_passphrase: &str) {
+    facts(&story.facts);
     let ms = |us: f64| us / 1_000.0;
     let (server, agent) = (to_f64(story.misuse_to_revocation_us.into()), to_f64(story.misuse_to_refusal_us));
     anstream::println!(
@@ -76,18 +105,17 @@ pub(super) fn text(story: &Story, kept: Option<&Path>, root_passphrase: &str) {
             anstream::println!("\nThe data folder is kept. Its passphrase is not stored anywhere:");
             anstream::println!("  AEGIS_PASSPHRASE={root_passphrase} aegis serve --data {}", path.display());
         }
-        None => anstream::println!("\nNothing is left behind: the server is stopped and its folder removed."),
+        None => struck(),
     }
     anstream::println!("\n{BOLD}Next{BOLD:#}");
-    // As this one was called, so that the lines can be pasted.
-    let program = std::env::args().next().unwrap_or_else(|| "aegis".to_string());
+    let program = program();
     anstream::println!("  {program} quickstart --data ./aegis-data");
     anstream::println!("  {program} agent issue --help");
     anstream::println!("  {program} demo --dir .");
 }
 
-pub(super) fn json(story: &Story, kept: Option<&Path>) -> Result<(), Failure> {
-    let held = story.facts.iter().all(|fact| fact.held);
+pub(super) fn json(story: &impl Serialize, facts: &[Fact], kept: Option<&Path>) -> Result<(), Failure> {
+    let held = facts.iter().all(|fact| fact.held);
     let document = serde_json::json!({ "held": held, "story": story, "kept": kept });
     let text = serde_json::to_string_pretty(&document).map_err(|error| Failure::because("no JSON", &error))?;
     anstream::println!("{text}");

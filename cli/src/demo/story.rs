@@ -1,6 +1,8 @@
 //! What happens in the story, and what must have held. Everything is asked of the public API.
 
 use super::render::Live;
+use super::scribe::{Event, Fact, Kind, Scribe, When};
+use super::stage::{ALICE, at};
 use crate::Failure;
 use crate::api::{Answer, Api, text};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
@@ -25,33 +27,6 @@ pub(super) struct Story {
     pub(super) signatures_per_second: f64,
 }
 
-/// A line of the timeline.
-#[derive(Debug, Serialize)]
-pub(super) struct Event {
-    /// Milliseconds since the story began.
-    pub(super) at_ms: u128,
-    pub(super) who: &'static str,
-    pub(super) what: String,
-    pub(super) kind: Kind,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Kind {
-    Allowed,
-    Refused,
-    Response,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct Fact {
-    pub(super) fact: String,
-    pub(super) held: bool,
-}
-
-/// The human of the story.
-const ALICE: &str = "alice@org";
-
 /// Plays the story against a fresh server.
 pub(super) fn play(
     url: &str,
@@ -60,7 +35,8 @@ pub(super) fn play(
     documents: &[(String, Vec<u8>)],
     live: &Live,
 ) -> Result<Story, Failure> {
-    let mut scribe = Scribe { began: Instant::now(), events: Vec::new(), facts: Vec::new(), live };
+    let began = Instant::now();
+    let mut scribe = Scribe::new(live, || When::Elapsed(began.elapsed().as_millis()));
     let anyone = Api::new(url)?;
     let alice = anyone.with_token(&log_in(&anyone, code, passphrase)?);
     scribe.tell(ALICE, "logged in; her session is bound to her login, not to her ID token", Kind::Allowed);
@@ -132,34 +108,16 @@ pub(super) fn play(
     let treasury = alice.get("/v1/audit?key=treasury-master&op=key.sign&outcome=ok")?.ok("read the audit trail")?;
     scribe.fact("treasury-master never signed anything", treasury.get("items") == Some(&json!([])));
 
+    let (events, facts) = scribe.finish();
     Ok(Story {
-        events: scribe.events,
-        facts: scribe.facts,
+        events,
+        facts,
         misuse_to_revocation_us: record.get("latency_us").and_then(Value::as_u64).unwrap_or(0),
         misuse_to_refusal_us: refusal.as_micros(),
         signatures: count,
         risks,
         signatures_per_second: per_second(count, elapsed),
     })
-}
-
-struct Scribe<'a> {
-    began: Instant,
-    events: Vec<Event>,
-    facts: Vec<Fact>,
-    live: &'a Live,
-}
-
-impl Scribe<'_> {
-    fn tell(&mut self, who: &'static str, what: &str, kind: Kind) {
-        let event = Event { at_ms: self.began.elapsed().as_millis(), who, what: what.to_string(), kind };
-        self.live.event(&event);
-        self.events.push(event);
-    }
-
-    fn fact(&mut self, fact: &str, held: bool) {
-        self.facts.push(Fact { fact: fact.to_string(), held });
-    }
 }
 
 struct Agent {
@@ -220,11 +178,6 @@ fn risks(alice: &Api, agent: &str) -> Result<Vec<f64>, Failure> {
 
 /// Most records in a page.
 const PAGE: usize = 200;
-
-/// The text at a JSON pointer, or none.
-fn at<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-}
 
 fn message(bytes: &[u8]) -> Value {
     json!({ "message": STANDARD.encode(bytes) })
