@@ -7,6 +7,7 @@ mod invoices;
 mod render;
 mod scribe;
 mod stage;
+mod step_up;
 mod story;
 
 use crate::Failure;
@@ -27,6 +28,7 @@ Examples:
   aegis demo                    play it with 49 invoices
   aegis demo --dir ./contracts  sign every file of a folder instead
   aegis demo burst              a stolen token, at 3 am
+  aegis demo step-up            a human is asked first
   aegis demo --json             for machines
 
 Exits with 1 if any fact of the story did not hold."
@@ -48,6 +50,9 @@ enum Other {
     /// At 3 am a stolen token signs 80 times a second from a new address, and is stopped
     #[command(after_help = "Example:\n  aegis demo burst --json")]
     Burst,
+    /// An agent asks for what needs approval; its human sees what would be done, and approves that and nothing else
+    #[command(after_help = "Example:\n  aegis demo step-up")]
+    StepUp,
 }
 
 pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), Failure> {
@@ -55,6 +60,10 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), Failure> {
         None => play(arguments, json),
         Some(Other::Burst) => {
             let story = burst::play(&render::Live::new(!json, "80 signatures a second, at 3 am"))?;
+            end(json, &story, &story.facts, &story.figures())
+        }
+        Some(Other::StepUp) => {
+            let story = step_up::play(&render::Live::new(!json, "a human is asked first"))?;
             end(json, &story, &story.facts, &story.figures())
         }
     }

@@ -17,6 +17,7 @@ pub(crate) use oidc::{Issuer, Source, tls};
 use crate::Failure;
 use aegis_core::ambient::{Clock, Entropy, Timestamp};
 use aegis_core::deployment::DigestKey;
+use aegis_core::feed::Feed;
 use aegis_core::keystore::KeyStores;
 use aegis_core::login::{HumanClaim, Logins, Provider};
 use aegis_core::maintenance;
@@ -115,6 +116,7 @@ pub(crate) struct Server {
     /// Present while no human is enrolled with the local issuer.
     pub(crate) enrolment_code: Option<Zeroizing<String>>,
     host: Arc<Host>,
+    store: Arc<SqliteStore>,
     stop: watch::Sender<bool>,
     serving: tokio::task::JoinHandle<()>,
     housekeeping: tokio::task::JoinHandle<()>,
@@ -220,13 +222,14 @@ impl Server {
         let delivering = tokio::spawn(webhooks::deliver(Arc::clone(&host), courier, stopped.clone()));
         let detecting = tokio::spawn(detection::detect(Arc::clone(&host), Arc::clone(&store), stopped.clone()));
         let responding = tokio::spawn(detection::respond(Arc::clone(&host), stopped.clone()));
-        let housekeeping = tokio::spawn(keep_house(Arc::clone(&host), store, stopped));
+        let housekeeping = tokio::spawn(keep_house(Arc::clone(&host), Arc::clone(&store), stopped));
         let url = format!("{}://{address}", if settings.tls.is_some() { "https" } else { "http" });
         Ok(Self {
             url,
             metrics_address,
             enrolment_code,
             host,
+            store,
             stop,
             serving,
             housekeeping,
@@ -244,6 +247,11 @@ impl Server {
     /// The deployment it serves.
     pub(crate) fn app(&self) -> &App {
         &self.host.app
+    }
+
+    /// Its records, in the order of their commits.
+    pub(crate) fn feed(&self) -> &dyn Feed {
+        self.store.as_ref()
     }
 
     /// Lets the requests under way finish, writes what is still to be written, and closes the store.

@@ -6,7 +6,7 @@ use aegis_core::ambient::{Timestamp, after_seconds};
 use aegis_core::behaviour::{self, LEARNING};
 use aegis_core::error::Error;
 use aegis_core::feed::{BATCH, Feed, Place};
-use aegis_core::id::{RecommendationId, RecordId};
+use aegis_core::id::RecommendationId;
 use aegis_core::journal;
 use aegis_core::operation::Operation;
 use aegis_core::pipeline::App;
@@ -19,7 +19,7 @@ use aegis_core::repository::{self, Loaded};
 use aegis_core::response;
 use aegis_core::risk::Accepted;
 use aegis_core::risk::state::State;
-use aegis_core::store::{Expect, ItemKey, MAX_BATCH, Put, Store, StoreError};
+use aegis_core::store::{Expect, ItemKey, MAX_BATCH, Put, StoreError};
 use std::collections::BTreeMap;
 
 /// The consumer's name in the feed.
@@ -53,12 +53,13 @@ pub async fn drain(app: &App, feed: &dyn Feed) -> Result<usize, Error> {
     Ok(batch.len())
 }
 
-/// The last record that was taken in.
+/// Whether there are committed records that were not taken in yet.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub async fn taken_in(store: &dyn Store) -> Result<Option<RecordId>, Error> {
-    Ok(Place::of(store, CONSUMER).await?.0.last)
+pub async fn is_behind(app: &App, feed: &dyn Feed) -> Result<bool, Error> {
+    let (place, _) = Place::of(app.store.as_ref(), CONSUMER).await?;
+    Ok(!feed.after(place.last.as_ref(), 1).await?.is_empty())
 }
 
 /// What is judged are the open minutes: of a backlog no more is taken at once than they span.

@@ -6,7 +6,7 @@ use super::caller::Caller;
 use super::history::{self, APART, Habit, Shift};
 use super::render::Live;
 use super::scribe::{Kind, Scribe, When};
-use super::stage::{ALICE, Cast, Stage, at, moment};
+use super::stage::{ALICE, Cast, Stage, adds_up, at, moment, risk_of};
 use crate::Failure;
 use crate::api::Answer;
 use aegis_core::ambient::{Timestamp, after_seconds};
@@ -36,8 +36,8 @@ pub(super) fn play(live: &Live) -> Result<Story, Failure> {
     let stage = Stage::open(began)?;
     let mut scribe = Scribe::new(live, || When::At(stage.now()));
     let mut alice = stage.enrol()?;
-    let signer = stage.cast(&mut alice, "invoice-signer", "invoice-2026")?;
-    let sealer = stage.cast(&mut alice, "ledger-sealer", "ledger-2026")?;
+    let signer = stage.cast(&mut alice, "invoice-signer", &["invoice-2026"])?;
+    let sealer = stage.cast(&mut alice, "ledger-sealer", &["ledger-2026"])?;
     scribe.tell(ALICE, "issued invoice-signer, for invoice-2026, and ledger-sealer, for ledger-2026", Kind::Allowed);
 
     stage.set(evening);
@@ -162,9 +162,7 @@ fn burst(stage: &Stage, scribe: &mut Scribe<'_>, thief: &mut Caller, sibling: &m
         let reason = answer.reason().to_string();
         if burst.refusals.is_empty() {
             (burst.released_before_refusal, burst.first_refusal_ms) = (burst.released, ms);
-            burst.risk = answer.body.pointer("/risk/score").and_then(Value::as_f64).unwrap_or_default();
-            let factors = answer.body.pointer("/risk/factors").cloned().unwrap_or_default();
-            burst.factors = serde_json::from_value(factors).unwrap_or_default();
+            burst.risk = risk_of(&answer);
         }
         if reason != last_reason {
             let told = format!("after {} signatures: {}", burst.released, at(&answer.body, "/title"));
@@ -180,11 +178,7 @@ fn burst(stage: &Stage, scribe: &mut Scribe<'_>, thief: &mut Caller, sibling: &m
     }
     let told = format!("at most {MOST} signatures of the burst were released");
     scribe.fact(&told, burst.released <= MOST);
-    let sum: f64 = burst.factors.iter().map(|factor| factor.weight).sum();
-    scribe.fact(
-        "the first refusal said its risk, and reasons that add up to it",
-        (sum - burst.risk).abs() < 1e-6 && sum > 0.5,
-    );
+    scribe.fact("the first refusal said its risk, and reasons that add up to it", adds_up(&burst.risk));
     scribe.fact("none was released in its last second", burst.last_release_ms < 2_000.0);
     Ok(burst)
 }

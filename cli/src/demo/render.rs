@@ -3,6 +3,7 @@
 use super::scribe::{Event, Fact, Kind, When};
 use super::story::Story;
 use crate::Failure;
+use aegis_core::risk::Risk;
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -74,6 +75,13 @@ pub(super) fn figures(figures: &[(&str, String)]) {
     for (name, figure) in figures {
         anstream::println!("  {name:<28} {figure}");
     }
+}
+
+/// A risk as the sum it is.
+pub(super) fn sum(risk: &Risk) -> String {
+    let name = |factor| serde_json::to_value(factor).ok()?.as_str().map(str::to_string);
+    let parts = risk.factors.iter().map(|part| format!("{} {:.3}", name(part.factor).unwrap_or_default(), part.weight));
+    format!("{:.3} = {}", risk.score, parts.collect::<Vec<_>>().join(" + "))
 }
 
 /// What is left of it all.

@@ -4,14 +4,15 @@
 use super::caller::Caller;
 use super::random_text;
 use crate::Failure;
-use crate::api::text;
+use crate::api::{Answer, text};
 use crate::serve::Server;
 use crate::serve::config::Settings;
 use aegis_core::ambient::{Clock, Entropy, Timestamp, after_seconds};
 use aegis_core::error::Error;
 use aegis_core::id::{AgentId, KeyId};
-use aegis_core::journal::{self, Search};
+use aegis_core::journal;
 use aegis_core::record::AuditRecord;
+use aegis_core::risk::Risk;
 use aegis_core::store::Put;
 use aegis_embedded::root::Passphrase;
 use aegis_events::stream;
@@ -31,7 +32,6 @@ pub(super) struct Stage {
     runtime: Runtime,
     server: Server,
     address: SocketAddr,
-    opened_at: Timestamp,
     /// Unix microseconds.
     now: Arc<AtomicI64>,
     passphrase: String,
@@ -59,7 +59,7 @@ impl Stage {
         let server = runtime.block_on(Server::start(&settings, &Passphrase::new(random_text()), clock))?;
         let address = server.url().trim_start_matches("http://").parse();
         let address = address.map_err(|_| Failure::Failed("the server has no address".to_string()))?;
-        Ok(Self { runtime, server, address, opened_at: at, now, passphrase: random_text(), _folder: folder })
+        Ok(Self { runtime, server, address, now, passphrase: random_text(), _folder: folder })
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -104,18 +104,23 @@ impl Stage {
         Ok(desk.with_token(&text(&session, "access_token")?))
     }
 
-    /// An active key, and an agent that may sign with it, for ninety days.
-    pub(super) fn cast(&self, by: &mut Caller, label: &str, key_name: &str) -> Result<Cast, Failure> {
-        let key = json!({ "name": key_name, "algorithm": "ECDSA-P256", "activate": true });
-        let key = text(&by.post("/v1/keys", &key)?.ok("create the key")?, "id")?;
+    /// Active keys, and an agent that may sign with them, for ninety days. It works with the first of them.
+    pub(super) fn cast(&self, by: &mut Caller, label: &str, keys: &[&str]) -> Result<Cast, Failure> {
+        let mut first = None;
+        for name in keys {
+            let key = json!({ "name": name, "algorithm": "ECDSA-P256", "activate": true });
+            let id = text(&by.post("/v1/keys", &key)?.ok("create the key")?, "id")?;
+            first.get_or_insert(id);
+        }
+        let scope: Vec<String> = keys.iter().map(|name| format!("key:{name}:sign")).collect();
         let grant = json!({
-            "label": label, "purpose": "service", "scope": format!("key:{key_name}:sign"),
+            "label": label, "purpose": "service", "scope": scope.join(" "),
             "not_after": after_seconds(self.now(), 90 * 86_400),
         });
         let id = text(&by.post("/v1/agents", &grant)?.ok("issue the agent")?, "id")?;
         let id = AgentId::try_from(id).map_err(|error| Failure::because("the agent's id", &error))?;
-        let key = KeyId::try_from(key).map_err(|error| Failure::because("the key's id", &error))?;
-        Ok(Cast { id, key })
+        let key = KeyId::try_from(first.unwrap_or_default());
+        Ok(Cast { id, key: key.map_err(|error| Failure::because("the key's id", &error))? })
     }
 
     /// A token of a day for an agent.
@@ -140,20 +145,13 @@ impl Stage {
     pub(super) fn catch_up(&self) -> Result<(), Failure> {
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
-            let behind = self.runtime.block_on(self.is_behind());
+            let behind = self.runtime.block_on(stream::is_behind(self.server.app(), self.server.feed()));
             if !behind.map_err(|error| Failure::because("detection", &error))? {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
         Err(Failure::Failed("detection did not take in what is on record".to_string()))
-    }
-
-    async fn is_behind(&self) -> Result<bool, Error> {
-        let store = self.server.app().store.as_ref();
-        let taken_in = stream::taken_in(store).await?;
-        let newest = journal::search(store, &Search::default(), self.opened_at, self.now(), 1).await?;
-        Ok(newest.records.first().is_some_and(|newest| taken_in.as_ref() < Some(&newest.id)))
     }
 
     /// Every item of a listing of the newest 200.
@@ -185,5 +183,17 @@ pub(super) fn at<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// The risk that a refusal says.
+pub(super) fn risk_of(answer: &Answer) -> Risk {
+    let risk = answer.body.get("risk").cloned().unwrap_or_default();
+    serde_json::from_value(risk).unwrap_or_default()
+}
+
+/// Whether a risk that somebody was asked about is the sum of its reasons.
+pub(super) fn adds_up(risk: &Risk) -> bool {
+    let sum: f64 = risk.factors.iter().map(|factor| factor.weight).sum();
+    risk.score > 0.0 && (sum.min(1.0) - risk.score).abs() < 1e-6
+}
+
 /// Longer than weeks of records take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(120);

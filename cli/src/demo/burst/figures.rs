@@ -1,8 +1,9 @@
 //! What the story of the burst comes to.
 
+use crate::demo::render::sum;
 use crate::demo::scribe::{Event, Fact};
 use aegis_core::recommendation::Severity;
-use aegis_core::risk::Factor;
+use aegis_core::risk::Risk;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -30,8 +31,7 @@ pub(in crate::demo) struct Burst {
     pub(in crate::demo) first_refusal_ms: f64,
     pub(in crate::demo) last_release_ms: f64,
     /// Of the first refusal.
-    pub(in crate::demo) risk: f64,
-    pub(in crate::demo) factors: Vec<Factor>,
+    pub(in crate::demo) risk: Risk,
     pub(in crate::demo) refusals: BTreeMap<String, u32>,
 }
 
@@ -60,7 +60,6 @@ impl Story {
     pub(in crate::demo) fn figures(&self) -> Vec<(&'static str, String)> {
         let (burst, sibling) = (&self.burst, &self.sibling);
         let refusals = burst.refusals.iter().map(|(reason, count)| format!("{count} {reason}"));
-        let reasons = burst.factors.iter().map(|factor| format!("{} {:.3}", name(factor), factor.weight));
         vec![
             ("attempts", format!("{}, 80 a second", burst.attempts)),
             (
@@ -68,7 +67,7 @@ impl Story {
                 format!("{}, of which {} before the first refusal", burst.released, burst.released_before_refusal),
             ),
             ("first refusal", format!("{} ms after the first attempt", burst.first_refusal_ms)),
-            ("its risk", format!("{:.3} = {}", burst.risk, reasons.collect::<Vec<_>>().join(" + "))),
+            ("its risk", sum(&burst.risk)),
             ("refused", refusals.collect::<Vec<_>>().join(", ")),
             ("recommendations", self.recommendations.len().to_string()),
             ("invoice-signer now", self.state.clone()),
@@ -81,10 +80,4 @@ impl Story {
             ),
         ]
     }
-}
-
-/// As it is written in JSON.
-fn name(factor: &Factor) -> String {
-    let name = serde_json::to_value(factor.factor);
-    name.ok().and_then(|name| name.as_str().map(str::to_string)).unwrap_or_default()
 }
