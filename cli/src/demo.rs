@@ -149,3 +149,16 @@ fn random_text() -> String {
     Entropy::system().fill(&mut bytes);
     hex(&bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_story_of_which_something_did_not_hold_fails_and_says_what() {
+        let fact = |fact: &str, held| Fact { fact: fact.to_string(), held };
+        assert!(all_held(&[fact("it was stopped", true)]).is_ok());
+        let failure = all_held(&[fact("it was stopped", true), fact("its sibling was not", false)]).unwrap_err();
+        assert_eq!((failure.code(), failure.to_string().as_str()), (1, "this did not hold: its sibling was not"));
+    }
+}

@@ -102,6 +102,28 @@ mod transcripts {
     }
 
     #[test]
+    fn demo_step_up() {
+        let dir = folder();
+        play_alone("demo-step-up", &dir);
+    }
+
+    /// How many signatures are released before it is stopped depends on how fast the machine is; what must hold does not.
+    #[test]
+    fn demo_burst_stops_the_burst_and_leaves_the_sibling_alone() {
+        let (printed, code) = run(&folder(), "", "aegis demo burst --json");
+        assert_eq!(code, 0, "{printed}");
+        let told: serde_json::Value = serde_json::from_str(&printed).unwrap();
+        assert_eq!(told["held"], true, "{printed}");
+        let (burst, sibling) = (&told["story"]["burst"], &told["story"]["sibling"]);
+        assert_eq!((burst["attempts"].as_u64(), burst["released"].as_u64() <= Some(160)), (Some(240), true), "{burst}");
+        assert!(burst["released"].as_u64() > Some(0), "a burst that releases nothing shows nothing: {burst}");
+        assert!(burst["risk"]["score"].as_f64() > Some(0.5), "{burst}");
+        let counts = ["before", "during", "after", "refused"].map(|when| sibling[when].as_u64());
+        assert_eq!(counts, [Some(15), Some(3), Some(3), Some(0)], "{sibling}");
+        assert_eq!(told["story"]["state"], "frozen", "{printed}");
+    }
+
+    #[test]
     fn follow_shows_what_happens_after_it_began_and_not_itself() {
         let (dir, server) = deployment();
         let mut seen = Seen::new(&server);
@@ -173,15 +195,23 @@ mod transcripts {
     }
 
     fn play(name: &str, dir: &tempfile::TempDir, server: &Server) {
+        play_with(name, dir, &server.url, Seen::new(server));
+    }
+
+    /// Commands that ask no server.
+    fn play_alone(name: &str, dir: &tempfile::TempDir) {
+        play_with(name, dir, "", Seen::default());
+    }
+
+    fn play_with(name: &str, dir: &tempfile::TempDir, url: &str, mut seen: Seen) {
         let wanted = std::fs::read_to_string(fixture(name)).unwrap();
-        let mut seen = Seen::new(server);
         seen.known.insert("dir".to_string(), dir.path().to_str().unwrap().to_string());
         let mut played = String::new();
         for line in wanted.lines().filter(|line| line.starts_with(['$', '#'])) {
             let gap = if line.starts_with('#') && !played.is_empty() { "\n" } else { "" };
             played.push_str(&format!("{gap}{line}\n"));
             let Some(command) = line.strip_prefix("$ ") else { continue };
-            let (printed, code) = run(dir, &server.url, &seen.real(command));
+            let (printed, code) = run(dir, url, &seen.real(command));
             played.push_str(&seen.masked(&printed));
             if code != 0 {
                 played.push_str(&format!("[{code}]\n"));
