@@ -22,6 +22,7 @@ mod quantity;
 mod quickstart;
 mod recommendations;
 mod report;
+mod responses;
 mod risk;
 mod rules;
 mod session;
@@ -101,6 +102,9 @@ Examples:
     /// What a human and her agents did, or one agent
     #[command(subcommand)]
     Report(report::Command),
+    /// Show what rules and humans did about misuse, and how it stands
+    #[command(subcommand)]
+    Responses(responses::Command),
     /// Sign a file
     Sign(signing::Sign),
     /// Open what `wrap` or `data-key` made
@@ -151,6 +155,7 @@ pub(crate) fn run(connection: &Connection, command: &Command) -> Result<ExitCode
         Command::Risk(command) => risk::run(connection, command),
         Command::Rules(command) => rules::run(connection, command),
         Command::Report(command) => report::run(connection, command),
+        Command::Responses(command) => responses::run(connection, command),
         Command::Sign(arguments) => signing::sign(connection, arguments),
         Command::Unwrap(arguments) => encryption::open(connection, arguments, "unwrap"),
         Command::Verify(arguments) => signing::verify(connection, arguments),

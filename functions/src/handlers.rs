@@ -14,6 +14,7 @@ pub(crate) mod humans;
 pub(crate) mod keys;
 pub(crate) mod oauth;
 pub(crate) mod recommendations;
+pub(crate) mod responses;
 pub(crate) mod rules;
 pub(crate) mod uses;
 pub(crate) mod webhooks;

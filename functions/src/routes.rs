@@ -1,7 +1,8 @@
 //! THE route table. The router (`router`), the OpenAPI document and the unauthorized test are made of it.
 
 use crate::handlers::{
-    agents, approvals, audit, credentials, deployment, humans, keys, oauth, recommendations, rules, uses, webhooks,
+    agents, approvals, audit, credentials, deployment, humans, keys, oauth, recommendations, responses, rules, uses,
+    webhooks,
 };
 use crate::route::{Access, Answer, Handler, Route, TargetKind};
 use crate::{Call, Reply};
@@ -28,6 +29,7 @@ use aegis_core::operations::key_use::{
 use aegis_core::operations::listing::{PageOf, PageQuery};
 use aegis_core::operations::recommendations::AnswerRecommendation;
 use aegis_core::operations::reports::{Report, ReportQuery};
+use aegis_core::operations::responses::{ResponsePage, ResponseQuery};
 use aegis_core::operations::rules::{ApplyRules, RollBackRules, RulesChange, RulesQuery, RulesView};
 use aegis_core::operations::rules_dry_run::{DryRunRules, RulesDryRun};
 use aegis_core::operations::tokens::Introspection;
@@ -480,6 +482,12 @@ fn recommendation_routes() -> Vec<Route> {
             |call, permit, _| Box::pin(recommendations::undo(call, permit)),
             "Undoes what was done about it, where that has meaning",
         ),
+        get("/v1/responses", Operation::ResponseList, TargetKind::Own, |call, permit, _| {
+            Box::pin(responses::list(call, permit))
+        })
+        .summary("What rules and humans did about misuse, newest first; about one's own agents, or all")
+        .query::<ResponseQuery>()
+        .reply::<ResponsePage>(),
     ]
 }
 

@@ -6,6 +6,7 @@ use crate::id::{AgentId, KeyId, RecordId};
 use crate::name::HumanId;
 use crate::operation::Operation;
 use crate::pipeline::App;
+use crate::reason::Reason;
 use crate::record::{AuditRecord, MAX_RECORD, Outcome};
 use crate::repository::decode;
 use crate::store::{Expect, Index, IndexEntry, Item, ItemKey, MAX_SPREAD, Order, Put, Query, Store, Table};
@@ -92,6 +93,8 @@ pub struct Search {
     pub before: Option<RecordId>,
     /// Only records with a recommendation or a response.
     pub is_answer: bool,
+    /// Only records of what was, or is to be, done about misuse: by rules or by humans.
+    pub is_response: bool,
     /// Walks the human's records, whatever else is asked for.
     pub by_human: bool,
 }
@@ -208,7 +211,8 @@ impl Search {
     /// Whether the index finds nothing that does not match.
     fn is_exact(&self) -> bool {
         let subjects = [self.key.is_some(), self.agent.is_some(), self.human.is_some()];
-        let filtered = self.operation.is_some() || self.outcome.is_some() || self.min_risk.is_some() || self.is_answer;
+        let filtered = self.operation.is_some() || self.outcome.is_some() || self.min_risk.is_some();
+        let filtered = filtered || self.is_answer || self.is_response;
         !filtered && subjects.iter().filter(|set| **set).count() <= 1
     }
 
@@ -220,8 +224,24 @@ impl Search {
             && equal(Some(record.operation) == self.operation, self.operation.is_none())
             && equal(Some(record.outcome) == self.outcome, self.outcome.is_none())
             && self.min_risk.is_none_or(|least| record.risk.score >= least)
-            && equal(record.recommendation.is_some() || !record.responses.is_empty(), !self.is_answer)
+            && equal(is_answer(record), !self.is_answer)
+            && equal(is_response(record), !self.is_response)
     }
+
+    /// Whether it would find a record that was found by its id.
+    pub(crate) fn covers(&self, record: &AuditRecord) -> bool {
+        let since = self.since.is_none_or(|since| record.id >= RecordId::floor(since));
+        let until = self.until.is_none_or(|until| record.id < RecordId::floor(until));
+        since && until && self.matches(record)
+    }
+}
+
+fn is_answer(record: &AuditRecord) -> bool {
+    record.recommendation.is_some() || !record.responses.is_empty()
+}
+
+fn is_response(record: &AuditRecord) -> bool {
+    is_answer(record) || record.operation.stops_somebody() || record.reason == Some(Reason::ApprovalsExhausted)
 }
 
 /// Reads one record.

@@ -84,6 +84,7 @@ operations! {
     RecommendationRaise "recommendation.raise"
     RecommendationUndo "recommendation.undo"
     ResponseAct "response.act"
+    ResponseList "response.list"
     RulesApply "rules.apply"
     RulesConfirm "rules.confirm"
     RulesDryRun "rules.dry-run"
@@ -148,6 +149,7 @@ impl Operation {
                 | Self::KeyList
                 | Self::RecommendationGet
                 | Self::RecommendationList
+                | Self::ResponseList
                 | Self::RulesDryRun
                 | Self::RulesGet
                 | Self::KeyUsage
@@ -157,6 +159,20 @@ impl Operation {
                 | Self::Whoami
         );
         !stops && !reads
+    }
+
+    /// Whether it takes an agent, a credential, a human or a key out of use: what a human does about misuse.
+    pub fn stops_somebody(self) -> bool {
+        matches!(
+            self,
+            Self::AgentFreeze
+                | Self::AgentRevoke
+                | Self::CredentialRevoke
+                | Self::HumanRevoke
+                | Self::KeyCompromise
+                | Self::KeyDeactivate
+                | Self::KeySuspend
+        )
     }
 
     /// Whether this takes a key out of use in a way that is hard to undo.

@@ -17,6 +17,7 @@ pub mod listing;
 mod new_key;
 pub mod recommendations;
 pub mod reports;
+pub mod responses;
 pub mod rules;
 pub mod rules_dry_run;
 pub mod tokens;

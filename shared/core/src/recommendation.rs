@@ -196,6 +196,18 @@ impl ResponseAction {
     }
 }
 
+/// How a response stands.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResponseOutcome {
+    Done,
+    /// The last try failed. It is tried again at `next_try`; without one it can never be done.
+    Failed,
+    Pending,
+    /// It was done, and somebody took it back.
+    Undone,
+}
+
 /// A response that was carried out.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Response {

@@ -3,6 +3,7 @@
 
 mod pending;
 
+pub(crate) use pending::PendingResponse;
 pub use pending::run_pending;
 
 use crate::agent::{Agent, AgentState, Credential, Hold, HoldKind, Stopped};
@@ -18,7 +19,6 @@ use crate::record::{AuditRecord, Plane};
 use crate::repository::{self, Document, Loaded};
 use crate::rules::{Case, ResponseLedger, RuleAction, RuleName, RuleSet, Subject, Suppressed, Trigger};
 use crate::store::{Expect, ItemKey, Put, StoreError};
-use pending::PendingResponse;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 

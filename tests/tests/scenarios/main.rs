@@ -23,6 +23,7 @@ mod logins;
 mod recommendations;
 mod recovery;
 mod reports;
+mod responses;
 mod revocation;
 mod routes;
 mod rules;

@@ -6,7 +6,7 @@ use aegis_tests::deployment::Deployment;
 use serde_json::json;
 
 /// What anybody who is known may ask about herself.
-const OWN: [&str; 8] = [
+const OWN: [&str; 9] = [
     "/v1/agents",
     "/v1/agents/usage",
     "/v1/approvals",
@@ -14,6 +14,7 @@ const OWN: [&str; 8] = [
     "/v1/oauth/introspect",
     "/v1/oauth/revoke",
     "/v1/recommendations",
+    "/v1/responses",
     "/v1/whoami",
 ];
 

@@ -5,14 +5,14 @@ use super::AEGIS;
 use crate::agent::{Agent, AgentState, Stopped};
 use crate::ambient::{Timestamp, after_seconds};
 use crate::error::Error;
-use crate::id::{AgentId, KeyId, RecordId, RequestId};
+use crate::id::{AgentId, KeyId, RecommendationId, RecordId, RequestId};
 use crate::journal;
 use crate::key::{KeyState, Transition};
 use crate::name::HumanId;
 use crate::operation::Operation;
 use crate::operations::key_lifecycle::{load_key, rotation};
 use crate::pipeline::App;
-use crate::recommendation::{Response, ResponseAction};
+use crate::recommendation::{Response, ResponseAction, ResponseOutcome};
 use crate::record::{AuditRecord, Outcome, Plane};
 use crate::repository::{self, Document, Loaded, due_sort};
 use crate::store::{Index, IndexEntry, ItemKey, Order, Put, Query, Table};
@@ -28,6 +28,9 @@ pub(crate) struct PendingResponse {
     /// When it is tried next; absent once it is done.
     due: Option<Timestamp>,
     done_at: Option<Timestamp>,
+    /// It can never be done.
+    #[serde(default)]
+    given_up: bool,
 }
 
 const PENDING: &str = "responses-pending";
@@ -40,13 +43,34 @@ const AT_ONCE: usize = 100;
 
 impl PendingResponse {
     pub(super) fn new(response: Response, human: HumanId, due: Timestamp) -> Self {
-        Self { response, human, attempts: 0, due: Some(due), done_at: None }
+        Self { response, human, attempts: 0, due: Some(due), done_at: None, given_up: false }
+    }
+
+    /// What takes more than one transaction.
+    pub(crate) const ACTIONS: [ResponseAction; 3] =
+        [ResponseAction::DeactivateKey, ResponseAction::RevokeFleet, ResponseAction::RotateKey];
+
+    pub(crate) fn item(cause: &RecommendationId, action: ResponseAction) -> ItemKey {
+        ItemKey::state(format!("response/{cause}"), action.as_str())
+    }
+
+    pub(crate) fn response(&self) -> &Response {
+        &self.response
+    }
+
+    /// How it stands, and when it is tried next; `None` once it is done.
+    pub(crate) fn not_done(&self) -> Option<(ResponseOutcome, Option<Timestamp>)> {
+        match (self.due, self.attempts) {
+            (None, _) => self.given_up.then_some((ResponseOutcome::Failed, None)),
+            (due, 0) => Some((ResponseOutcome::Pending, due)),
+            (due, _) => Some((ResponseOutcome::Failed, due)),
+        }
     }
 }
 
 impl Document for PendingResponse {
     fn item_key(&self) -> ItemKey {
-        ItemKey::state(format!("response/{}", self.response.cause), self.response.action.as_str())
+        Self::item(&self.response.cause, self.response.action)
     }
 
     fn indexes(&self) -> Vec<IndexEntry> {
@@ -57,7 +81,8 @@ impl Document for PendingResponse {
 
     fn expires_at(&self) -> Option<Timestamp> {
         // Its revision is what keeps a second try from doing it twice: it stays longer than a slow one could take.
-        self.done_at.map(|at| after_seconds(at, KEPT))
+        // What is given up people must be able to see later, too.
+        self.done_at.filter(|_| !self.given_up).map(|at| after_seconds(at, KEPT))
     }
 }
 
@@ -183,6 +208,7 @@ async fn put_off(app: &App, mut pending: Loaded<PendingResponse>, error: &Error)
     pending.value.due = Some(after_seconds(app.clock.now(), wait.clamp(FIRST_WAIT, LONGEST_WAIT)));
     if matches!(error, Error::Invalid { .. } | Error::KeyState { .. } | Error::NotFound { .. } | Error::State { .. }) {
         (pending.value.due, pending.value.done_at) = (None, Some(app.clock.now()));
+        pending.value.given_up = true;
     }
     let mut record = internal_record(app, &pending.value, Operation::ResponseAct);
     (record.outcome, record.error) = (Outcome::Error, Some(error.to_string()));
