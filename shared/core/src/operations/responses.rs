@@ -75,17 +75,24 @@ pub async fn list_responses(app: &App, permit: &Permit, query: &ResponseQuery) -
     }
     let known = read(app, &page.records).await?;
     let mut items = Vec::new();
+    // The record before, of which all is shown.
+    let mut shown = None;
     for record in &page.records {
         let entries = entry::entries(record, &known, now)?;
         for (place, entry) in entries.into_iter().enumerate().skip(std::mem::take(&mut skip)) {
             if items.len() >= limit {
-                let next_cursor = Some(Cursor { record: record.id.clone(), taken: place }.to_string());
+                let next = match place {
+                    0 => shown.map(|record| Cursor { record, taken: 0 }),
+                    taken => Some(Cursor { record: record.id.clone(), taken }),
+                };
+                let next_cursor = next.map(|next| next.to_string());
                 return Ok(Done::read(ResponsePage { items, next_cursor }));
             }
             if query.fits(&entry) {
                 items.push(entry);
             }
         }
+        shown = Some(record.id.clone());
     }
     let next_cursor = page.next.map(|record| Cursor { record, taken: 0 }.to_string());
     Ok(Done::read(ResponsePage { items, next_cursor }))
