@@ -102,6 +102,16 @@ mod transcripts {
     }
 
     #[test]
+    fn replay() {
+        let dir = folder();
+        for name in ["events.jsonl", "cloudtrail.json"] {
+            let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded").join(name);
+            std::fs::copy(recorded, dir.path().join(name)).unwrap();
+        }
+        play_alone("replay", &dir);
+    }
+
+    #[test]
     fn demo_step_up() {
         let dir = folder();
         play_alone("demo-step-up", &dir);

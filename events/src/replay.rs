@@ -7,4 +7,4 @@ pub mod export;
 
 pub use crate::detect::{Detector, Grade};
 pub use engine::{Engine, Verdict};
-pub use event::Event;
+pub use event::{Event, NoEvent};

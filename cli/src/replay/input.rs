@@ -3,7 +3,7 @@
 use super::Format;
 use crate::Failure;
 use aegis_core::record::AuditRecord;
-use aegis_events::replay::{Event, cloudtrail, export};
+use aegis_events::replay::{Event, NoEvent, cloudtrail, export};
 use flate2::read::MultiGzDecoder;
 use indicatif::ProgressBar;
 use std::fs::File;
@@ -51,15 +51,12 @@ impl Input {
                 Ok(())
             }
             Format::Aegis => lines(&mut reader, &name, &mut |line, number| {
-                let record: AuditRecord = parse(line, &name, number, "an audit record")?;
-                take(export::event(&record))
+                let record: Result<AuditRecord, _> = serde_json::from_slice(line);
+                let wrong = |error| Failure::Failed(format!("{name}, line {number} is not an audit record: {error}"));
+                take(export::event(&record.map_err(|error| wrong(told(&error)))?))
             }),
             Format::Events => lines(&mut reader, &name, &mut |line, number| {
-                let event: Event = parse(line, &name, number, "an event")?;
-                if !event.ts.is_finite() || event.ts < 0.0 || event.ts > f64::from(u32::MAX) {
-                    return Err(Failure::Failed(format!("{name}, line {number}: ts is no time in Unix seconds")));
-                }
-                take(Some(event))
+                take(Some(Event::parse(line).map_err(|error| no_event(&error, &name, number))?))
             }),
         }
     }
@@ -78,14 +75,17 @@ fn lines<R: BufRead>(reader: &mut R, name: &str, take: &mut Line<'_>) -> Result<
         if read.map_err(|error| Failure::because(&format!("cannot read {name}, line {number}"), &error))? == 0 {
             break;
         }
-        take(&line, number)?;
+        // Of the line itself: an error's column counts from its beginning.
+        take(line.trim_ascii_end(), number)?;
     }
     Ok(())
 }
 
-fn parse<T: serde::de::DeserializeOwned>(line: &[u8], name: &str, number: u64, what: &str) -> Result<T, Failure> {
-    serde_json::from_slice(line)
-        .map_err(|error| Failure::Failed(format!("{name}, line {number} is not {what}: {}", told(&error))))
+fn no_event(error: &NoEvent, name: &str, number: u64) -> Failure {
+    Failure::Failed(match error {
+        NoEvent::Json(error) => format!("{name}, line {number} is not an event: {}", told(error)),
+        NoEvent::Time => format!("{name}, line {number}: {error}"),
+    })
 }
 
 /// What is wrong, without serde's own line number, which counts within the line.

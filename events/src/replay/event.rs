@@ -37,6 +37,29 @@ pub struct Event {
     pub scope: Option<u32>,
 }
 
+/// Why a line is no event.
+#[derive(Debug, thiserror::Error)]
+pub enum NoEvent {
+    #[error("not an event")]
+    Json(#[source] serde_json::Error),
+    #[error("ts is no time in Unix seconds")]
+    Time,
+}
+
+impl Event {
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// [`NoEvent`]
+    pub fn parse(line: &[u8]) -> Result<Self, NoEvent> {
+        let event: Self = serde_json::from_slice(line).map_err(NoEvent::Json)?;
+        match (0.0..=f64::from(u32::MAX)).contains(&event.ts) {
+            true => Ok(event),
+            false => Err(NoEvent::Time),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
