@@ -179,7 +179,7 @@ static SUITES: &[Suite] = &[
     },
     Suite {
         name: "demo",
-        proves: "the demo runs to its end, as released",
+        proves: "the demos run to their end, as released",
         minutes: (1, 6),
         installs: "",
         kind: Kind::Test(Tier::Standard),
