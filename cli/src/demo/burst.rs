@@ -157,11 +157,14 @@ fn burst(stage: &Stage, scribe: &mut Scribe<'_>, thief: &mut Caller, sibling: &m
         if answer.status == 200 {
             burst.released = burst.released.saturating_add(1);
             burst.last_release_ms = ms;
+            if burst.refusals.is_empty() {
+                burst.released_before_refusal = burst.released;
+            }
             continue;
         }
         let reason = answer.reason().to_string();
         if burst.refusals.is_empty() {
-            (burst.released_before_refusal, burst.first_refusal_ms) = (burst.released, ms);
+            burst.first_refusal_ms = Some(ms);
             burst.risk = risk_of(&answer);
         }
         if reason != last_reason {

@@ -28,7 +28,7 @@ pub(in crate::demo) struct Burst {
     /// Of those, before anything of it was refused.
     pub(in crate::demo) released_before_refusal: u32,
     /// From the first attempt, by the story's clock.
-    pub(in crate::demo) first_refusal_ms: f64,
+    pub(in crate::demo) first_refusal_ms: Option<f64>,
     pub(in crate::demo) last_release_ms: f64,
     /// Of the first refusal.
     pub(in crate::demo) risk: Risk,
@@ -66,7 +66,10 @@ impl Story {
                 "released",
                 format!("{}, of which {} before the first refusal", burst.released, burst.released_before_refusal),
             ),
-            ("first refusal", format!("{} ms after the first attempt", burst.first_refusal_ms)),
+            (
+                "first refusal",
+                burst.first_refusal_ms.map_or("never".to_string(), |ms| format!("{ms} ms after the first attempt")),
+            ),
             ("its risk", sum(&burst.risk)),
             ("refused", refusals.collect::<Vec<_>>().join(", ")),
             ("recommendations", self.recommendations.len().to_string()),
