@@ -20,8 +20,8 @@ pub(crate) enum Command {
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-Outcomes: done; pending, not done yet; failed, tried again unless it can never be done; undone, which
-somebody took back.
+Outcomes: done; pending, not done yet; failed, tried again unless it can never be done; undone,
+which somebody took back.
 
 Examples:
   aegis responses list --action freeze_agent --outcome done
