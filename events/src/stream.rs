@@ -21,6 +21,7 @@ use aegis_core::risk::Accepted;
 use aegis_core::risk::state::State;
 use aegis_core::store::{Expect, ItemKey, MAX_BATCH, Put, StoreError};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The consumer's name in the feed.
 const CONSUMER: &str = "detection";
@@ -63,8 +64,8 @@ pub async fn is_behind(app: &App, feed: &dyn Feed) -> Result<bool, Error> {
 }
 
 /// What is judged are the open minutes: of a backlog no more is taken at once than they span.
-fn cut(batch: &mut Vec<AuditRecord>) {
-    let minute = |record: &AuditRecord| record.at.as_second().div_euclid(60);
+fn cut(batch: &mut Vec<Arc<AuditRecord>>) {
+    let minute = |record: &Arc<AuditRecord>| record.at.as_second().div_euclid(60);
     let Some(first) = batch.first().map(minute) else { return };
     let fits = batch.iter().take_while(|record| minute(record) <= first.saturating_add(1)).count();
     batch.truncate(fits.max(1));
@@ -85,7 +86,7 @@ fn passed_over(result: Result<(), Error>) -> Result<(), Error> {
 /// Raises what is found, and then writes the states, one compare-and-swap for each: whichever step is the last that
 /// happened, the next call finds the same. Who loses a swap reads the states again and takes the batch in again: what a
 /// state holds already changes nothing in it.
-async fn take_in(app: &App, batch: &[AuditRecord]) -> Result<(), Error> {
+async fn take_in(app: &App, batch: &[Arc<AuditRecord>]) -> Result<(), Error> {
     let ids: Vec<StateId> = Consumer::needs(batch).into_iter().collect();
     let born = aegis_core::pipeline::deployment(app).await?.created_at;
     'attempt: for _ in 0..ATTEMPTS {
@@ -124,7 +125,7 @@ async fn take_in(app: &App, batch: &[AuditRecord]) -> Result<(), Error> {
 }
 
 /// A detector that goes on finding the same of somebody is heard once an hour, and once more when it becomes graver.
-async fn raise(app: &App, batch: &[AuditRecord], finding: Finding) -> Result<(), Error> {
+async fn raise(app: &App, batch: &[Arc<AuditRecord>], finding: Finding) -> Result<(), Error> {
     // Asking for what is out of scope is a fact, told and answered with the request itself.
     if finding.detector == Detector::ScopeViolation {
         return Ok(());
@@ -134,10 +135,10 @@ async fn raise(app: &App, batch: &[AuditRecord], finding: Finding) -> Result<(),
     if after_seconds(found_at, NEWS) < app.clock.now() {
         return Ok(());
     }
-    let of = |record: &&AuditRecord| finding.records.contains(&record.id);
+    let of = |record: &&Arc<AuditRecord>| finding.records.contains(&record.id);
     let Some(record) = batch.iter().rfind(of) else { return Ok(()) };
     // So is asking for many keys out of scope; what is left of a probe are keys that would not answer.
-    let told = |record: &AuditRecord| matches!(record.reason, Some(Reason::ScopeProbe | Reason::ScopeViolation));
+    let told = |record: &Arc<AuditRecord>| matches!(record.reason, Some(Reason::ScopeProbe | Reason::ScopeViolation));
     if finding.detector == Detector::ScopeProbe && batch.iter().filter(of).all(told) {
         return Ok(());
     }

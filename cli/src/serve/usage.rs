@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often it looks for new records.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How often it looks for new records: while detection has just read them, and they are at hand.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// Counts until the server stops.
 pub(super) async fn count(store: Arc<SqliteStore>, stopped: watch::Receiver<bool>) {

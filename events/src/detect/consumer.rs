@@ -19,6 +19,7 @@ use aegis_core::risk::sighting::{Sighting, hash_of_name};
 use aegis_core::risk::state::State;
 use aegis_core::risk::{Factor, UnknownBaseline, evidence::score_of};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Most records named as evidence.
 const MOST_RECORDS: usize = 16;
@@ -59,8 +60,8 @@ impl Consumer {
     }
 
     /// The states that a batch touches.
-    pub fn needs<'a>(batch: impl IntoIterator<Item = &'a AuditRecord>) -> BTreeSet<StateId> {
-        let touched = batch.into_iter().filter_map(states).flatten();
+    pub fn needs<'a>(batch: impl IntoIterator<Item = &'a Arc<AuditRecord>>) -> BTreeSet<StateId> {
+        let touched = batch.into_iter().filter_map(|record| states(record)).flatten();
         touched.chain([StateId::Organisation]).collect()
     }
 
@@ -99,7 +100,7 @@ impl Consumer {
     }
 
     /// Takes a batch in. Records that came before, that came too late, or that say nothing of behaviour are passed over.
-    pub fn observe(&mut self, batch: &[AuditRecord]) -> Vec<Finding> {
+    pub fn observe(&mut self, batch: &[Arc<AuditRecord>]) -> Vec<Finding> {
         let mut minutes: BTreeMap<(String, u32), Records<'_>> = BTreeMap::new();
         let mut fleets: BTreeMap<(String, u32), Records<'_>> = BTreeMap::new();
         for record in batch {

@@ -10,6 +10,7 @@ use crate::repository::{self, Document, Loaded};
 use crate::store::{Expect, ItemKey, Store};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Most records handed over at once.
 pub const BATCH: usize = 500;
@@ -21,7 +22,7 @@ pub trait Feed: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Unavailable`]; [`Error::Damaged`] if there is no such record as `last`.
-    async fn after(&self, last: Option<&RecordId>, limit: usize) -> Result<Vec<AuditRecord>, Error>;
+    async fn after(&self, last: Option<&RecordId>, limit: usize) -> Result<Vec<Arc<AuditRecord>>, Error>;
 }
 
 /// How far a consumer has come.

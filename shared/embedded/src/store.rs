@@ -21,6 +21,7 @@ use aegis_core::store::{
 };
 use async_trait::async_trait;
 use cache::Cache;
+use feed::Tail;
 use queue::{Lead, Queue, Refused};
 use rusqlite::Connection;
 use std::fs::File;
@@ -42,6 +43,7 @@ pub struct SqliteStore {
     writer: Option<JoinHandle<()>>,
     commits: Arc<AtomicU64>,
     cache: Arc<Cache>,
+    tail: Mutex<Tail>,
     _lock: File,
 }
 
@@ -70,7 +72,8 @@ impl SqliteStore {
         let queue = Arc::new(Queue::default());
         let writer = writer::start(connection, Arc::clone(&queue), Arc::clone(&commits), Arc::clone(&cache));
         let writer = Some(writer.map_err(folder_error)?);
-        Ok(Self { path, readers: Mutex::default(), queue, writer, commits, cache, _lock: lock })
+        let (readers, tail) = (Mutex::default(), Mutex::default());
+        Ok(Self { path, readers, queue, writer, commits, cache, tail, _lock: lock })
     }
 
     /// Whether a restore into the folder has not finished. Writes nothing.

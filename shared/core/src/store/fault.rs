@@ -6,7 +6,7 @@ use crate::feed::Feed;
 use crate::id::RecordId;
 use crate::record::AuditRecord;
 use async_trait::async_trait;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A store some calls to which fail with [`StoreError::Unavailable`].
 #[derive(Debug, Default)]
@@ -145,7 +145,7 @@ impl<S: Store> Store for Faulty<S> {
 /// What was committed is handed over as it is: a feed that fails is a read that fails.
 #[async_trait]
 impl<S: Feed> Feed for Faulty<S> {
-    async fn after(&self, last: Option<&RecordId>, limit: usize) -> Result<Vec<AuditRecord>, Error> {
+    async fn after(&self, last: Option<&RecordId>, limit: usize) -> Result<Vec<Arc<AuditRecord>>, Error> {
         self.inner.after(last, limit).await
     }
 }

@@ -11,6 +11,7 @@ use crate::record::AuditRecord;
 use crate::repository::{self, Document, Loaded};
 use crate::store::{Expect, ItemKey, Items, Put, Store};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The consumer's name in the feed.
 pub const CONSUMER: &str = "usage";
@@ -54,7 +55,7 @@ pub async fn count_next(store: &dyn Store, feed: &dyn Feed) -> Result<usize, Err
 }
 
 /// As many of the records as one transaction can count, and whom they are about.
-fn take(records: &[AuditRecord]) -> (&[AuditRecord], BTreeSet<&str>) {
+fn take(records: &[Arc<AuditRecord>]) -> (&[Arc<AuditRecord>], BTreeSet<&str>) {
     let mut about: BTreeSet<&str> = BTreeSet::new();
     for (n, record) in records.iter().enumerate() {
         let (key, agent) = subjects(record);
@@ -107,10 +108,10 @@ mod tests {
 
     #[async_trait]
     impl Feed for Records {
-        async fn after(&self, last: Option<&RecordId>, limit: usize) -> Result<Vec<AuditRecord>, Error> {
+        async fn after(&self, last: Option<&RecordId>, limit: usize) -> Result<Vec<Arc<AuditRecord>>, Error> {
             let place = last.and_then(|last| self.0.iter().position(|record| record.id == *last));
             let rest = self.0.iter().skip(place.map_or(0, |place| place + 1));
-            Ok(rest.take(limit.min(self.1)).cloned().collect())
+            Ok(rest.take(limit.min(self.1)).cloned().map(Arc::new).collect())
         }
     }
 

@@ -10,6 +10,7 @@ use crate::pipeline::App;
 use crate::record::AuditRecord;
 use crate::repository::{Document, decode};
 use crate::store::{Expect, Index, ItemKey, MAX_BATCH, MAX_PAGE, Order, Put, Query, Store, StoreError, Table};
+use std::sync::Arc;
 
 /// Most deliveries of one webhook that wait at once.
 pub const MAX_QUEUE: usize = MAX_PAGE;
@@ -60,7 +61,12 @@ impl Reader {
         }
     }
 
-    async fn take_in(&mut self, app: &App, webhook: &WebhookRecord, records: Vec<AuditRecord>) -> Result<usize, Error> {
+    async fn take_in(
+        &mut self,
+        app: &App,
+        webhook: &WebhookRecord,
+        records: Vec<Arc<AuditRecord>>,
+    ) -> Result<usize, Error> {
         let now = app.clock.now();
         let (mut waiting, mut added): (Vec<Delivery>, usize) = (Vec::new(), 0);
         for record in records {
@@ -70,7 +76,7 @@ impl Reader {
                 added = added.saturating_add(self.write(app, std::mem::take(&mut waiting)).await?);
             }
             waiting.extend(parts.into_iter().map(|part| Delivery::of(&webhook.webhook.id, &record.id, part, now)));
-            self.place.last = Some(record.id);
+            self.place.last = Some(record.id.clone());
         }
         if waiting.is_empty() && now < after_seconds(self.put_away_at, PUT_AWAY) {
             return Ok(added);

@@ -9,34 +9,87 @@ use aegis_core::journal::RECORDS;
 use aegis_core::record::AuditRecord;
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::VecDeque;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 #[async_trait]
 impl Feed for SqliteStore {
-    async fn after(&self, last: Option<&RecordId>, limit: usize) -> Result<Vec<AuditRecord>, Error> {
-        let bodies = self.read(|connection| bodies_after(connection, last, limit))?;
+    async fn after(&self, last: Option<&RecordId>, limit: usize) -> Result<Vec<Arc<AuditRecord>>, Error> {
+        let known = last.and_then(|last| self.tail().find(last, limit));
+        let from = match known {
+            Some(Found::Records(records)) => return Ok(records),
+            Some(Found::Row(row)) => Some(row),
+            None => self.read(|connection| row_of(connection, last))?,
+        };
         let damaged = |source: Cause| Error::Damaged { what: "audit record", source };
-        let bodies = bodies.ok_or_else(|| damaged("a consumer's last record is not in the journal".into()))?;
-        bodies.iter().map(|body| serde_json::from_str(body).map_err(|error| damaged(error.into()))).collect()
+        let from = from.ok_or_else(|| damaged("a consumer's last record is not in the journal".into()))?;
+        let rows = self.read(|connection| rows_after(connection, from, limit))?;
+        let parse = |(row, body): &(i64, String)| {
+            Ok((*row, Arc::new(serde_json::from_str(body).map_err(|error| damaged(error.into()))?)))
+        };
+        let rows: Vec<(i64, Arc<AuditRecord>)> = rows.iter().map(parse).collect::<Result<_, Error>>()?;
+        self.tail().extend(from, &rows);
+        Ok(rows.into_iter().map(|(_, record)| record).collect())
+    }
+}
+
+impl SqliteStore {
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The newest records that were read, without a gap: where several consumers follow the journal, the first one's reading
+/// serves them all.
+#[derive(Debug, Default)]
+pub(super) struct Tail(VecDeque<(i64, Arc<AuditRecord>)>);
+
+/// Records kept, some 6 MiB: what a busy second commits.
+const KEPT: usize = 4_096;
+
+enum Found {
+    /// What follows.
+    Records(Vec<Arc<AuditRecord>>),
+    /// Nothing that follows was read yet; this is the record's row.
+    Row(i64),
+}
+
+impl Tail {
+    fn find(&self, last: &RecordId, limit: usize) -> Option<Found> {
+        let place = self.0.iter().rposition(|(_, record)| record.id == *last)?;
+        let next = self.0.range(place.saturating_add(1)..).take(limit);
+        let records: Vec<_> = next.map(|(_, record)| Arc::clone(record)).collect();
+        match records.is_empty() {
+            false => Some(Found::Records(records)),
+            true => self.0.get(place).map(|(row, _)| Found::Row(*row)),
+        }
+    }
+
+    /// Takes in what was read after the row `from`. Who reads what lies further back changes nothing.
+    fn extend(&mut self, from: i64, read: &[(i64, Arc<AuditRecord>)]) {
+        let newest = self.0.back().map(|(row, _)| *row);
+        if newest.is_some_and(|newest| newest < from) {
+            self.0.clear();
+        }
+        if newest.is_none_or(|newest| newest <= from) {
+            self.0.extend(read.iter().cloned());
+            self.0.drain(..self.0.len().saturating_sub(KEPT));
+        }
     }
 }
 
 /// `None` if there is no record `last`.
-fn bodies_after(
-    connection: &Connection,
-    last: Option<&RecordId>,
-    limit: usize,
-) -> rusqlite::Result<Option<Vec<String>>> {
-    let row = match last {
-        None => Some(0),
-        Some(last) => {
-            let mut row = connection.prepare_cached("SELECT rowid FROM journal WHERE partition = ?1")?;
-            row.query_row([format!("{RECORDS}{last}")], |row| row.get::<_, i64>(0)).optional()?
-        }
-    };
-    let Some(row) = row else { return Ok(None) };
-    let mut bodies = connection.prepare_cached("SELECT body FROM journal WHERE rowid > ?1 ORDER BY rowid LIMIT ?2")?;
+fn row_of(connection: &Connection, last: Option<&RecordId>) -> rusqlite::Result<Option<i64>> {
+    let Some(last) = last else { return Ok(Some(0)) };
+    let mut row = connection.prepare_cached("SELECT rowid FROM journal WHERE partition = ?1")?;
+    row.query_row([format!("{RECORDS}{last}")], |row| row.get(0)).optional()
+}
+
+fn rows_after(connection: &Connection, row: i64, limit: usize) -> rusqlite::Result<Vec<(i64, String)>> {
+    let sql = "SELECT rowid, body FROM journal WHERE rowid > ?1 ORDER BY rowid LIMIT ?2";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    bodies.query_map(params![row, limit], |row| row.get(0))?.collect::<rusqlite::Result<_>>().map(Some)
+    let mut rows = connection.prepare_cached(sql)?;
+    rows.query_map(params![row, limit], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 #[cfg(test)]
@@ -65,6 +118,50 @@ mod tests {
         assert!(matches!(store.after(Some(&unknown), 9).await, Err(Error::Damaged { .. })));
     }
 
+    #[tokio::test]
+    async fn whoever_reads_first_and_however_far_everybody_is_handed_every_record_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(dir.path()).unwrap();
+        let mut written = Vec::new();
+        let mut consumers: [Vec<RecordId>; 3] = Default::default();
+        for turn in 0..60 {
+            written.push(append(&store, turn).await);
+            // One keeps up, one reads every third turn, one a little now and then.
+            for (consumer, (every, limit)) in consumers.iter_mut().zip([(1, 9), (3, 2), (7, 11)]) {
+                if turn % every == 0 {
+                    let read = ids(&store, consumer.last(), limit).await;
+                    consumer.extend(read);
+                }
+            }
+        }
+        for consumer in &mut consumers {
+            while let Some(read) = Some(ids(&store, consumer.last(), 5).await).filter(|read| !read.is_empty()) {
+                consumer.extend(read);
+            }
+            assert_eq!(*consumer, written);
+        }
+    }
+
+    #[test]
+    fn the_tail_has_no_gap_and_an_end() {
+        let row = |row: i64| {
+            let (at, entropy) = (Timestamp::from_second(row).unwrap(), Entropy::system());
+            let (id, request) = (RecordId::new(at, &entropy), RequestId::new(at, &entropy));
+            (row, Arc::new(AuditRecord::new(id, at, Operation::KeySign, Plane::Rest, request)))
+        };
+        let rows = |tail: &Tail| tail.0.iter().map(|(row, _)| *row).collect::<Vec<_>>();
+        let mut tail = Tail::default();
+        tail.extend(0, &[row(1), row(2)]);
+        tail.extend(0, &[row(1), row(2), row(3)]);
+        assert_eq!(rows(&tail), [1, 2], "what lies further back is left");
+        tail.extend(2, &[row(3)]);
+        assert_eq!(rows(&tail), [1, 2, 3]);
+        tail.extend(5, &[row(6)]);
+        assert_eq!(rows(&tail), [6], "no gap");
+        tail.extend(6, &(7..20_000).map(row).collect::<Vec<_>>());
+        assert_eq!((tail.0.len(), tail.0.back().map(|(row, _)| *row)), (KEPT, Some(19_999)));
+    }
+
     async fn append(store: &SqliteStore, second: i64) -> RecordId {
         let at = Timestamp::from_second(1_790_000_000 + second).unwrap();
         let (id, request) = (RecordId::new(at, &Entropy::system()), RequestId::new(at, &Entropy::system()));
@@ -74,6 +171,6 @@ mod tests {
     }
 
     async fn ids(store: &SqliteStore, last: Option<&RecordId>, limit: usize) -> Vec<RecordId> {
-        store.after(last, limit).await.unwrap().into_iter().map(|record| record.id).collect()
+        store.after(last, limit).await.unwrap().iter().map(|record| record.id.clone()).collect()
     }
 }

@@ -6,7 +6,7 @@ use super::queue::{Answers, Group, Queue};
 use super::{rows, unavailable};
 use aegis_core::ambient::Timestamp;
 use aegis_core::store::{Add, Put, StoreError, Table};
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::Connection;
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
@@ -67,11 +67,11 @@ impl Drop for Abandoned {
     }
 }
 
-fn run(mut connection: Connection, queue: &Queue, commits: &AtomicU64, cache: &Cache) {
+fn run(connection: Connection, queue: &Queue, commits: &AtomicU64, cache: &Cache) {
     while let Some(Group { jobs, leader }) = queue.take(GROUP) {
         let (work, replies): (Vec<Work>, Vec<_>) = jobs.into_iter().map(|job| (job.work, job.reply)).unzip();
         let touches = begin(cache, &work);
-        let committed = commit(&mut connection, &work);
+        let committed = commit(&connection, &work);
         if touches {
             cache.end(written(work, committed.as_deref().unwrap_or_default()));
         }
@@ -113,33 +113,46 @@ fn written(group: Vec<Work>, results: &[Outcome]) -> impl Iterator<Item = Put> {
 }
 
 /// `Err` only if nothing of the group was written, or nobody knows.
-fn commit(connection: &mut Connection, group: &[Work]) -> Result<Vec<Outcome>, Cause> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let results = group.iter().map(|work| attempt(&transaction, work)).collect::<Result<_, Cause>>()?;
-    transaction.commit()?;
+fn commit(connection: &Connection, group: &[Work]) -> Result<Vec<Outcome>, Cause> {
+    run_kept(connection, "BEGIN IMMEDIATE")?;
+    let done = all_of(connection, group);
+    // Some failures end the transaction by themselves.
+    if done.is_err() && !connection.is_autocommit() {
+        run_kept(connection, "ROLLBACK")?;
+    }
+    done
+}
+
+fn all_of(connection: &Connection, group: &[Work]) -> Result<Vec<Outcome>, Cause> {
+    let results = group.iter().map(|work| attempt(connection, work)).collect::<Result<_, Cause>>()?;
+    run_kept(connection, "COMMIT")?;
     Ok(results)
 }
 
+/// Prepared once: parsing these words would cost more than a write.
+fn run_kept(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
+}
+
 /// `Err` where the whole transaction is gone, as after a failed write to a full disk.
-fn attempt(transaction: &Transaction<'_>, work: &Work) -> Result<Outcome, Cause> {
+fn attempt(connection: &Connection, work: &Work) -> Result<Outcome, Cause> {
     let outcome = match work {
         // One statement undoes itself, and a savepoint costs as much as it does.
-        Work::Transact(puts) if puts.len() == 1 => perform(transaction, work),
+        Work::Transact(puts) if puts.len() == 1 => perform(connection, work),
         _ => {
-            let run = |sql| transaction.prepare_cached(sql)?.execute([]).map(drop);
-            run("SAVEPOINT piece")?;
-            let outcome = perform(transaction, work);
+            run_kept(connection, "SAVEPOINT piece")?;
+            let outcome = perform(connection, work);
             // Where the transaction is gone there is no savepoint any more.
-            if outcome.is_err() && !transaction.is_autocommit() {
-                run("ROLLBACK TO piece")?;
+            if outcome.is_err() && !connection.is_autocommit() {
+                run_kept(connection, "ROLLBACK TO piece")?;
             }
-            if !transaction.is_autocommit() {
-                run("RELEASE piece")?;
+            if !connection.is_autocommit() {
+                run_kept(connection, "RELEASE piece")?;
             }
             outcome
         }
     };
-    match (transaction.is_autocommit(), outcome) {
+    match (connection.is_autocommit(), outcome) {
         (true, Err(StoreError::Unavailable { source })) => Err(source),
         (true, _) => Err("the transaction ended by itself".into()),
         (false, outcome) => Ok(outcome),
