@@ -35,8 +35,13 @@ fn scoring(criterion: &mut Criterion) {
         let live = Live { second: 1, ten_seconds: 1, minute: 1 };
         let (surroundings, template) = (Surroundings::default(), None);
         let behaviour = Behaviour { sighting: &s, state: &state, template, fleet: None, surroundings, live };
-        let observation =
-            Observation { scope_breadth: Some(8), credential_issued_at: now, now, behaviour: Some(behaviour) };
+        let observation = Observation {
+            scope_breadth: Some(8),
+            credential_issued_at: now,
+            key: None,
+            now,
+            behaviour: Some(behaviour),
+        };
         group.bench_function(name, |bencher| bencher.iter(|| score(black_box(&observation))));
     }
 }

@@ -1,7 +1,7 @@
 //! The risk of a request: 0..1, with the reasons it is made of. Pure: no clock, no I/O, no randomness.
 //!
 //! Two parts add up: how unusual the request is for its actor (`evidence`, from the actor's [`Baseline`]), and what is
-//! known of it without any history (how broad the scope is, how old the credential).
+//! known of it without any history (how broad the scope is, how old the credential, what hangs on the key).
 
 pub mod baseline;
 mod codec;
@@ -14,6 +14,7 @@ pub mod table;
 pub mod window;
 
 use crate::ambient::Timestamp;
+use crate::key::{Environment, Tier};
 pub use baseline::{Accepted, Baseline};
 pub use codec::{MOST_BYTES, UnknownBaseline};
 pub use evidence::{Evidence, Surroundings};
@@ -48,12 +49,16 @@ pub enum FactorName {
     Burst,
     /// Seconds since the credential was issued.
     CredentialAge,
+    /// How much hangs on the key's environment: development 0, staging 1, production 2.
+    Environment,
     /// Decades by which all agents of the human together exceed what is usual.
     Fleet,
     /// The hour of the day, UTC; expected is the chance of activity in it.
     HourOfDay,
     /// Distinct keys within the hour.
     KeySet,
+    /// The key's tier: standard 0, high 1.
+    KeyTier,
     /// Clients of the day that the actor has not used before.
     NewClient,
     /// Keys of the day that the actor has not used before.
@@ -85,6 +90,8 @@ pub struct Observation<'a> {
     /// `None` for a human, who has no scope.
     pub scope_breadth: Option<usize>,
     pub credential_issued_at: Timestamp,
+    /// What hangs on the key; `None` where no existing key is used.
+    pub key: Option<(Environment, Tier)>,
     pub now: Timestamp,
     /// The request as behaviour, and whose behaviour it is held against.
     pub behaviour: Option<Behaviour<'a>>,
@@ -116,6 +123,16 @@ pub fn score(observation: &Observation<'_>) -> Risk {
     let age = observation.now.as_second().saturating_sub(observation.credential_issued_at.as_second());
     let age = f64::from(i32::try_from(age).unwrap_or(i32::MAX));
     let breadth = observation.scope_breadth.map(|keys| f64::from(u16::try_from(keys).unwrap_or(u16::MAX)));
+    let of_key = observation.key.map(|(environment, tier)| {
+        let environment = match environment {
+            Environment::Development => 0.0,
+            Environment::Staging => 1.0,
+            Environment::Production => 2.0,
+        };
+        let tier = if tier == Tier::High { 1.0 } else { 0.0 };
+        let factor = |factor, observed, weight| Factor { factor, observed, expected: 0.0, weight: observed * weight };
+        [factor(FactorName::Environment, environment, 0.01), factor(FactorName::KeyTier, tier, 0.05)]
+    });
     let context = [
         Some(Factor {
             factor: FactorName::CredentialAge,
@@ -130,7 +147,8 @@ pub fn score(observation: &Observation<'_>) -> Risk {
             weight: ramp(keys, 4.0, 64.0) * 0.1,
         }),
     ];
-    let mut factors: Vec<Factor> = context.into_iter().flatten().filter(|factor| factor.weight > 0.0).collect();
+    let context = context.into_iter().flatten().chain(of_key.into_iter().flatten());
+    let mut factors: Vec<Factor> = context.filter(|factor| factor.weight > 0.0).collect();
     if let Some(behaviour) = &observation.behaviour {
         factors.extend(behaviour.evidence().factors());
     }
@@ -176,16 +194,39 @@ mod tests {
     #[test]
     fn a_fresh_narrow_credential_has_no_risk() {
         let now = Timestamp::from_second(1_790_000_000).unwrap();
-        let observation = Observation { scope_breadth: Some(1), credential_issued_at: now, now, behaviour: None };
+        let observation =
+            Observation { scope_breadth: Some(1), credential_issued_at: now, now, ..Observation::default() };
         assert_eq!(serde_json::to_string(&score(&observation)).unwrap(), r#"{"score":0.0,"factors":[]}"#);
+    }
+
+    #[test]
+    fn what_hangs_on_the_key_counts() {
+        let now = Timestamp::from_second(1_790_000_000).unwrap();
+        let table = [
+            (Environment::Development, Tier::Standard, 0.0),
+            (Environment::Staging, Tier::Standard, 0.01),
+            (Environment::Production, Tier::Standard, 0.02),
+            (Environment::Production, Tier::High, 0.07),
+        ];
+        for (environment, tier, expected) in table {
+            let key = Some((environment, tier));
+            let observation = Observation { credential_issued_at: now, key, now, ..Observation::default() };
+            assert_eq!(score(&observation).score, expected, "{key:?}");
+        }
     }
 
     proptest! {
         #[test]
-        fn the_score_is_the_sum_of_its_factors_and_within_bounds(breadth in 0..5_000_usize, age in 0..10_000_000_i64) {
+        fn the_score_is_the_sum_of_its_factors_and_within_bounds(
+            breadth in 0..5_000_usize,
+            age in 0..10_000_000_i64,
+            high in any::<bool>(),
+        ) {
             let now = Timestamp::from_second(1_790_000_000).unwrap();
             let issued = Timestamp::from_second(1_790_000_000 - age).unwrap();
-            let observation = Observation { scope_breadth: Some(breadth), credential_issued_at: issued, now, behaviour: None };
+            let key = Some((Environment::Production, if high { Tier::High } else { Tier::Standard }));
+            let observation =
+                Observation { scope_breadth: Some(breadth), credential_issued_at: issued, key, now, behaviour: None };
             let risk = score(&observation);
             prop_assert!((0.0..=1.0).contains(&risk.score));
             let sum: f64 = risk.factors.iter().map(|factor| factor.weight).sum();

@@ -78,7 +78,13 @@ impl Checks {
             score: time(async || {
                 let scope = claims.authorization_details.as_ref();
                 let (scope_breadth, credential_issued_at) = (scope.map(|scope| scope.breadth()), now);
-                black_box(risk::score(&Observation { scope_breadth, credential_issued_at, now, behaviour: None }));
+                black_box(risk::score(&Observation {
+                    scope_breadth,
+                    credential_issued_at,
+                    key: None,
+                    now,
+                    behaviour: None,
+                }));
             })
             .await,
             sign: time(async || drop(black_box(sign(app, &permit, &input).await.unwrap()))).await,

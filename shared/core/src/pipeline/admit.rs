@@ -123,6 +123,10 @@ fn score(app: &App, request: &Request<'_>, facts: &Facts, found: &Found, now: Ti
     let mut observation = Observation {
         scope_breadth: facts.claims.authorization_details.as_ref().map(|scope| scope.breadth()),
         credential_issued_at: Timestamp::from_second(facts.claims.iat).unwrap_or(now),
+        key: match found {
+            Found::Key { record: Some(record), .. } => Some((record.value.key.environment, record.value.key.tier)),
+            _ => None,
+        },
         now,
         behaviour: None,
     };

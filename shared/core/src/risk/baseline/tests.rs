@@ -142,8 +142,13 @@ fn a_score_with_a_history_is_the_sum_of_its_factors() {
     let evidence = behaviour.evidence();
     let now = crate::ambient::Timestamp::from_millisecond(at).unwrap();
     let issued = crate::ambient::Timestamp::from_second(now.as_second() - 90_000).unwrap();
-    let observation =
-        Observation { scope_breadth: Some(9), credential_issued_at: issued, now, behaviour: Some(behaviour) };
+    let observation = Observation {
+        scope_breadth: Some(9),
+        credential_issued_at: issued,
+        key: None,
+        now,
+        behaviour: Some(behaviour),
+    };
     let risk = score(&observation);
     let sum: f64 = risk.factors.iter().map(|factor| factor.weight).sum();
     assert!((sum.min(1.0) - risk.score).abs() < 1e-9);
