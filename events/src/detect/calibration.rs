@@ -1,7 +1,7 @@
 //! How noisy a deployment is, from its own days: of each actor-day only the highest evidence counts.
 //!
-//! A few of those days may hold attacks, for which the 98th percentile hardly moves. Where it lies above twice that of
-//! the deployments the thresholds were chosen on, thresholds rise in proportion, within bounds; they never fall.
+//! A few of those days may hold attacks, for which the 98th percentile hardly moves. Thresholds follow the fourth root of
+//! how it compares with that of the deployments they were chosen on, within bounds.
 
 use super::judge::FAMILIES;
 use aegis_core::risk::evidence::Evidence;
@@ -10,9 +10,8 @@ use std::collections::HashMap;
 
 /// Fewer actor-days than this say nothing of a 98th percentile.
 const ENOUGH: u64 = 300;
-/// Deployments differ by as much as this, as factor, without being noisy.
-const TOLERANCE: f64 = 2.0;
-/// Most that noise raises a threshold by.
+/// The least and the most that a threshold is multiplied by.
+const LEAST: f64 = 0.7;
 const MOST: f64 = 1.6;
 const STEP: f64 = 0.05;
 const STEPS: usize = 400;
@@ -39,14 +38,16 @@ impl Calibration {
         highest.iter_mut().zip(sums).for_each(|(highest, sum)| *highest = highest.max(sum));
     }
 
-    /// By how much thresholds rise, by family. Worked out once a day.
+    /// What thresholds are multiplied by, by family. Worked out once a day.
     pub fn factors(&mut self, day: u32, usual: [f64; FAMILIES]) -> [f64; FAMILIES] {
         match self.factors {
             Some((of, factors)) if of == day => factors,
             _ => {
                 let mut factors = [1.0; FAMILIES];
                 for ((factor, family), usual) in factors.iter_mut().zip(&self.families).zip(usual) {
-                    *factor = (family.percentile(0.98) / (TOLERANCE * usual)).clamp(1.0, MOST);
+                    if let Some(percentile) = family.percentile(0.98) {
+                        *factor = (percentile / usual).sqrt().sqrt().clamp(LEAST, MOST);
+                    }
                 }
                 self.factors = Some((day, factors));
                 factors
@@ -76,20 +77,20 @@ impl Histogram {
         }
     }
 
-    /// 0 while there is not enough to tell.
-    fn percentile(&self, share: f64) -> f64 {
+    /// `None` while there is not enough to tell.
+    fn percentile(&self, share: f64) -> Option<f64> {
         if self.total < ENOUGH {
-            return 0.0;
+            return None;
         }
         let wanted = share * float(self.total);
         let mut seen = 0.0;
         for (place, count) in (0_u32..).zip(&self.counts) {
             seen += float(*count);
             if seen >= wanted {
-                return f64::from(place + 1) * STEP;
+                return Some(f64::from(place) * STEP);
             }
         }
-        0.0
+        None
     }
 }
 
@@ -102,8 +103,8 @@ mod tests {
         let mut quiet = Histogram::default();
         (0..995).for_each(|_| quiet.learn(0.4));
         (0..5).for_each(|_| quiet.learn(9.0));
-        assert!((quiet.percentile(0.99) - 0.45).abs() < 1e-9);
+        assert!((quiet.percentile(0.99).unwrap() - 0.4).abs() < 1e-9);
         (0..20).for_each(|_| quiet.learn(5.0));
-        assert!(quiet.percentile(0.99) > 5.0);
+        assert!(quiet.percentile(0.99).unwrap() >= 5.0);
     }
 }

@@ -160,7 +160,7 @@ impl Consumer {
         let mut findings = Vec::new();
         for trace in open.in_order() {
             let evidence = state.weigh(&trace.sighting(minute), &aegis_core::risk::Surroundings::default());
-            let [_, _, _, pace, volume, _] = sums(&evidence);
+            let [_, _, _, pace, volume, ..] = sums(&evidence);
             let spawned = evidence.of(Channel::Client);
             let fired = [
                 (Detector::AgentsInConcert, agents.len() >= 3 && (volume >= 5.6 || pace >= 4.5), volume.max(pace)),

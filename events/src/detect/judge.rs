@@ -35,8 +35,8 @@ pub struct Judgement {
 }
 
 /// Sorts of evidence with a threshold each, so that a quiet sort is not held to the noise of another: keys, operations,
-/// places, pace, volume, and all of it together.
-pub const FAMILIES: usize = 6;
+/// places, pace, volume, hours, and all of it together.
+pub const FAMILIES: usize = 7;
 
 pub fn sums(evidence: &Evidence) -> [f64; FAMILIES] {
     [
@@ -45,6 +45,7 @@ pub fn sums(evidence: &Evidence) -> [f64; FAMILIES] {
         evidence.of_places(),
         evidence.of_pace(),
         evidence.of_volume(),
+        evidence.of_hours(),
         evidence.total(),
     ]
 }
@@ -56,15 +57,16 @@ pub struct Thresholds {
     pub automatic: [f64; FAMILIES],
 }
 
-/// Chosen on the train seeds of `aegis-bench-detect` for five alerts in 1000 healthy agent-days, and an automatic
-/// response in 10,000. How much alone never stops anybody.
+/// Chosen on the train seeds of `aegis-bench-detect` and on another author's data, for five alerts in 1000 healthy
+/// agent-days and an automatic response in 10,000. How much alone, and the hour alone, never stop anybody.
 const MACHINES: Thresholds =
-    Thresholds { alert: [4.5, 3.4, 2.9, 4.0, 6.0, 6.2], automatic: [9.0, 8.5, 6.0, 8.0, 99.0, 11.0] };
+    Thresholds { alert: [5.4, 2.6, 3.4, 4.3, 6.6, NEVER, 5.4], automatic: [6.8, 5.6, 5.6, 7.5, NEVER, NEVER, 9.9] };
 const HUMANS: Thresholds =
-    Thresholds { alert: [4.3, 3.4, 3.4, 4.0, 6.3, 6.2], automatic: [9.5, 8.5, 7.5, 8.0, 99.0, 11.0] };
+    Thresholds { alert: [4.3, 3.4, 3.7, 4.0, 6.3, 3.0, 6.2], automatic: [9.5, 8.5, 7.5, 8.0, NEVER, NEVER, 11.0] };
+const NEVER: f64 = f64::INFINITY;
 /// The 98th percentiles there.
-pub const USUAL_MACHINES: [f64; FAMILIES] = [0.75, 0.7, 1.0, 1.15, 2.1, 2.7];
-pub const USUAL_HUMANS: [f64; FAMILIES] = [2.7, 1.8, 2.35, 1.2, 1.9, 4.4];
+pub const USUAL_MACHINES: [f64; FAMILIES] = [1.0, 0.55, 0.9, 1.55, 4.0, 1.0, 3.1];
+pub const USUAL_HUMANS: [f64; FAMILIES] = [2.5, 1.8, 2.35, 1.5, 3.0, 2.0, 4.4];
 
 /// More than one new key amounts to.
 const SEVERAL_KEYS: f64 = 3.6;
@@ -78,9 +80,9 @@ impl Thresholds {
         if human { HUMANS } else { MACHINES }
     }
 
-    /// As they are where healthy days are noisier.
+    /// As they are where healthy days are noisier, or quieter.
     #[must_use]
-    pub fn raised(mut self, factors: [f64; FAMILIES]) -> Self {
+    pub fn scaled(mut self, factors: [f64; FAMILIES]) -> Self {
         for ((alert, automatic), factor) in self.alert.iter_mut().zip(&mut self.automatic).zip(factors) {
             *alert *= factor;
             *automatic *= factor;
@@ -122,9 +124,11 @@ pub fn judge(evidence: &Evidence, thresholds: &Thresholds, believed: bool) -> Ju
     if !believed {
         grade = if evidence.total() >= 9.0 { Grade::Alert } else { Grade::None };
     }
+    let sure = evidence.refused_surely;
     let policy = match (evidence.refused_now, evidence.refused_keys, evidence.refused_times) {
-        (true, 2.., _) => Grade::Automatic,
-        (true, _, 3..) if !fellow => Grade::Automatic,
+        (true, 2.., _) if sure => Grade::Automatic,
+        (true, 3.., _) => Grade::Automatic,
+        (true, _, 3..) if sure && !fellow => Grade::Automatic,
         (true, _, 2..) => Grade::Alert,
         _ => Grade::None,
     };

@@ -15,8 +15,8 @@ use std::fmt::Write;
 
 /// Days before statistics are believed.
 const BURN_IN: u32 = 7;
-/// Minutes for which an alert is not repeated, unless there is more to it.
-const ASKED: u32 = 60;
+/// Minutes for which an alert is not told again, unless there is more to it.
+const TOLD: u32 = 60;
 
 /// Replays events in the order of their time.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ pub struct Engine {
     fleets: HashMap<u64, u64>,
     machines: Calibration,
     humans: Calibration,
-    asked: HashMap<u64, [(u32, f64); FAMILIES]>,
+    told: HashMap<u64, [(u32, f64); FAMILIES]>,
     began: Option<u32>,
     line: u32,
 }
@@ -39,6 +39,7 @@ pub struct Verdict {
     pub grade: Grade,
     /// The reasons, the weightiest first; without commas.
     pub reason: String,
+    /// What fired, the strongest first; empty where it was told within the hour.
     pub detectors: Vec<Detector>,
     pub evidence: Evidence,
 }
@@ -61,33 +62,35 @@ impl Engine {
             false => (&mut self.machines, USUAL_MACHINES),
         };
         calibration.learn(subject.actor, day, &evidence, has_history);
-        let thresholds = Thresholds::of(subject.human).raised(calibration.factors(day, usual));
+        let thresholds = Thresholds::of(subject.human).scaled(calibration.factors(day, usual));
         let judgement = judge(&evidence, &thresholds, day >= began.saturating_add(BURN_IN));
-        let grade = self.asked(&subject, minute_of(s.at), &judgement, &evidence);
+        let is_news = self.is_news(&subject, minute_of(s.at), &judgement, &evidence);
         Verdict {
             risk: score_of(evidence.total()),
-            grade,
+            grade: judgement.grade,
             reason: reason(&evidence),
-            detectors: if grade == Grade::None { Vec::new() } else { judgement.detectors },
+            detectors: if is_news { judgement.detectors } else { Vec::new() },
             evidence,
         }
     }
 
-    /// The grade, less what was asked within the hour: an answer holds as long as that. Pace is asked of each time, since
-    /// what goes on is what it is about; so is a refusal.
-    fn asked(&mut self, subject: &Subject, minute: u32, judgement: &Judgement, evidence: &Evidence) -> Grade {
-        if judgement.grade != Grade::Alert || evidence.refused_now || evidence.of_pace() >= 3.0 {
-            return judgement.grade;
+    /// Whether it is to be told: not what was told within the hour, unless there is more to it. Pace is told of each time,
+    /// since what goes on is what it is about; so is a refusal.
+    fn is_news(&mut self, subject: &Subject, minute: u32, judgement: &Judgement, evidence: &Evidence) -> bool {
+        match judgement.grade {
+            Grade::None => return false,
+            Grade::Alert if !evidence.refused_now && evidence.of_pace() < 3.0 => {}
+            Grade::Alert | Grade::Automatic => return true,
         }
-        let asked = self.asked.entry(subject.actor).or_insert([(0, 0.0); FAMILIES]);
+        let told = self.told.entry(subject.actor).or_insert([(0, 0.0); FAMILIES]);
         let mut news = false;
-        for (((at, most), sum), above) in asked.iter_mut().zip(sums(evidence)).zip(judgement.families) {
-            if above && (minute.saturating_sub(*at) >= ASKED || sum >= *most + 1.0) {
+        for (((at, most), sum), above) in told.iter_mut().zip(sums(evidence)).zip(judgement.families) {
+            if above && (minute.saturating_sub(*at) >= TOLD || sum >= *most + 1.0) {
                 (*at, *most) = (minute, sum);
                 news = true;
             }
         }
-        if news { Grade::Alert } else { Grade::None }
+        news
     }
 
     fn subject(&mut self, event: &Event) -> Subject {

@@ -11,6 +11,7 @@ pub mod sighting;
 pub mod state;
 pub mod stats;
 pub mod table;
+pub mod used;
 pub mod window;
 
 use crate::ambient::Timestamp;

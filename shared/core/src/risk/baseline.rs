@@ -4,7 +4,8 @@
 //! folded is sealed: whatever arrives of it later changes nothing, and so does folding a record twice.
 
 use super::stats::{kept, whole};
-use super::table::Table;
+use super::table::{Standing, Table};
+use super::used::Used;
 use super::window::{Minute, Trace};
 use super::{DAY, sighting::Seen};
 
@@ -26,9 +27,13 @@ pub struct Baseline {
     pub through: u32,
     /// The minute of the first record.
     pub born: u32,
-    pub keys: Table<40>,
+    pub keys: Table<36>,
+    /// All of them, the table's included.
+    pub used: Used,
+    /// How many keys the open day took up.
+    pub new_keys: u16,
     /// Key and operation together.
-    pub uses: Table<40>,
+    pub uses: Table<16>,
     pub operations: Table<10>,
     /// Near and wide ones.
     pub networks: Table<16>,
@@ -56,6 +61,10 @@ pub struct Baseline {
     pub scatter: [f32; 2],
     /// Hourly excess over the profile, summed up (CUSUM), in standard deviations.
     pub excess: f32,
+    /// The same by days.
+    pub daily_excess: f32,
+    /// The requests of a day in log2(1 + x), of weekdays and of weekends: sum and sum of squares.
+    pub daily: [[f32; 2]; 2],
     pub ten_minutes: u32,
     pub hour: u32,
     pub day: u32,
@@ -140,7 +149,7 @@ impl Baseline {
         for trace in minute.in_order() {
             match trace.outcome {
                 Seen::Ok => self.learn(&trace),
-                Seen::Denied | Seen::Error if trace.key != 0 && self.keys.find(trace.key).is_none() => {
+                Seen::Denied if self.is_foreign(trace.key) => {
                     self.refused.learn(trace.key, self.through / 60);
                 }
                 _ => {}
@@ -195,8 +204,16 @@ impl Baseline {
             self.hour_keys |= bit(trace.key);
         }
         let beginning = day < (self.born / DAY).saturating_add(BEGINNING);
+        let new_key = self.is_foreign(trace.key);
+        if trace.key != 0 {
+            self.keys.learn(trace.key, hour);
+            self.used.learn(trace.key, beginning);
+        }
+        if new_key && !beginning {
+            self.new_keys = self.new_keys.saturating_add(1);
+        }
         let adopted = [
-            trace.key != 0 && self.keys.learn(trace.key, hour),
+            new_key,
             trace.key != 0 && self.uses.learn(super::sighting::pair(trace.key, trace.operation), hour),
             self.operations.learn(trace.operation, hour),
             trace.near != 0 && {
@@ -213,12 +230,25 @@ impl Baseline {
         }
     }
 
+    /// What is known of a key: the table knows best.
+    pub fn key_standing(&self, key: u32, day: u32) -> Standing {
+        match self.keys.standing(key, day) {
+            Standing::Absent => self.used.standing(key),
+            known => known,
+        }
+    }
+
+    /// Whether it never used this key.
+    pub fn is_foreign(&self, key: u32) -> bool {
+        key != 0 && self.keys.find(key).is_none() && self.used.standing(key) == Standing::Absent
+    }
+
     /// Keeps count of how a new network and a known one take turns.
     fn turn(&mut self, trace: &Trace, day: u32) {
         if trace.near == 0 || self.through.saturating_sub(self.born) < BEGINNING * DAY {
             return;
         }
-        let is_new = !matches!(self.networks.standing(trace.near, day), super::table::Standing::Known { .. });
+        let is_new = !matches!(self.networks.standing(trace.near, day), Standing::Known { .. });
         if is_new && self.mixed_since == 0 {
             self.mixed_since = self.through;
         }
@@ -233,6 +263,8 @@ impl Baseline {
         let days = f64::from(self.days);
         let used = match self.keys.find(key) {
             Some(entry) => (entry.weight() - if entry.last / 24 == day { 1.0 } else { 0.0 }).max(0.0),
+            // Once in a while, as far as is known.
+            None if !self.is_foreign(key) => 0.7,
             None => 0.0,
         };
         ((days + 1.0) / (used + 0.3)).log10().clamp(0.0, 2.0)
@@ -262,11 +294,38 @@ impl Baseline {
         self.hour_surprise = 0.0;
     }
 
+    /// How far the days up to this one exceed what such days bring, summed up (CUSUM), in standard deviations.
+    pub fn days_excess(&self, count: u32, day: u32) -> f64 {
+        let weekend = usize::from(is_weekend(day));
+        let days = f64::from(self.day_types.get(weekend).copied().unwrap_or(0.0));
+        let [sum, squares] = self.daily.get(weekend).copied().unwrap_or_default().map(f64::from);
+        if days < 3.0 {
+            return f64::from(self.daily_excess);
+        }
+        let mean = sum / days;
+        // A prior worth three days.
+        let spread = (((squares - sum * mean).max(0.0) + 3.0 * 0.3 * 0.3) / (days + 3.0)).sqrt();
+        let z = ((f64::from(log2(count)) - mean) / spread).clamp(-2.0, 3.0);
+        (f64::from(self.daily_excess) + z - 0.75).max(0.0)
+    }
+
     fn close_day(&mut self, closed: u32, now: u32) {
+        let paid_back = 0.75 * f64::from(now.saturating_sub(closed).saturating_sub(1).min(60));
+        self.daily_excess = kept((self.days_excess(self.day, closed) - paid_back).clamp(0.0, 12.0));
+        if let Some([sum, squares]) = self.daily.get_mut(usize::from(is_weekend(closed))) {
+            let days = self.day_types.get(usize::from(is_weekend(closed))).copied().unwrap_or(0.0);
+            // Not much more than it knows: who pours slowly teaches slowly.
+            let most = if days < 3.0 { f32::MAX } else { *sum / days + 1.0 };
+            let value = log2(self.day).min(most);
+            *sum += value;
+            *squares += value * value;
+        }
         for (peak, today) in self.peaks.iter_mut().zip(&mut self.today) {
             peak.learn(*today);
             *today = 0.0;
         }
+        self.new_keys = 0;
+        self.used.advance(now);
         let weekend = is_weekend(closed);
         let [weekdays, weekends] = &mut self.hours;
         for (hour, weight) in (if weekend { weekends } else { weekdays }).iter_mut().enumerate() {
@@ -307,7 +366,8 @@ impl Baseline {
         let [deviation, poisson] = &mut self.scatter;
         let sums =
             [&mut self.days, &mut self.refused_days, &mut self.mixed_days, weekdays, weekends, deviation, poisson];
-        for part in sums.into_iter().chain(&mut self.adopted).chain(&mut self.volume) {
+        let daily = self.daily.iter_mut().flatten();
+        for part in sums.into_iter().chain(&mut self.adopted).chain(&mut self.volume).chain(daily) {
             *part *= factor;
         }
     }
@@ -351,6 +411,8 @@ impl Baseline {
         let days = |ours: &mut f32, theirs: f32| *ours += theirs - shared * ours.min(theirs);
         a.born = a.born.min(b.born);
         a.keys.merge(&b.keys);
+        a.used.merge(&b.used);
+        a.new_keys = a.new_keys.saturating_add(b.new_keys);
         a.uses.merge(&b.uses);
         a.operations.merge(&b.operations);
         a.networks.merge(&b.networks);
@@ -371,6 +433,8 @@ impl Baseline {
         });
         a.today_hours |= b.today_hours;
         a.excess = a.excess.max(b.excess);
+        a.daily_excess = a.daily_excess.max(b.daily_excess);
+        a.daily.iter_mut().flatten().zip(b.daily.into_iter().flatten()).for_each(|(ours, theirs)| days(ours, theirs));
         a.ten_minutes = a.ten_minutes.saturating_add(b.ten_minutes);
         a.hour = a.hour.saturating_add(b.hour);
         a.day = a.day.saturating_add(b.day);
@@ -396,6 +460,7 @@ impl Baseline {
         match *accepted {
             Accepted::Key { key, operation } => {
                 self.keys.accept(key, hour);
+                self.used.learn(key, true);
                 self.uses.accept(super::sighting::pair(key, operation), hour);
                 self.operations.accept(operation, hour);
             }

@@ -3,6 +3,7 @@
 use super::baseline::{Baseline, Peak};
 use super::sighting::{Class, Seen};
 use super::table::Table;
+use super::used::Used;
 use super::window::{Minute, Trace};
 use crate::encoding::base64_bytes;
 use serde::de::Error as _;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Largest encoded baseline, in bytes.
 pub const MOST_BYTES: usize = 2_048;
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 #[derive(Debug, thiserror::Error)]
 #[error("not a baseline of a version this program knows")]
@@ -42,8 +43,8 @@ macro_rules! fields {
 }
 
 fields! {
-    through born keys uses operations networks clients refused adopted days refused_days mixed_days peaks today hours
-    day_types today_hours volume scatter excess ten_minutes hour day hour_keys hour_surprise mixed_since turns on_new
+    through born keys used new_keys uses operations networks clients refused adopted days refused_days mixed_days peaks today hours
+    day_types today_hours volume scatter excess daily_excess daily ten_minutes hour day hour_keys hour_surprise mixed_since turns on_new
 }
 
 pub(super) fn encode_state(sealed: &Baseline, open: &[Minute], newest: u32) -> Vec<u8> {
@@ -156,6 +157,18 @@ impl Field for Peak {
     fn read(bytes: &mut &[u8]) -> Option<Self> {
         let [days, sum, squares, highest] = Field::read(bytes)?;
         Some(Self { days, sum, squares, highest })
+    }
+}
+
+impl Field for Used {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.known.write(out);
+        self.lately.write(out);
+        self.since.write(out);
+    }
+
+    fn read(bytes: &mut &[u8]) -> Option<Self> {
+        Some(Self { known: Field::read(bytes)?, lately: Field::read(bytes)?, since: Field::read(bytes)? })
     }
 }
 

@@ -102,6 +102,8 @@ pub enum Familiar {
     Fleet,
     /// Used by others.
     Others,
+    /// New to all, and several have taken it up within the day: a roll-out, or a move.
+    Wave,
     /// Used by nobody before.
     #[default]
     Nobody,
@@ -127,6 +129,8 @@ pub struct Evidence {
     pub refused_times: u32,
     /// Whether this request is one of them.
     pub refused_now: bool,
+    /// Whether it was denied; what failed may have failed for other reasons.
+    pub refused_surely: bool,
     pub most_in_a_second: u32,
     /// Who else uses the key it was refused.
     pub refused_of: Familiar,
@@ -162,6 +166,7 @@ impl Evidence {
                 *ours = Reading { decades: theirs.decades * share, weighed: theirs.weighed * share, ..theirs };
             }
         }
+        self.join_keys();
         if self.refused_now && share > 0.5 {
             let denied = kind.of(Channel::Denied);
             self.set(Channel::Denied, denied.decades, denied.observed, denied.expected);
@@ -174,6 +179,11 @@ impl Evidence {
     /// Live counters know of requests that the state has not taken in yet.
     pub fn raise_pace(&mut self, baseline: &Baseline, live: Live) {
         self.most_in_a_second = self.most_in_a_second.max(live.second);
+        if let Some((decades, usual)) = surge(baseline, live.ten_seconds)
+            && decades > self.of(Channel::Burst).decades
+        {
+            self.set(Channel::Burst, decades, f64::from(live.ten_seconds), usual);
+        }
         for (count, peak) in [live.second, live.ten_seconds, live.minute].into_iter().zip(&baseline.peaks) {
             let decades = above(peak, log2(count), 0.7) * history(baseline);
             if decades > self.of(Channel::Burst).decades {
@@ -212,6 +222,11 @@ impl Evidence {
         self.sum(&[Channel::Network, Channel::Client, Channel::Places]) + 0.5 * self.of(Channel::Hour).weighed
     }
 
+    /// When; for machines it is a circumstance of where from.
+    pub fn of_hours(&self) -> f64 {
+        if self.human { self.of(Channel::Hour).weighed } else { 0.0 }
+    }
+
     /// How fast.
     pub fn of_pace(&self) -> f64 {
         self.of(Channel::Burst).decades
@@ -220,6 +235,23 @@ impl Evidence {
     /// How much.
     pub fn of_volume(&self) -> f64 {
         self.of(Channel::Volume).decades + self.of(Channel::Excess).decades + 0.5 * self.of(Channel::Fleet).decades
+    }
+
+    /// New keys are rare keys: what both say counts once, and a quarter of the weaker beside it.
+    fn join_keys(&mut self) {
+        let weighed = |channel: Channel| {
+            let (_, machines, humans) = channel.scale();
+            self.of(channel).decades * if self.human { humans } else { machines }
+        };
+        let (key, key_set) = (weighed(Channel::Key), weighed(Channel::KeySet));
+        let (key, key_set) = if key >= key_set { (key, key_set * 0.25) } else { (key * 0.25, key_set) };
+        for (channel, reading) in Channel::ALL.into_iter().zip(&mut self.readings) {
+            match channel {
+                Channel::Key => reading.weighed = key,
+                Channel::KeySet => reading.weighed = key_set,
+                _ => {}
+            }
+        }
     }
 
     fn sum(&self, channels: &[Channel]) -> f64 {
@@ -265,9 +297,11 @@ pub fn weigh(
         novelty(&mut evidence, baseline, &minutes, s, around, day, history);
         pace(&mut evidence, baseline, &minutes, s, history);
         time_of_day(&mut evidence, baseline, this.minute, around, history);
-        places(&mut evidence, baseline, &minutes, s, day, history);
+        let of_move = if around.network == Familiar::Wave { 0.25 } else { 1.0 };
+        places(&mut evidence, baseline, &minutes, s, day, history * of_move);
     }
     refusals(&mut evidence, baseline, &minutes, s, around, day);
+    evidence.join_keys();
     evidence
 }
 
@@ -337,6 +371,28 @@ fn new_values<const N: usize>(
     (count_decades(fresh.count(), shape, exposure) * news, f64::from(fresh.count()), shape / exposure)
 }
 
+/// The same for keys, of which more are remembered than are in the table.
+fn new_keys(baseline: &Baseline, open: &Open<'_>, key: u32, day: u32, prior: f64) -> (f64, f64, f64) {
+    let mut fresh = Distinct::new();
+    let standing = baseline.key_standing(key, day);
+    // What the day took up already is counted there.
+    if standing == Standing::Absent {
+        fresh.add(key);
+    }
+    let keys = open.traces().map(|trace| trace.key).filter(|key| *key != 0);
+    keys.filter(|key| baseline.key_standing(*key, day) == Standing::Absent).for_each(|key| fresh.add(key));
+    let count = fresh.count().saturating_add(u32::from(baseline.new_keys)).max(1);
+    let adopted = f64::from(baseline.adopted.first().copied().unwrap_or(0.0)) - f64::from(baseline.new_keys);
+    let (shape, exposure) = (prior * 10.0 + adopted.max(0.0), 10.0 + f64::from(baseline.days));
+    let earlier = match baseline.keys.find(key) {
+        Some(entry) => entry.first < day,
+        None => standing == Standing::Fresh && baseline.new_keys == 0,
+    };
+    // What came up on an earlier day was told of then.
+    let news = if earlier { 0.6 } else { 1.0 };
+    (count_decades(count, shape, exposure) * news, f64::from(count), shape / exposure)
+}
+
 fn novelty(
     evidence: &mut Evidence,
     baseline: &Baseline,
@@ -351,12 +407,12 @@ fn novelty(
     let told = |familiar: Familiar, fleet: f64, others: f64| match familiar {
         Familiar::Fleet => fleet,
         Familiar::Others => others,
+        Familiar::Wave => 0.5 * fleet,
         Familiar::Nobody => 1.0,
     };
-    if s.key != 0 && is_new(baseline.keys.standing(s.key, day)) {
-        let keys = open.traces().map(|trace| trace.key).filter(|key| *key != 0);
-        let (decades, observed, expected) =
-            new_values(baseline, &baseline.keys, (baseline::KEY, human(0.03, 0.1), s.key), day, keys);
+    let known_key = s.key == 0 || !is_new(baseline.key_standing(s.key, day));
+    if !known_key {
+        let (decades, observed, expected) = new_keys(baseline, open, s.key, day, human(0.03, 0.1));
         let weight = told(around.key, 0.8, 1.0);
         evidence.set(Channel::Key, decades * weight * history, observed, expected);
     }
@@ -379,7 +435,7 @@ fn novelty(
         let uses = open.traces().filter(|trace| trace.operation == s.operation).map(|trace| u32::from(trace.count));
         let insistent = 0.5 * f64::from(uses.sum::<u32>().saturating_sub(1).min(2));
         evidence.set(Channel::Operation, (decades * weight + insistent * class) * history, observed, expected);
-    } else if s.key != 0 && !is_new(baseline.keys.standing(s.key, day)) {
+    } else if s.key != 0 && known_key && baseline.uses.has_room() {
         let of = pair(s.key, s.operation);
         if is_new(baseline.uses.standing(of, day)) {
             let uses = open.traces().filter(|trace| trace.key != 0).map(|trace| pair(trace.key, trace.operation));
@@ -432,6 +488,22 @@ fn above(peak: &Peak, value: f32, least_spread: f64) -> f64 {
     t_decades((f64::from(value) - mean) / (spread * (1.0 + 1.0 / days)).sqrt(), days + 2.0)
 }
 
+/// Requests in ten seconds that are a surge, whatever little is known, where they are many times the most there ever were.
+const SURGE: u32 = 100;
+/// How many times, in log2.
+const TIMES: f32 = 2.5;
+/// What a surge amounts to, in decades.
+const SURGE_DECADES: f64 = 5.0;
+
+/// Of who was there before for a day only little can be unusual; this can.
+fn surge(baseline: &Baseline, ten_seconds: u32) -> Option<(f64, f64)> {
+    let [_, peak, ..] = &baseline.peaks;
+    let [_, today, ..] = baseline.today;
+    let most = peak.highest.max(today);
+    let surges = peak.days >= 0.5 && ten_seconds >= SURGE && log2(ten_seconds) >= most + TIMES;
+    surges.then_some((SURGE_DECADES, f64::from(most).exp2() - 1.0))
+}
+
 /// How much more, how much faster, and over how many keys, than ever.
 fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sighting, history: f64) {
     let this = open.this;
@@ -461,6 +533,11 @@ fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sight
             *slot = (decades, f64::from(count), baseline::usual(peak));
         }
     }
+    if let Some((decades, usual)) = surge(baseline, ten_seconds)
+        && decades > burst.0
+    {
+        burst = (decades, f64::from(ten_seconds), usual);
+    }
     evidence.set(Channel::Burst, burst.0, burst.1, burst.2);
     evidence.set(Channel::Volume, volume.0, volume.1, volume.2);
     if baseline.days >= 3.0 {
@@ -470,8 +547,11 @@ fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sight
         let z = ((count - expected.upper) / baseline.spread(hour)).clamp(0.0, 4.0);
         let sum = f64::from(baseline.excess) + z;
         // A sum with an allowance of half a deviation exceeds h with probability about exp(-h).
-        let decades = (sum - 3.0).max(0.0) / std::f64::consts::LN_10;
-        evidence.set(Channel::Excess, decades * history, sum, 3.0);
+        let hourly = (sum - 3.0).max(0.0) / std::f64::consts::LN_10;
+        let by_days = baseline.days_excess(within(DAY, baseline.day), this.minute / DAY);
+        // With an allowance of 3/4 it is about exp(-1.5 h).
+        let daily = 1.5 * (by_days - 1.0).max(0.0) / std::f64::consts::LN_10;
+        evidence.set(Channel::Excess, hourly.max(daily) * history, sum.max(by_days), 3.0);
     }
     let hour = this.minute / 60;
     let same_hour = baseline.through / 60 == hour;
@@ -575,7 +655,7 @@ fn refusals(
     around: &Surroundings,
     day: u32,
 ) {
-    let foreign = |key: u32| key != 0 && baseline.keys.find(key).is_none();
+    let foreign = |key: u32| baseline.is_foreign(key);
     let counts = |outcome: Seen| matches!(outcome, Seen::Denied | Seen::Error);
     let mut keys = Distinct::new();
     let mut times = 0_u32;
@@ -587,8 +667,9 @@ fn refusals(
         keys.add(trace.key);
         times = times.saturating_add(u32::from(trace.count));
     }
-    // What others of its fleet use fails now and then; a key that is not there fails for whoever guesses.
-    let failed = s.outcome == Seen::Error && around.key != Familiar::Fleet && baseline.days >= 3.0;
+    // What others use fails now and then; a key that is not there fails for whoever guesses.
+    let failed = s.outcome == Seen::Error && around.key == Familiar::Nobody && baseline.days >= 3.0;
+    evidence.refused_surely = s.outcome == Seen::Denied;
     evidence.refused_now = foreign(s.key) && (s.outcome == Seen::Denied || failed);
     if evidence.refused_now {
         (evidence.refused_keys, evidence.refused_times) = (keys.count(), times);

@@ -134,9 +134,10 @@ impl Pool {
         if fleet != 0 && others().any(|user| user.fleet == fleet && settled(user)) {
             return Familiar::Fleet;
         }
-        match others().any(settled) || others().count() >= MANY {
-            true => Familiar::Others,
-            false => Familiar::Nobody,
+        match (others().any(settled), others().count() >= MANY) {
+            (true, _) => Familiar::Others,
+            (false, true) => Familiar::Wave,
+            (false, false) => Familiar::Nobody,
         }
     }
 }

@@ -70,6 +70,11 @@ impl<const N: usize> Table<N> {
         self.entries.iter().find(|entry| entry.value == value)
     }
 
+    /// Whether a value that is not here was never here: what a full table lacks may have had to make room.
+    pub fn has_room(&self) -> bool {
+        self.entries.len() < N
+    }
+
     pub fn len(&self) -> usize {
         self.entries.len()
     }
