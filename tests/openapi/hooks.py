@@ -81,7 +81,8 @@ class Asked:
         if verb not in self.asked:
             agent = Aegis()
             agent.base = human.base
-            broad = f"key:{shared['sign']},a=1,b=2,c=3,d=4:sign"
+            labels = ",".join(f"label-{number}=1" for number in range(60))
+            broad = f"key:{shared['sign']},{labels}:sign"
             agent.token = new_token(new_agent(broad, purpose="service"))["token"]
             try:
                 agent.call("POST", f"/v1/keys/{shared['sign']}/sign", {"message": ""})

@@ -64,8 +64,8 @@ def main():
 
 
 def ask_before_broad_scopes(store):
-    """Response rules under which an agent whose scope names more than four keys or labels must ask a human."""
-    rules = "[budget]\nper_hour = 5\n\n[thresholds]\nstandard = { step_up = 0.001, deny = 2.0 }\n"
+    """Response rules under which an agent whose scope names some sixty keys or labels must ask a human, whatever the key."""
+    rules = "[budget]\nper_hour = 5\n\n[thresholds]\nstandard = { step_up = 0.08, deny = 2.0 }\n"
     # So that there is something to undo.
     rules += '[[rule]]\nname = "scope"\ndetectors = ["scope_violation", "scope_probe"]\nactions = ["freeze_agent"]\ninline = true\n'
     document = {"version": 1, "toml": rules, "created_at": "2026-01-01T00:00:00Z", "created_by": HUMAN}
