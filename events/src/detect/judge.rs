@@ -109,7 +109,9 @@ pub fn judge(evidence: &Evidence, thresholds: &Thresholds, believed: bool) -> Ju
     // about the request decides.
     let fellow = evidence.refused_of == Familiar::Fleet;
     let [_, operations, places, pace, ..] = families;
-    let others = evidence.of_keys() - evidence.of(Channel::Denied).weighed >= SEVERAL_KEYS;
+    let refusal = evidence.of(Channel::Denied).weighed;
+    let [.., of_all] = thresholds.alert;
+    let others = evidence.of_keys() - refusal >= SEVERAL_KEYS || evidence.total() - refusal >= of_all;
     if evidence.refused_now && evidence.refused_times < 2 && !(operations || places || pace || others) {
         grade = Grade::None;
     } else if evidence.refused_now && evidence.refused_keys < 2 {

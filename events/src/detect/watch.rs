@@ -1,10 +1,11 @@
 //! The watch over all actors: each one's state, and what the organisation knows.
 
 use aegis_core::risk::baseline::minute_of;
-use aegis_core::risk::evidence::{Evidence, Surroundings, history};
+use aegis_core::risk::evidence::{Evidence, Surroundings};
 use aegis_core::risk::pool::{Pool, Sort};
 use aegis_core::risk::sighting::{Seen, Sighting};
 use aegis_core::risk::state::{State, Taken};
+use aegis_core::risk::weigh::history;
 use std::collections::HashMap;
 
 /// Who did it, by hashes of names.

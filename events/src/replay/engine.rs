@@ -7,9 +7,10 @@ use crate::detect::{
 };
 use aegis_core::risk::DAY;
 use aegis_core::risk::baseline::minute_of;
-use aegis_core::risk::evidence::{Evidence, history, score_of};
+use aegis_core::risk::evidence::{Evidence, score_of};
 use aegis_core::risk::sighting::{Class, Network, Seen, Sighting, client_hash, hash, hash_of_name, operation_hash};
 use aegis_core::risk::stats::whole;
+use aegis_core::risk::weigh::history;
 use std::collections::HashMap;
 use std::fmt::Write;
 

@@ -12,6 +12,7 @@ pub mod state;
 pub mod stats;
 pub mod table;
 pub mod used;
+pub mod weigh;
 pub mod window;
 
 use crate::ambient::Timestamp;
@@ -173,9 +174,9 @@ impl Behaviour<'_> {
         if let Some((fleet, live)) = self.fleet {
             evidence.raise_pace(fleet.baseline_at(minute), live);
         }
-        let young = 1.0 - evidence::history(own);
+        let young = 1.0 - weigh::history(own);
         let template = self.template.map(|template| template.baseline_at(minute));
-        if let Some(template) = template.filter(|template| young > 0.0 && evidence::history(template) >= 1.0) {
+        if let Some(template) = template.filter(|template| young > 0.0 && weigh::history(template) >= 1.0) {
             evidence.blend(&self.state.weigh_by(template, self.sighting, &self.surroundings), young);
         }
         evidence

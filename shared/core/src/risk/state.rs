@@ -5,8 +5,9 @@
 
 use super::baseline::{Accepted, Baseline, minute_of};
 use super::codec::{self, UnknownBaseline};
-use super::evidence::{Evidence, Surroundings, weigh};
+use super::evidence::{Evidence, Surroundings};
 use super::sighting::Sighting;
+use super::weigh::weigh;
 use super::window::{Added, Minute};
 
 #[derive(Clone, Debug, Default, PartialEq)]

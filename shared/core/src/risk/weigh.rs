@@ -1,0 +1,417 @@
+//! How unusual a request is for its actor: the open minutes held against the baseline, channel by channel.
+
+use super::DAY;
+use super::baseline::{self, Baseline, HOURLY_KEYS, NETWORK, Peak, SURPRISE, bit, distinct, is_weekend, log2};
+use super::evidence::{Channel, Evidence, Familiar, Surroundings};
+use super::sighting::{Class, Seen, Sighting, operation_hash, pair};
+use super::stats::{count_decades, t_decades};
+use super::table::{Standing, Table};
+use super::window::{Minute, Trace};
+
+/// The evidence of a request.
+///
+/// `before` is the minute before the request's, `this` its own, the request included; neither is in the baseline.
+/// Nothing here shrinks when either minute gains a record.
+pub fn weigh(
+    baseline: &Baseline,
+    before: Option<&Minute>,
+    this: &Minute,
+    s: &Sighting,
+    around: &Surroundings,
+) -> Evidence {
+    let mut evidence = Evidence::none(around.human);
+    let minutes = Open { before, this };
+    let day = this.minute / DAY;
+    let history = history(baseline);
+    if baseline.through != 0 && history > 0.0 {
+        novelty(&mut evidence, baseline, &minutes, s, around, day, history);
+        pace(&mut evidence, baseline, &minutes, s, history);
+        time_of_day(&mut evidence, baseline, this.minute, around, history);
+        let of_move = if around.network == Familiar::Wave { 0.25 } else { 1.0 };
+        places(&mut evidence, baseline, &minutes, s, day, history * of_move);
+    }
+    refusals(&mut evidence, baseline, &minutes, s, around, day);
+    evidence.join_keys();
+    evidence
+}
+
+/// How far an actor's own history goes, 0 to 1: until it has a few days, nothing of it can be unusual.
+pub fn history(baseline: &Baseline) -> f64 {
+    (f64::from(baseline.days) / 3.0).min(1.0)
+}
+
+struct Open<'a> {
+    before: Option<&'a Minute>,
+    this: &'a Minute,
+}
+
+impl Open<'_> {
+    fn traces(&self) -> impl Iterator<Item = &Trace> {
+        self.before.into_iter().chain([self.this]).flat_map(|minute| &minute.traces)
+    }
+
+    fn minutes(&self) -> impl Iterator<Item = &Minute> {
+        self.before.into_iter().chain([self.this])
+    }
+}
+
+/// A few distinct values, without allocation.
+struct Distinct {
+    values: [u32; 24],
+    count: usize,
+}
+
+impl Distinct {
+    fn new() -> Self {
+        Self { values: [0; 24], count: 0 }
+    }
+
+    fn add(&mut self, value: u32) {
+        let known = self.values.iter().take(self.count).any(|known| *known == value);
+        if !known && let Some(place) = self.values.get_mut(self.count) {
+            *place = value;
+            self.count = self.count.saturating_add(1);
+        }
+    }
+
+    fn count(&self) -> u32 {
+        u32::try_from(self.count).unwrap_or(u32::MAX)
+    }
+}
+
+/// A new value that is no more than a new one: how many of its sort the day has seen, by what the actor takes up.
+fn new_values<const N: usize>(
+    baseline: &Baseline,
+    table: &Table<N>,
+    (sort, prior, value): (usize, f64, u32),
+    day: u32,
+    open: impl Iterator<Item = u32>,
+) -> (f64, f64, f64) {
+    let mut fresh = Distinct::new();
+    // On the request path the request is not among the open minutes yet.
+    fresh.add(value);
+    table.fresh_on(day).for_each(|value| fresh.add(value));
+    open.filter(|value| !matches!(table.standing(*value, day), Standing::Known { .. }))
+        .for_each(|value| fresh.add(value));
+    let adopted = f64::from(baseline.adopted.get(sort).copied().unwrap_or(0.0));
+    let days = f64::from(baseline.days);
+    let (shape, exposure) = (prior * 10.0 + adopted, 10.0 + days);
+    // What came up on an earlier day was told of then.
+    let news = if table.find(value).is_some_and(|entry| entry.first < day) { 0.6 } else { 1.0 };
+    (count_decades(fresh.count(), shape, exposure) * news, f64::from(fresh.count()), shape / exposure)
+}
+
+/// The same for keys, of which more are remembered than are in the table.
+fn new_keys(baseline: &Baseline, open: &Open<'_>, key: u32, day: u32, prior: f64) -> (f64, f64, f64) {
+    let mut fresh = Distinct::new();
+    let standing = baseline.key_standing(key, day);
+    // What the day took up already is counted there.
+    if standing == Standing::Absent {
+        fresh.add(key);
+    }
+    let keys = open.traces().map(|trace| trace.key).filter(|key| *key != 0);
+    keys.filter(|key| baseline.key_standing(*key, day) == Standing::Absent).for_each(|key| fresh.add(key));
+    let count = fresh.count().saturating_add(u32::from(baseline.new_keys)).max(1);
+    let adopted = f64::from(baseline.adopted.first().copied().unwrap_or(0.0)) - f64::from(baseline.new_keys);
+    let (shape, exposure) = (prior * 10.0 + adopted.max(0.0), 10.0 + f64::from(baseline.days));
+    let earlier = match baseline.keys.find(key) {
+        Some(entry) => entry.first < day,
+        None => standing == Standing::Fresh && baseline.new_keys == 0,
+    };
+    // What came up on an earlier day was told of then.
+    let news = if earlier { 0.6 } else { 1.0 };
+    (count_decades(count, shape, exposure) * news, f64::from(count), shape / exposure)
+}
+
+fn novelty(
+    evidence: &mut Evidence,
+    baseline: &Baseline,
+    open: &Open<'_>,
+    s: &Sighting,
+    around: &Surroundings,
+    day: u32,
+    history: f64,
+) {
+    let is_new = |standing: Standing| !matches!(standing, Standing::Known { .. });
+    let human = |machine: f64, human: f64| if around.human { human } else { machine };
+    let told = |familiar: Familiar, fleet: f64, others: f64| match familiar {
+        Familiar::Fleet => fleet,
+        Familiar::Others => others,
+        Familiar::Wave => 0.5 * fleet,
+        Familiar::Nobody => 1.0,
+    };
+    let known_key = s.key == 0 || !is_new(baseline.key_standing(s.key, day));
+    if !known_key {
+        let (decades, observed, expected) = new_keys(baseline, open, s.key, day, human(0.03, 0.1));
+        let weight = told(around.key, 0.8, 1.0);
+        evidence.set(Channel::Key, decades * weight * history, observed, expected);
+    }
+    if is_new(baseline.operations.standing(s.operation, day)) {
+        let operations = open.traces().map(|trace| trace.operation);
+        let (decades, observed, expected) = new_values(
+            baseline,
+            &baseline.operations,
+            (baseline::OPERATION, human(0.01, 0.03), s.operation),
+            day,
+            operations,
+        );
+        let class = match s.class {
+            Class::Look => 0.5,
+            Class::Make => 1.0,
+            Class::Release | Class::Govern => 1.2,
+        };
+        let weight = class * told(around.operation, 0.8, 1.0) * if undoes(baseline, s.operation) { 0.75 } else { 1.0 };
+        // Something new is tried now and then; somebody who goes on with it at once means it.
+        let uses = open.traces().filter(|trace| trace.operation == s.operation).map(|trace| u32::from(trace.count));
+        let insistent = 0.5 * f64::from(uses.sum::<u32>().saturating_sub(1).min(2));
+        evidence.set(Channel::Operation, (decades * weight + insistent * class) * history, observed, expected);
+    } else if s.key != 0 && known_key && baseline.uses.has_room() {
+        let of = pair(s.key, s.operation);
+        if is_new(baseline.uses.standing(of, day)) {
+            let uses = open.traces().filter(|trace| trace.key != 0).map(|trace| pair(trace.key, trace.operation));
+            let (decades, observed, expected) =
+                new_values(baseline, &baseline.uses, (baseline::USE, human(0.05, 0.15), of), day, uses);
+            let class = if s.class == Class::Look { 0.5 } else { 0.8 };
+            evidence.set(Channel::Use, decades * class * history, observed, expected);
+        }
+    }
+    if s.network.near != 0 && is_new(baseline.networks.standing(s.network.near, day)) {
+        let networks = open.traces().map(|trace| trace.near).filter(|near| *near != 0);
+        let adopted = f64::from(baseline.adopted.get(NETWORK).copied().unwrap_or(0.0));
+        let (decades, observed, expected) =
+            new_values(baseline, &baseline.networks, (NETWORK, human(0.01, 0.05), s.network.near), day, networks);
+        let near_by = if is_new(baseline.networks.standing(s.network.wide, day)) { 1.0 } else { 0.5 };
+        let weight = near_by * told(around.network, 0.4, 0.5);
+        // Somebody who comes from everywhere comes from somewhere new: nothing to tell.
+        let restless = (1.0 - adopted / 10.0).max(0.2);
+        evidence.set(Channel::Network, decades * weight * restless * history, observed, expected);
+    }
+    if s.client != 0 && is_new(baseline.clients.standing(s.client, day)) {
+        let clients = open.traces().map(|trace| trace.client).filter(|client| *client != 0);
+        let (decades, observed, expected) =
+            new_values(baseline, &baseline.clients, (baseline::CLIENT, human(0.01, 0.03), s.client), day, clients);
+        evidence.set(Channel::Client, decades * told(around.client, 0.5, 0.6) * history, observed, expected);
+    }
+}
+
+/// Whether an operation only takes back what its actor makes: who encrypts restores some day.
+fn undoes(baseline: &Baseline, operation: u32) -> bool {
+    const PAIRS: [(&str, &[&str]); 4] = [
+        ("decrypt", &["encrypt", "generatedatakey"]),
+        ("unwrap", &["wrap"]),
+        ("verify", &["sign"]),
+        ("verifymac", &["mac"]),
+    ];
+    let makes = |name: &&str| baseline.operations.find(operation_hash(name)).is_some();
+    PAIRS.iter().any(|(undo, make)| operation_hash(undo) == operation && make.iter().any(makes))
+}
+
+/// Decades by which `value` tops the daily peaks, and what they usually are.
+pub(super) fn above(peak: &Peak, value: f32, least_spread: f64) -> f64 {
+    if value <= peak.highest || peak.days <= 0.0 {
+        return 0.0;
+    }
+    let (days, sum, squares) = (f64::from(peak.days), f64::from(peak.sum), f64::from(peak.squares));
+    let mean = sum / days;
+    // A normal-inverse-gamma prior worth three days.
+    let spread = ((squares - sum * mean).max(0.0) + 3.0 * least_spread * least_spread) / (days + 3.0);
+    t_decades((f64::from(value) - mean) / (spread * (1.0 + 1.0 / days)).sqrt(), days + 2.0)
+}
+
+/// Requests in ten seconds that are a surge, whatever little is known, where they are many times the most there ever were.
+const SURGE: u32 = 100;
+/// How many times, in log2.
+const TIMES: f32 = 2.5;
+/// What a surge amounts to, in decades.
+const SURGE_DECADES: f64 = 5.0;
+
+/// Of who was there before for a day only little can be unusual; this can.
+pub(super) fn surge(baseline: &Baseline, ten_seconds: u32) -> Option<(f64, f64)> {
+    let [_, peak, ..] = &baseline.peaks;
+    let [_, today, ..] = baseline.today;
+    let most = peak.highest.max(today);
+    let surges = peak.days >= 0.5 && ten_seconds >= SURGE && log2(ten_seconds) >= most + TIMES;
+    surges.then_some((SURGE_DECADES, f64::from(most).exp2() - 1.0))
+}
+
+/// How much more, how much faster, and over how many keys, than ever.
+fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sighting, history: f64) {
+    let this = open.this;
+    let second = open.minutes().map(Minute::most_in_a_second).max().unwrap_or(0);
+    evidence.most_in_a_second = second;
+    let ten_seconds = open.minutes().map(Minute::most_in_ten_seconds).max().unwrap_or(0);
+    let minute = open.minutes().map(Minute::count).max().unwrap_or(0);
+    let within = |width: u32, sealed: u32| {
+        let carried = if baseline.through / width == this.minute / width { sealed } else { 0 };
+        let open = open.minutes().filter(|minute| minute.minute / width == this.minute / width).map(Minute::count);
+        open.fold(carried, u32::saturating_add)
+    };
+    let counts = [
+        second,
+        ten_seconds,
+        minute,
+        within(10, baseline.ten_minutes),
+        within(60, baseline.hour),
+        within(DAY, baseline.day),
+    ];
+    let mut burst = (0.0, 0.0, 0.0);
+    let mut volume = (0.0, 0.0, 0.0);
+    for (scale, (count, peak)) in counts.into_iter().zip(&baseline.peaks).enumerate() {
+        let decades = above(peak, log2(count), 0.7) * history;
+        let slot = if scale < 3 { &mut burst } else { &mut volume };
+        if decades > slot.0 {
+            *slot = (decades, f64::from(count), baseline::usual(peak));
+        }
+    }
+    if let Some((decades, usual)) = surge(baseline, ten_seconds)
+        && decades > burst.0
+    {
+        burst = (decades, f64::from(ten_seconds), usual);
+    }
+    evidence.set(Channel::Burst, burst.0, burst.1, burst.2);
+    evidence.set(Channel::Volume, volume.0, volume.1, volume.2);
+    if baseline.days >= 3.0 {
+        let hour = this.minute / 60;
+        let count = f64::from(within(60, baseline.hour));
+        let expected = baseline.expected(hour);
+        let z = ((count - expected.upper) / baseline.spread(hour)).clamp(0.0, 4.0);
+        let sum = f64::from(baseline.excess) + z;
+        // A sum with an allowance of half a deviation exceeds h with probability about exp(-h).
+        let hourly = (sum - 3.0).max(0.0) / std::f64::consts::LN_10;
+        let by_days = baseline.days_excess(within(DAY, baseline.day), this.minute / DAY);
+        // With an allowance of 3/4 it is about exp(-1.5 h).
+        let daily = 1.5 * (by_days - 1.0).max(0.0) / std::f64::consts::LN_10;
+        evidence.set(Channel::Excess, hourly.max(daily) * history, sum.max(by_days), 3.0);
+    }
+    let hour = this.minute / 60;
+    let same_hour = baseline.through / 60 == hour;
+    let mut bits = if same_hour { baseline.hour_keys } else { 0 };
+    let mut surprise = if same_hour { f64::from(baseline.hour_surprise) } else { 0.0 };
+    let mut counted = Distinct::new();
+    let traces = open.minutes().filter(|minute| minute.minute / 60 == hour).flat_map(|minute| &minute.traces);
+    for key in traces.map(|trace| trace.key).chain([s.key]).filter(|key| *key != 0) {
+        bits |= bit(key);
+        let already = baseline.keys.find(key).is_some_and(|entry| entry.last == hour);
+        let before = counted.count;
+        counted.add(key);
+        if !already && counted.count > before {
+            surprise += baseline.surprise(key, this.minute / DAY);
+        }
+    }
+    let of = |scale: usize| baseline.peaks.get(scale).copied().unwrap_or_default();
+    let breadth = above(&of(HOURLY_KEYS), log2(distinct(bits)), 0.5);
+    let rarity = above(&of(SURPRISE), super::stats::kept(surprise), 0.7);
+    let decades = breadth.max(rarity) * history;
+    evidence.set(Channel::KeySet, decades, f64::from(distinct(bits)), baseline::usual(&of(HOURLY_KEYS)));
+}
+
+fn time_of_day(evidence: &mut Evidence, baseline: &Baseline, minute: u32, around: &Surroundings, history: f64) {
+    let ([weekdays, weekends], [on_weekdays, on_weekends]) = (baseline.day_types.map(f64::from), &baseline.hours);
+    let (days, hours, other_days, other_hours) = match is_weekend(minute / DAY) {
+        true => (weekends, on_weekends, weekdays, on_weekdays),
+        false => (weekdays, on_weekdays, weekends, on_weekends),
+    };
+    // Of the other sort of day half is to be learnt.
+    let active = |hour: u32| {
+        let of =
+            |hours: &[u16; 24]| f64::from(hours.get(usize::try_from(hour % 24).unwrap_or(0)).copied().unwrap_or(0));
+        (of(hours) + 0.5 * of(other_hours)) / 1_024.0
+    };
+    // Neighbours count as well: daylight saving, and people who start early.
+    let chance = |hour: u32| {
+        let around = active(hour).max(0.6 * active(hour + 23)).max(0.6 * active(hour + 1));
+        (around + 0.2) / (days + 0.5 * other_days + 1.0)
+    };
+    let hour = minute / 60 % 24;
+    let typical = (0..24).map(chance).fold(0.0, f64::max);
+    let decades = (typical.min(1.0) / chance(hour)).log10().max(0.0);
+    let weight = if around.human { 1.2 } else { 0.7 };
+    evidence.set(Channel::Hour, (decades - 0.3).max(0.0) * weight * history, f64::from(hour), chance(hour));
+}
+
+/// One credential, from a network it never came from and from one it did, by turns.
+fn places(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sighting, day: u32, history: f64) {
+    let is_new = |near: u32| !matches!(baseline.networks.standing(near, day), Standing::Known { .. });
+    if s.network.near == 0 || !is_new(s.network.near) {
+        return;
+    }
+    let mut turns = if this_window(baseline, open.this.minute) { baseline.turns } else { 0 };
+    let (mut first_new, mut last_new, mut first_known, mut last_known) = (u32::MAX, 0, u32::MAX, 0);
+    for minute in open.minutes() {
+        for trace in minute.traces.iter().filter(|trace| trace.near != 0) {
+            let at = |millis: u16| {
+                (minute.minute + 1).saturating_sub(open.this.minute).saturating_mul(60_000) + u32::from(millis)
+            };
+            let (first, last) =
+                if is_new(trace.near) { (&mut first_new, &mut last_new) } else { (&mut first_known, &mut last_known) };
+            *first = (*first).min(at(trace.first));
+            *last = (*last).max(at(trace.last));
+        }
+    }
+    let known_lately =
+        baseline.networks.iter().any(|entry| entry.last + 1 >= open.this.minute / 60 && !is_new(entry.value));
+    if known_lately || first_known < last_new {
+        turns = turns.max(1);
+    }
+    if first_new < last_known {
+        turns += 1;
+    }
+    if first_new < last_known && last_known < last_new {
+        turns += 1;
+    }
+    let (shape, exposure) = (0.3 + f64::from(baseline.mixed_days), 10.0 + f64::from(baseline.days));
+    // A move leaves the old place for good; only who comes back was never away.
+    let confirmed = match turns {
+        0 => 0.0,
+        1 => 0.15,
+        2 => 0.9,
+        3 => 1.2,
+        _ => 1.4,
+    };
+    let decades = count_decades(1, shape, exposure) * confirmed;
+    evidence.set(Channel::Places, decades * history, f64::from(turns), 0.0);
+}
+
+fn this_window(baseline: &Baseline, minute: u32) -> bool {
+    baseline.mixed_since != 0 && minute.saturating_sub(baseline.mixed_since) <= 360
+}
+
+/// Keys it was refused and never allowed: the nearest thing to a proof.
+fn refusals(
+    evidence: &mut Evidence,
+    baseline: &Baseline,
+    open: &Open<'_>,
+    s: &Sighting,
+    around: &Surroundings,
+    day: u32,
+) {
+    let foreign = |key: u32| baseline.is_foreign(key);
+    let counts = |outcome: Seen| matches!(outcome, Seen::Denied | Seen::Error);
+    let mut keys = Distinct::new();
+    let mut times = 0_u32;
+    baseline.refused.iter().filter(|entry| entry.last / 24 == day && foreign(entry.value)).for_each(|entry| {
+        keys.add(entry.value);
+        times = times.saturating_add(1);
+    });
+    for trace in open.traces().filter(|trace| counts(trace.outcome) && foreign(trace.key)) {
+        keys.add(trace.key);
+        times = times.saturating_add(u32::from(trace.count));
+    }
+    // What others use fails now and then; a key that is not there fails for whoever guesses.
+    let failed = s.outcome == Seen::Error && around.key == Familiar::Nobody && baseline.days >= 3.0;
+    evidence.refused_surely = s.outcome == Seen::Denied;
+    evidence.refused_now = foreign(s.key) && (s.outcome == Seen::Denied || failed);
+    if evidence.refused_now {
+        (evidence.refused_keys, evidence.refused_times) = (keys.count(), times);
+        evidence.refused_of = around.key;
+        let shape = 0.2 + f64::from(baseline.refused_days);
+        let exposure = 20.0 + f64::from(baseline.days);
+        let again = 0.7 * f64::from(times.saturating_sub(keys.count()).min(3));
+        let known = if around.key == Familiar::Fleet { -0.7 } else { 0.0 };
+        let sure = if s.outcome == Seen::Denied { 0.5 } else { 0.0 };
+        let decades = count_decades(keys.count(), shape, exposure) + again + sure + known;
+        evidence.set(Channel::Denied, decades, f64::from(keys.count()), shape / exposure);
+    } else if s.outcome == Seen::Denied {
+        evidence.set(Channel::Denied, 0.5, f64::from(times), 0.0);
+    }
+}
