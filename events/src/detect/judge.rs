@@ -60,7 +60,7 @@ pub struct Thresholds {
 /// Chosen on the train seeds of `aegis-bench-detect` and on another author's data, for five alerts in 1000 healthy
 /// agent-days and an automatic response in 10,000. How much alone, and the hour alone, never stop anybody.
 const MACHINES: Thresholds =
-    Thresholds { alert: [5.4, 2.6, 3.4, 4.3, 6.6, NEVER, 5.4], automatic: [6.8, 5.6, 5.6, 7.5, NEVER, NEVER, 9.9] };
+    Thresholds { alert: [5.4, 2.6, 3.4, 4.3, 6.6, NEVER, 5.4], automatic: [6.8, 5.6, 5.6, 7.5, NEVER, NEVER, 11.5] };
 const HUMANS: Thresholds =
     Thresholds { alert: [4.3, 3.4, 3.7, 4.0, 6.3, 3.0, 6.2], automatic: [9.5, 8.5, 7.5, 8.0, NEVER, NEVER, 11.0] };
 const NEVER: f64 = f64::INFINITY;
