@@ -82,56 +82,56 @@ const SHARES: &[Share] = &[
         scenarios: &[Scenario::Injection, Scenario::Enumeration],
         caught: |attack| within_3(&attack.alert),
         bar: 0.99,
-        claimed: 0.98,
+        claimed: 0.99,
     },
     Share {
         what: "foreign keys: automatic within 3 events",
         scenarios: &[Scenario::Injection, Scenario::Enumeration],
         caught: |attack| within_3(&attack.automatic),
         bar: 0.90,
-        claimed: 0.89,
+        claimed: 0.93,
     },
     Share {
         what: "probing, deputy, poisoning: alert",
         scenarios: INSIDE,
         caught: |attack| attack.alert.is_some(),
         bar: 0.95,
-        claimed: 0.89,
+        claimed: 0.81,
     },
     Share {
         what: "probing, deputy, poisoning: automatic within 3 events",
         scenarios: INSIDE,
         caught: |attack| within_3(&attack.automatic),
         bar: 0.50,
-        claimed: 0.17,
+        claimed: 0.10,
     },
     Share {
         what: "probing, deputy, poisoning: automatic",
         scenarios: INSIDE,
         caught: |attack| attack.automatic.is_some(),
         bar: 0.90,
-        claimed: 0.54,
+        claimed: 0.43,
     },
     Share {
         what: "theft, sharing, operation switch: step-up within 3 events",
         scenarios: TAKEN,
         caught: |attack| within_3(&attack.alert),
         bar: 0.95,
-        claimed: 0.80,
+        claimed: 0.78,
     },
     Share {
         what: "theft, sharing, operation switch: automatic",
         scenarios: TAKEN,
         caught: |attack| attack.automatic.is_some(),
         bar: 0.60,
-        claimed: 0.30,
+        claimed: 0.41,
     },
     Share {
         what: "burst: at most 160 signatures released",
         scenarios: &[Scenario::Burst],
         caught: |attack| attack.released[0] <= 160,
         bar: 1.0,
-        claimed: 0.89,
+        claimed: 0.95,
     },
     Share {
         what: "exfiltration, concert: alert within a day",
@@ -145,7 +145,7 @@ const SHARES: &[Share] = &[
         scenarios: &[Scenario::OffHours],
         caught: |attack| attack.alert.is_some(),
         bar: 0.80,
-        claimed: 0.12,
+        claimed: 0.23,
     },
 ];
 
@@ -154,8 +154,8 @@ const TAKEN: &[Scenario] = &[Scenario::Theft, Scenario::Sharing, Scenario::OpSwi
 
 /// What, at which grade, the bar, what is claimed; in 1000 agent-days.
 const FALSE_ALARMS: [(&str, Grade, f64, f64); 2] = [
-    ("false alarms per 1000 agent-days: alert", Grade::Alert, 5.0, 7.0),
-    ("false alarms per 1000 agent-days: automatic", Grade::Automatic, 0.1, 0.12),
+    ("false alarms per 1000 agent-days: alert", Grade::Alert, 5.0, 6.2),
+    ("false alarms per 1000 agent-days: automatic", Grade::Automatic, 0.1, 0.06),
 ];
 
-const AREAS: [(&str, f64, f64); 2] = [("request AUC", 0.98, 0.97), ("request PR-AUC", 0.90, 0.90)];
+const AREAS: [(&str, f64, f64); 2] = [("request AUC", 0.98, 0.98), ("request PR-AUC", 0.90, 0.88)];
