@@ -81,8 +81,8 @@ class Asked:
         if verb not in self.asked:
             agent = Aegis()
             agent.base = human.base
-            labels = ",".join(f"label-{number}=1" for number in range(60))
-            broad = f"key:{shared['sign']},{labels}:sign"
+            labels = [",".join(f"label-{number}=1" for number in half) for half in (range(31), range(31, 62))]
+            broad = f"key:{shared['sign']},{labels[0]}:sign key:{labels[1]}:sign"
             agent.token = new_token(new_agent(broad, purpose="service"))["token"]
             try:
                 agent.call("POST", f"/v1/keys/{shared['sign']}/sign", {"message": ""})
