@@ -40,6 +40,7 @@ fn scoring(criterion: &mut Criterion) {
             credential_issued_at: now,
             key: None,
             now,
+            detection_lag: None,
             behaviour: Some(behaviour),
         };
         group.bench_function(name, |bencher| bencher.iter(|| score(black_box(&observation))));

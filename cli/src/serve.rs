@@ -216,6 +216,7 @@ impl Server {
             let router = http::metrics(Arc::clone(&host));
             tokio::spawn(listen::serve(listener, router, None, Bounds::FEW, stopped.clone()));
         }
+        detection::catch_up(&host, &store).await;
         let router = http::router(Arc::clone(&host), local, settings.proxies.clone());
         let serving = tokio::spawn(listen::serve(listener, router, tls, Bounds::of_this_process(), stopped.clone()));
         let counting = tokio::spawn(usage::count(Arc::clone(&store), stopped.clone()));

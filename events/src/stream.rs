@@ -6,6 +6,7 @@ use aegis_core::ambient::{Timestamp, after_seconds};
 use aegis_core::behaviour::{self, LEARNING};
 use aegis_core::error::Error;
 use aegis_core::feed::{BATCH, Feed, Place};
+use aegis_core::heartbeat::Heartbeat;
 use aegis_core::id::RecommendationId;
 use aegis_core::journal;
 use aegis_core::operation::Operation;
@@ -40,9 +41,14 @@ const NEWS: i64 = 86_400;
 /// [`Error::Contended`] if other processes take in the same records all the time; [`Error::Unavailable`].
 pub async fn drain(app: &App, feed: &dyn Feed) -> Result<usize, Error> {
     let (mut place, expect) = Place::of(app.store.as_ref(), CONSUMER).await?;
+    // What is committed after this moment is not seen by this look.
+    let now = app.clock.now();
     let mut batch = feed.after(place.last.as_ref(), BATCH).await?;
     cut(&mut batch);
-    let Some(last) = batch.last() else { return Ok(0) };
+    let Some(last) = batch.last() else {
+        Heartbeat::beat(app.store.as_ref(), now).await?;
+        return Ok(0);
+    };
     take_in(app, &batch).await?;
     for record in &batch {
         if (record.operation, record.outcome) == (Operation::RecommendationDismiss, Outcome::Ok) {
@@ -51,6 +57,7 @@ pub async fn drain(app: &App, feed: &dyn Feed) -> Result<usize, Error> {
     }
     place.last = Some(last.id.clone());
     place.put_away(app.store.as_ref(), expect).await?;
+    Heartbeat::beat(app.store.as_ref(), last.at.min(now)).await?;
     Ok(batch.len())
 }
 

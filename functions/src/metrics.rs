@@ -19,6 +19,7 @@ pub struct Metrics {
     posts: Family<PostLabels, Counter>,
     pending: Gauge,
     lag: Gauge,
+    detection_lag: Gauge,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -60,7 +61,10 @@ impl Metrics {
         registry.register("webhook_pending", "Deliveries that wait, of all webhooks", pending.clone());
         let help = "Age of the oldest record that waits for a webhook";
         registry.register_with_unit("webhook_lag", help, Unit::Seconds, lag.clone());
-        Self { registry, requests, refusals, duration, posts, pending, lag }
+        let detection_lag = Gauge::default();
+        let help = "How far detection lies behind, to half a minute; above 300 what is new is asked about";
+        registry.register_with_unit("detection_lag", help, Unit::Seconds, detection_lag.clone());
+        Self { registry, requests, refusals, duration, posts, pending, lag, detection_lag }
     }
 
     /// Counts posts to webhooks: delivered, failed and to be tried again, given up.
@@ -74,6 +78,11 @@ impl Metrics {
     pub fn webhooks_stand(&self, pending: usize, lag_seconds: i64) {
         self.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
         self.lag.set(lag_seconds);
+    }
+
+    /// How many seconds detection lies behind.
+    pub fn detection_stands(&self, lag_seconds: i64) {
+        self.detection_lag.set(lag_seconds);
     }
 
     /// Counts one answer.
@@ -114,6 +123,7 @@ mod tests {
         metrics.refused(Reason::ScopeViolation);
         metrics.posted(5, 1, 0);
         metrics.webhooks_stand(7, 42);
+        metrics.detection_stands(9);
         let text = metrics.text();
         for line in [
             "aegis_requests_total{operation=\"key.sign\",status=\"200\"} 2",
@@ -122,6 +132,7 @@ mod tests {
             "aegis_webhook_posts_total{outcome=\"delivered\"} 5",
             "aegis_webhook_pending 7",
             "aegis_webhook_lag_seconds 42",
+            "aegis_detection_lag_seconds 9",
             "aegis_request_duration_seconds_count{operation=\"key.sign\"} 3",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");

@@ -40,7 +40,7 @@ pub(super) fn play(live: &Live) -> Result<Story, Failure> {
     let sealer = stage.cast(&mut alice, "ledger-sealer", &["ledger-2026"])?;
     scribe.tell(ALICE, "issued invoice-signer, for invoice-2026, and ledger-sealer, for ledger-2026", Kind::Allowed);
 
-    stage.set(evening);
+    stage.set(evening)?;
     let habits = [
         Habit { cast: &signer, place: OFFICE, shift: Shift::Office },
         Habit { cast: &sealer, place: RACK, shift: Shift::Night },
@@ -54,14 +54,14 @@ pub(super) fn play(live: &Live) -> Result<Story, Failure> {
     let mut sibling =
         Worker { caller: stage.caller(RACK).with_token(&stage.token(&mut alice, &sealer)?), done: Sibling::default() };
     for hour in (1..6).rev() {
-        stage.set(after_seconds(three, -hour * 3_600));
+        stage.set(after_seconds(three, -hour * 3_600))?;
         sibling.done.before = sibling.done.before.saturating_add(sibling.batch(&stage)?);
     }
     stage.catch_up()?;
     let nightly = format!("worked as each night: {} signatures since 22:00", sibling.done.before);
     scribe.tell("sealer", &nightly, Kind::Allowed);
 
-    stage.set(three);
+    stage.set(three)?;
     let burst = burst(&stage, &mut scribe, &mut thief, &mut sibling)?;
     stage.catch_up()?;
     let mut alice = stage.log_in(None)?;
@@ -79,7 +79,7 @@ pub(super) fn play(live: &Live) -> Result<Story, Failure> {
     let as_many = u32::try_from(on_record) == Ok(burst.released);
     scribe.fact("as many of its signatures are on record as were released", as_many);
 
-    stage.set(after_seconds(three, 3_600));
+    stage.set(after_seconds(three, 3_600))?;
     sibling.done.after = sibling.batch(&stage)?;
     let told = format!("went on: {} in the minute of the burst, {} at 04:00", sibling.done.during, sibling.done.after);
     scribe.tell("sealer", &told, Kind::Allowed);
@@ -120,7 +120,7 @@ impl Worker {
         let mut released: u32 = 0;
         for n in 0..3 {
             released = released.saturating_add(self.sign(n)?);
-            stage.pass(APART);
+            stage.pass(APART)?;
         }
         Ok(released)
     }
@@ -142,7 +142,7 @@ fn burst(stage: &Stage, scribe: &mut Scribe<'_>, thief: &mut Caller, sibling: &m
     for n in 0..ATTEMPTS {
         let elapsed = Duration::from_micros(u64::from(n).saturating_mul(PACE));
         std::thread::sleep(elapsed.saturating_sub(began.elapsed()));
-        stage.set(first.checked_add(elapsed).unwrap_or(first));
+        stage.set(first.checked_add(elapsed).unwrap_or(first))?;
         let ms = elapsed.as_secs_f64() * 1_000.0;
         // At its time, as each night.
         if n == 40 {
@@ -176,7 +176,7 @@ fn burst(stage: &Stage, scribe: &mut Scribe<'_>, thief: &mut Caller, sibling: &m
         *count = count.saturating_add(1);
     }
     for n in 1..3 {
-        stage.pass(APART);
+        stage.pass(APART)?;
         sibling.done.during = sibling.done.during.saturating_add(sibling.sign(n)?);
     }
     let told = format!("at most {MOST} signatures of the burst were released");

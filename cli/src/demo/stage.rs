@@ -9,6 +9,7 @@ use crate::serve::Server;
 use crate::serve::config::Settings;
 use aegis_core::ambient::{Clock, Entropy, Timestamp, after_seconds};
 use aegis_core::error::Error;
+use aegis_core::heartbeat::Heartbeat;
 use aegis_core::id::{AgentId, KeyId};
 use aegis_core::journal;
 use aegis_core::record::AuditRecord;
@@ -66,13 +67,17 @@ impl Stage {
         micros(self.now.load(Ordering::SeqCst))
     }
 
-    /// Moves the clock.
-    pub(super) fn set(&self, at: Timestamp) {
+    /// Moves the clock, and waits until detection has looked at it: else it lies behind as far as that.
+    pub(super) fn set(&self, at: Timestamp) -> Result<(), Failure> {
         self.now.store(at.as_microsecond(), Ordering::SeqCst);
+        self.wait_until(|| async {
+            let heartbeat = Heartbeat::read(self.server.app().store.as_ref()).await?;
+            Ok(heartbeat.is_some_and(|heartbeat| heartbeat.too_late(at).is_none()))
+        })
     }
 
-    pub(super) fn pass(&self, seconds: i64) {
-        self.set(after_seconds(self.now(), seconds));
+    pub(super) fn pass(&self, seconds: i64) -> Result<(), Failure> {
+        self.set(after_seconds(self.now(), seconds))
     }
 
     /// Somebody at an address of 127.0.0.0/8.
@@ -143,10 +148,13 @@ impl Stage {
 
     /// Waits until detection has taken in everything on record, and all that it led to.
     pub(super) fn catch_up(&self) -> Result<(), Failure> {
+        self.wait_until(|| async { Ok(!stream::is_behind(self.server.app(), self.server.feed()).await?) })
+    }
+
+    fn wait_until<F: Future<Output = Result<bool, Error>>>(&self, done: impl Fn() -> F) -> Result<(), Failure> {
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
-            let behind = self.runtime.block_on(stream::is_behind(self.server.app(), self.server.feed()));
-            if !behind.map_err(|error| Failure::because("detection", &error))? {
+            if self.runtime.block_on(done()).map_err(|error| Failure::because("detection", &error))? {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(20));

@@ -55,7 +55,7 @@ pub(super) fn play(live: &Live) -> Result<Story, Failure> {
     let mut alice = stage.enrol()?;
     let cast = stage.cast(&mut alice, "payments-agent", &["invoice-2026", "treasury-2026"])?;
     scribe.tell(ALICE, "issued payments-agent: may sign with invoice-2026 and with treasury-2026", Kind::Allowed);
-    stage.set(night);
+    stage.set(night)?;
     let records = history::records(&stage, &Habit { cast: &cast, place: OFFICE, shift: Shift::Office }, began, night)?;
     stage.replay(&records)?;
     let told = format!(
@@ -87,7 +87,7 @@ pub(super) fn play(live: &Live) -> Result<Story, Failure> {
 
     // What detectors make of it must not come in between at one time and not at another.
     stage.catch_up()?;
-    stage.pass(30);
+    stage.pass(30)?;
     let shown = alice.get(&format!("/v1/approvals/{approval}"))?.ok("show the approval")?;
     let shown = shown.pointer("/payload/decoded/message/json").map(ToString::to_string).unwrap_or_default();
     scribe.tell(ALICE, &format!("was shown what would be done: sign {shown}"), Kind::Allowed);
@@ -98,7 +98,7 @@ pub(super) fn play(live: &Live) -> Result<Story, Failure> {
     let wrong = approve(&mut stage.log_in(Some("approve"))?, &approval, "0000-0000")?;
     scribe.tell(ALICE, "logged in for this one answer, and typed another code", kind(&wrong));
     scribe.fact("without the code that the agent was shown nothing is approved", refused(&wrong, "approval_code"));
-    stage.pass(10);
+    stage.pass(10)?;
     let approved = approve(&mut stage.log_in(Some("approve"))?, &approval, &code)?;
     scribe.tell(ALICE, "logged in for this one answer, and typed the code that the agent shows", kind(&approved));
     scribe.fact("with both she approved it", approved.status == 200);
@@ -113,7 +113,7 @@ pub(super) fn play(live: &Live) -> Result<Story, Failure> {
     scribe.tell("agent", "repeated the request that was approved", kind(&retry));
     scribe.fact("the identical request went through", retry.status == 200);
     scribe.fact("and its signature verifies", verifies(&mut alice, &retry)?);
-    stage.pass(1);
+    stage.pass(1)?;
     let replay = ask(PAYMENT)?;
     scribe.tell("agent", "repeated it once more", kind(&replay));
     scribe.fact("a replay did not: leave is used once", refused(&replay, "step_up"));

@@ -1,6 +1,7 @@
 //! Detection: reads committed records and answers what it finds.
 
 use super::follow::follow;
+use aegis_core::heartbeat::Heartbeat;
 use aegis_core::response;
 use aegis_embedded::store::SqliteStore;
 use aegis_events::stream;
@@ -28,7 +29,28 @@ pub(super) async fn respond(host: Arc<Host>, stopped: watch::Receiver<bool>) {
 pub(super) async fn detect(host: Arc<Host>, store: Arc<SqliteStore>, stopped: watch::Receiver<bool>) {
     let next = || {
         let (host, store) = (Arc::clone(&host), Arc::clone(&store));
-        async move { stream::drain(&host.app, store.as_ref()).await }
+        async move {
+            let drained = stream::drain(&host.app, store.as_ref()).await;
+            if let Some(heartbeat) = Heartbeat::read(store.as_ref()).await? {
+                host.metrics.detection_stands(heartbeat.lag(host.app.clock.now()));
+            }
+            drained
+        }
     };
     follow("detection", PAUSE, stopped, next).await;
+}
+
+/// Batches that a start waits for.
+const AT_START: usize = 20;
+
+/// Takes in what was on record when the server stopped, so that nobody is asked about for want of it; where that is a lot,
+/// the rest is left to [`detect`].
+pub(super) async fn catch_up(host: &Host, store: &SqliteStore) {
+    for _ in 0..AT_START {
+        match stream::drain(&host.app, store).await {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) => return tracing::error!(error = %error, "detection failed, to be tried again"),
+        }
+    }
 }

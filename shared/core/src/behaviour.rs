@@ -1,18 +1,22 @@
 //! What is known of everybody's behaviour, as it lies in the store: written by the consumer of the journal, read with each
 //! use of a key. Never written on the way of a request.
 
+use crate::ambient::Timestamp;
 use crate::encoding::base64_bytes;
 use crate::error::Error;
+use crate::heartbeat::{self, Heartbeat};
 use crate::id::AgentId;
 use crate::name::HumanId;
 use crate::operation::Operation;
 use crate::repository::share;
+use crate::risk::baseline::minute_of;
 use crate::risk::evidence::Surroundings;
 use crate::risk::pool::Pool;
 use crate::risk::sighting::{Class, Network, Seen, Sighting, client_hash, hash, hash_of_name, operation_hash};
 use crate::risk::state::State;
 use crate::risk::{Behaviour, Live, UnknownBaseline};
 use crate::store::{Expect, Item, ItemKey, Items, Put, Stored};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -105,9 +109,10 @@ impl Names {
         format!("fleet/{}", self.fleet)
     }
 
-    pub(crate) fn items(&self) -> [ItemKey; 4] {
+    pub(crate) fn items(&self) -> [ItemKey; 5] {
         let of = |kind: &str, name: &str| item(&format!("{kind}/{name}"));
-        [of("actor", &self.actor), of("fleet", &self.fleet), of("template", &self.template), item("organisation")]
+        let [actor, fleet] = [of("actor", &self.actor), of("fleet", &self.fleet)];
+        [actor, fleet, of("template", &self.template), item("organisation"), heartbeat::item()]
     }
 }
 
@@ -120,21 +125,31 @@ pub(crate) struct Known {
     fleet: Option<Arc<Decoded<State>>>,
     template: Option<Arc<Decoded<State>>>,
     organisation: Option<Arc<Decoded<Pool>>>,
+    /// `None` where detection never ran.
+    heartbeat: Option<Arc<Heartbeat>>,
 }
 
 impl Known {
     pub(crate) fn find(names: &Names, read: &Items) -> Self {
-        let [actor, fleet, template, organisation] = names.items();
+        let [actor, fleet, template, organisation, heartbeat] = names.items();
         let state = |item: &ItemKey| read.find(item).and_then(|stored| readable(stored));
         let organisation = read.find(&organisation).and_then(|stored| readable(stored));
+        let heartbeat = read.find(&heartbeat).and_then(|stored| readable(stored));
         // A human has no like: what her agents do says nothing of her.
         let template = if names.is_human { None } else { state(&template) };
-        Self { nothing: State::default(), actor: state(&actor), fleet: state(&fleet), template, organisation }
+        Self {
+            nothing: State::default(),
+            actor: state(&actor),
+            fleet: state(&fleet),
+            template,
+            organisation,
+            heartbeat,
+        }
     }
 }
 
 /// What cannot be read is not known: it refuses nobody, and the consumer begins it anew.
-fn readable<T: Decode + Send + Sync + 'static>(stored: &Stored) -> Option<Arc<Decoded<T>>> {
+fn readable<T: DeserializeOwned + Send + Sync + 'static>(stored: &Stored) -> Option<Arc<T>> {
     let read = share(stored);
     if let Err(error) = &read {
         tracing::error!(item = stored.item.key.partition, error = %error, "behaviour cannot be read");
@@ -177,6 +192,17 @@ impl Asked<'_> {
 }
 
 impl Known {
+    /// Seconds that detection lies behind, where that is too much.
+    pub(crate) fn detection_lag(&self, now: Timestamp) -> Option<i64> {
+        self.heartbeat.as_ref().and_then(|heartbeat| heartbeat.too_late(now))
+    }
+
+    /// Whether the actor was never seen to use this key, or never seen to do this.
+    pub(crate) fn is_first_use(&self, sighting: &Sighting) -> bool {
+        let state = self.actor.as_ref().and_then(|found| found.0.as_ref());
+        state.is_none_or(|state| state.baseline_at(minute_of(sighting.at)).is_first_use(sighting))
+    }
+
     /// The request against what is known of its actor, of its human's other agents, and of all others.
     pub(crate) fn behaviour<'a>(
         &'a self,

@@ -11,6 +11,7 @@ pub mod deployment;
 pub mod encoding;
 pub mod error;
 pub mod feed;
+pub mod heartbeat;
 pub mod human;
 pub mod id;
 pub mod idempotency;

@@ -16,6 +16,7 @@ pub mod weigh;
 pub mod window;
 
 use crate::ambient::Timestamp;
+use crate::heartbeat::MAX_DETECTION_LAG;
 use crate::key::{Environment, Tier};
 pub use baseline::{Accepted, Baseline};
 pub use codec::{MOST_BYTES, UnknownBaseline};
@@ -51,6 +52,8 @@ pub enum FactorName {
     Burst,
     /// Seconds since the credential was issued.
     CredentialAge,
+    /// Seconds that detection lies behind, where that is too much.
+    DetectionBlind,
     /// How much hangs on the key's environment: development 0, staging 1, production 2.
     Environment,
     /// Decades by which all agents of the human together exceed what is usual.
@@ -95,6 +98,8 @@ pub struct Observation<'a> {
     /// What hangs on the key; `None` where no existing key is used.
     pub key: Option<(Environment, Tier)>,
     pub now: Timestamp,
+    /// Seconds that detection lies behind, where that is too much.
+    pub detection_lag: Option<i64>,
     /// The request as behaviour, and whose behaviour it is held against.
     pub behaviour: Option<Behaviour<'a>>,
 }
@@ -147,6 +152,12 @@ pub fn score(observation: &Observation<'_>) -> Risk {
             observed: keys,
             expected: 4.0,
             weight: ramp(keys, 4.0, 64.0) * 0.1,
+        }),
+        observation.detection_lag.map(|lag| Factor {
+            factor: FactorName::DetectionBlind,
+            observed: f64::from(i32::try_from(lag).unwrap_or(i32::MAX)),
+            expected: f64::from(i32::try_from(MAX_DETECTION_LAG).unwrap_or(i32::MAX)),
+            weight: 0.1,
         }),
     ];
     let context = context.into_iter().flatten().chain(of_key.into_iter().flatten());
@@ -223,12 +234,19 @@ mod tests {
             breadth in 0..5_000_usize,
             age in 0..10_000_000_i64,
             high in any::<bool>(),
+            blind in any::<bool>(),
         ) {
             let now = Timestamp::from_second(1_790_000_000).unwrap();
             let issued = Timestamp::from_second(1_790_000_000 - age).unwrap();
             let key = Some((Environment::Production, if high { Tier::High } else { Tier::Standard }));
-            let observation =
-                Observation { scope_breadth: Some(breadth), credential_issued_at: issued, key, now, behaviour: None };
+            let observation = Observation {
+                scope_breadth: Some(breadth),
+                credential_issued_at: issued,
+                key,
+                now,
+                detection_lag: blind.then_some(400),
+                behaviour: None,
+            };
             let risk = score(&observation);
             prop_assert!((0.0..=1.0).contains(&risk.score));
             let sum: f64 = risk.factors.iter().map(|factor| factor.weight).sum();

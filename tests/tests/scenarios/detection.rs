@@ -135,6 +135,43 @@ fn state_of(agent: &str) -> aegis_core::store::ItemKey {
 }
 
 /// An agent that signs a few times each working hour, for long enough that statistics are believed.
+#[tokio::test]
+async fn while_detection_lies_behind_what_is_new_is_asked_about() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    for name in ["one", "two"] {
+        let key = json!({ "name": name, "algorithm": "Ed25519", "environment": "development", "activate": true });
+        deployment.post(&alice, "/v1/keys", key).await.ok();
+    }
+    let (agent, token) = deployment.agent(&alice, "key:one:sign key:two:sign", json!({ "purpose": "service" })).await;
+    let sign = async |name: &str| deployment.post(&token, &format!("/v1/keys/{name}/sign"), message(b"x")).await;
+    sign("one").await.ok();
+    // What it did is part of what is known of it three minutes later.
+    deployment.pass(180);
+    drain(&deployment).await;
+    sign("one").await.ok();
+    deployment.pass(180);
+    drain(&deployment).await;
+
+    // 300 seconds are not too much, and nothing is asked about.
+    deployment.pass(300);
+    sign("one").await.ok();
+    deployment.pass(1);
+    sign("one").await.ok();
+    let newest = deployment.get(&alice, "/v1/audit?op=key.sign&limit=1").await.ok();
+    let record = &newest["items"][0];
+    let blind = json!({ "factor": "detection_blind", "observed": 301.0, "expected": 300.0, "weight": 0.1 });
+    assert!(record["risk"]["factors"].as_array().unwrap().contains(&blind), "{record}");
+    let refusal = sign("two").await;
+    assert_eq!((refusal.status, text(&refusal.body, "reason").as_str()), (403, "step_up"), "{}", refusal.body);
+    let stale = deployment.post(&alice, "/v1/keys/one/deactivate", json!({})).await;
+    assert_eq!(stale.failed(401), "fresh-login-needed");
+
+    drain(&deployment).await;
+    sign("two").await.ok();
+    assert_eq!(deployment.get(&alice, &format!("/v1/agents/{agent}")).await.ok()["state"], "active");
+}
+
 async fn quiet_weeks() -> (Deployment, String) {
     let (deployment, agent) = begun().await;
     for _ in 0..14 {
@@ -164,6 +201,7 @@ async fn work_day(deployment: &Deployment, agent: &str) {
     }
     drain(deployment).await;
     deployment.pass(DAY - 8 * 3_600);
+    drain(deployment).await;
 }
 
 async fn token_for_a_day(deployment: &Deployment, agent: &str) -> String {

@@ -83,6 +83,7 @@ impl Checks {
                     credential_issued_at,
                     key: None,
                     now,
+                    detection_lag: None,
                     behaviour: None,
                 }));
             })

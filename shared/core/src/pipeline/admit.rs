@@ -13,7 +13,7 @@ use crate::operation::Operation;
 use crate::policy::Resource;
 use crate::reason::Reason;
 use crate::record::Decision;
-use crate::risk::{self, Observation, Risk};
+use crate::risk::{self, Observation, Risk, Sighting};
 use crate::token::SessionScope;
 
 /// How old a login may be for what needs a fresh one, in seconds (DESIGN §5).
@@ -42,7 +42,8 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
             return Err(refuse::unidentified(app, refused, reason).await?);
         }
     };
-    let risk = score(app, request, &facts, &found, now);
+    let sighting = sighting(request, &found, now);
+    let risk = score(app, &facts, &found, sighting.as_ref(), now);
     let refused = Refused {
         id: &id,
         request,
@@ -68,7 +69,8 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
     if !fits_login(facts.claims.scope, request.operation) {
         return Err(refuse::failed(app, refused, Error::Denied { reason: Reason::ApprovalLogin }).await?);
     }
-    let decision = weigh(&facts, &found, request.operation, &risk, now);
+    let unseen = is_unseen(&facts, sighting.as_ref(), request.operation, now);
+    let decision = weigh(&facts, &found, request.operation, &risk, unseen, now);
     let (stepped_up, by_agent) = (decision == Decision::StepUp, !facts.chain.is_empty());
     let needs_fresh = request.operation.needs_fresh_login() || stepped_up;
     if needs_fresh && !by_agent && !is_fresh(&facts, now) {
@@ -93,7 +95,7 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
 
 /// What the risk score and the holds on the agent lead to. Only what policy permits is weighed. A human who reads, revokes or
 /// freezes is not: she must be able to see and stop what happens, least of all then to be kept from it.
-fn weigh(facts: &Facts, found: &Found, operation: Operation, risk: &Risk, now: Timestamp) -> Decision {
+fn weigh(facts: &Facts, found: &Found, operation: Operation, risk: &Risk, unseen: bool, now: Timestamp) -> Decision {
     let tier = match found {
         Found::Key { record: Some(record), .. } => Some(record.value.key.tier),
         _ => None,
@@ -105,8 +107,17 @@ fn weigh(facts: &Facts, found: &Found, operation: Operation, risk: &Risk, now: T
     match (facts.held(now), by_risk) {
         (Some(HoldKind::Deny), _) | (_, Decision::Deny) => Decision::Deny,
         (Some(HoldKind::StepUp), _) if operation.is_weighed() => Decision::StepUp,
+        (_, Decision::Allow) if unseen => Decision::StepUp,
         (_, by_risk) => by_risk,
     }
+}
+
+/// Whether nobody would notice what the request begins: detection lies too far behind, and it cannot be taken back or was
+/// never seen of whoever asks.
+fn is_unseen(facts: &Facts, sighting: Option<&Sighting>, operation: Operation, now: Timestamp) -> bool {
+    let Some((_, known)) = &facts.known else { return false };
+    let counts = operation.is_destructive() || sighting.is_some_and(|sighting| known.is_first_use(sighting));
+    counts && known.detection_lag(now).is_some()
 }
 
 /// A session that is kept somewhere answers no approval: whoever could read it could approve what its own agent asks. The
@@ -119,7 +130,7 @@ fn fits_login(scope: Option<SessionScope>, operation: Operation) -> bool {
 }
 
 /// The risk of a request: what is known of it without a history, and how unusual it is for whoever asks.
-fn score(app: &App, request: &Request<'_>, facts: &Facts, found: &Found, now: Timestamp) -> Risk {
+fn score(app: &App, facts: &Facts, found: &Found, sighting: Option<&Sighting>, now: Timestamp) -> Risk {
     let mut observation = Observation {
         scope_breadth: facts.claims.authorization_details.as_ref().map(|scope| scope.breadth()),
         credential_issued_at: Timestamp::from_second(facts.claims.iat).unwrap_or(now),
@@ -128,25 +139,30 @@ fn score(app: &App, request: &Request<'_>, facts: &Facts, found: &Found, now: Ti
             _ => None,
         },
         now,
+        detection_lag: facts.known.as_ref().and_then(|(_, known)| known.detection_lag(now)),
         behaviour: None,
     };
-    let (Some((names, known)), Some(_)) = (&facts.known, request.operation.action()) else {
+    let (Some((names, known)), Some(sighting)) = (&facts.known, sighting) else {
         return risk::score(&observation);
     };
     if now < after_seconds(facts.deployment.created_at, LEARNING) {
         return risk::score(&observation);
     }
+    let (live, fleet) = (app.live.count(names.actor(), now), app.live.count(&names.fleet(), now));
+    observation.behaviour = Some(known.behaviour(names, sighting, live, fleet));
+    risk::score(&observation)
+}
+
+/// The request as a use of a key, if it is one.
+fn sighting(request: &Request<'_>, found: &Found, now: Timestamp) -> Option<Sighting> {
+    request.operation.action()?;
     let key = match found {
         Found::Key { record: Some(record), .. } => record.value.key.id.to_string(),
         Found::Key { requested, .. } => requested.to_string(),
         _ => String::new(),
     };
     let (operation, source, user_agent) = (request.operation, request.source, request.user_agent);
-    let asked = Asked { at: now.as_millisecond(), operation, key: &key, source, user_agent };
-    let sighting = asked.sighting();
-    let (live, fleet) = (app.live.count(names.actor(), now), app.live.count(&names.fleet(), now));
-    observation.behaviour = Some(known.behaviour(names, &sighting, live, fleet));
-    risk::score(&observation)
+    Some(Asked { at: now.as_millisecond(), operation, key: &key, source, user_agent }.sighting())
 }
 
 enum Verdict {

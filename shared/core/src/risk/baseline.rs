@@ -3,11 +3,12 @@
 //! Only what was allowed teaches it; peaks are learnt bounded, and new values wait in quarantine. A minute that was
 //! folded is sealed: whatever arrives of it later changes nothing, and so does folding a record twice.
 
+use super::DAY;
+use super::sighting::{Seen, Sighting};
 use super::stats::{kept, whole};
 use super::table::{Standing, Table};
 use super::used::Used;
 use super::window::{Minute, Trace};
-use super::{DAY, sighting::Seen};
 
 /// What a day forgets: 0.97, in 1/65536. Half a weight is gone after 23 days.
 const DAILY: u32 = 63_570;
@@ -228,6 +229,11 @@ impl Baseline {
                 *sum += if beginning { 0.0 } else { 1.0 };
             }
         }
+    }
+
+    /// Whether this key, or this operation, was never used.
+    pub fn is_first_use(&self, s: &Sighting) -> bool {
+        self.is_foreign(s.key) || self.operations.find(s.operation).is_none()
     }
 
     /// What is known of a key: the table knows best.

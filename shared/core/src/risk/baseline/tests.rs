@@ -147,6 +147,7 @@ fn a_score_with_a_history_is_the_sum_of_its_factors() {
         credential_issued_at: issued,
         key: None,
         now,
+        detection_lag: None,
         behaviour: Some(behaviour),
     };
     let risk = score(&observation);
