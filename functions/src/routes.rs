@@ -1,21 +1,25 @@
 //! THE route table. The router (`router`), the OpenAPI document and the unauthorized test are made of it.
 
+use crate::Reply;
+use crate::call::Call;
 use crate::handlers::{
-    agents, approvals, audit, credentials, deployment, humans, keys, oauth, recommendations, responses, rules, uses,
-    webhooks,
+    agents, approvals, audit, credentials, deployment, humans, keys, oauth, own, recommendations, responses, rules,
+    uses, webhooks,
 };
 use crate::route::{Access, Answer, Handler, Route, TargetKind};
-use crate::{Call, Reply};
 use aegis_core::agent::{Agent, Credential};
 use aegis_core::approval::Approval;
 use aegis_core::human::Human;
 use aegis_core::key::Key;
 use aegis_core::operation::Operation;
+use aegis_core::operations::access::{CheckAccess, CheckedAccess};
+use aegis_core::operations::activity::{ActivityPage, ActivityQuery};
 use aegis_core::operations::agents::{AgentScope, AmendAgent, IssueAgent};
 use aegis_core::operations::aliases::SetAlias;
 use aegis_core::operations::approvals::{ApprovalDetail, ApprovalQuery, Approve};
 use aegis_core::operations::audit::{AuditPage, AuditQuery};
 use aegis_core::operations::credentials::{IssueCredential, IssuedCredential};
+use aegis_core::operations::effective::{EffectiveQuery, EffectiveScope};
 use aegis_core::operations::humans::Whoami;
 use aegis_core::operations::key_import::{ImportKey, ImportParameters};
 use aegis_core::operations::key_lifecycle::{CreateKey, DestroyKey, UpdateKey};
@@ -65,11 +69,13 @@ static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
         key_routes(),
         use_routes(),
         agent_routes(),
+        own_routes(),
         audit_routes(),
         recommendation_routes(),
         rules_routes(),
         approval_routes(),
         webhook_routes(),
+        mcp_routes(),
     ]
     .into_iter()
     .flatten()
@@ -402,6 +408,28 @@ fn agent_routes() -> Vec<Route> {
     ]
 }
 
+/// What agents ask about themselves.
+fn own_routes() -> Vec<Route> {
+    vec![
+        get("/v1/scope", Operation::AgentScope, TargetKind::Own, |call, permit, _| Box::pin(own::scope(call, permit)))
+            .summary("What the agent that asks may do now, with the token it asks with")
+            .query::<EffectiveQuery>()
+            .reply::<EffectiveScope>(),
+        get("/v1/activity", Operation::AgentActivity, TargetKind::Own, |call, permit, _| {
+            Box::pin(own::activity(call, permit))
+        })
+        .summary("What the agent that asks did, newest first, as it was told at the time")
+        .query::<ActivityQuery>()
+        .reply::<ActivityPage>(),
+        post("/v1/keys/{key}/check-access", Operation::AccessCheck, TargetKind::Key, |call, permit, _| {
+            Box::pin(own::check_access(call, permit))
+        })
+        .summary("What would be decided if the agent that asks used a key; nothing is done")
+        .body::<CheckAccess>()
+        .reply::<CheckedAccess>(),
+    ]
+}
+
 fn approval_routes() -> Vec<Route> {
     vec![
         get("/v1/approvals", Operation::ApprovalList, TargetKind::Own, |call, permit, _| {
@@ -579,6 +607,17 @@ fn webhook_routes() -> Vec<Route> {
         })
         .summary("Sends an event that says nothing, to see whether the receiver hears")
         .reply::<Delivery>(),
+    ]
+}
+
+/// Access is to the endpoint itself; a tool call is a request of the route that the tool stands for.
+fn mcp_routes() -> Vec<Route> {
+    let speak = (Access::Bearer(Operation::Whoami), TargetKind::Own, Handler::Mcp);
+    vec![
+        Route::new(Method::POST, "/mcp", speak.0, speak.1, speak.2)
+            .summary("Model Context Protocol: JSON-RPC over streamable HTTP, without sessions; for agents")
+            .body::<serde_json::Map<String, serde_json::Value>>()
+            .reply::<serde_json::Map<String, serde_json::Value>>(),
     ]
 }
 

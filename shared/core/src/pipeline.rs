@@ -6,6 +6,7 @@
 mod admit;
 mod begin;
 mod facts;
+mod foresee;
 mod limits;
 mod live;
 mod once;
@@ -15,10 +16,11 @@ mod refuse;
 mod share;
 mod step_up;
 
-pub use admit::admit;
+pub use admit::{Sight, admit};
 pub use begin::initialize;
 pub(crate) use facts::approval_facts;
-pub use facts::{Found, Target};
+pub use facts::{Facts, Found, Target};
+pub use foresee::{Foreseen, foresee};
 pub use live::LiveCounters;
 pub use once::{Once, Recorded};
 pub use perform::{Done, Note, perform};
@@ -34,7 +36,7 @@ use crate::login::Logins;
 use crate::operation::Operation;
 use crate::policy::Policies;
 use crate::rate::Rate;
-use crate::record::Plane;
+use crate::record::{Claimed, Plane};
 use crate::repository::{self, Loaded};
 use crate::rules::RuleSet;
 use crate::store::Store;
@@ -75,6 +77,8 @@ pub struct Request<'a> {
     pub plane: Plane,
     pub source: IpAddr,
     pub user_agent: Option<&'a str>,
+    /// Recorded, never decided on.
+    pub claims: Option<&'a Claimed>,
     /// Digested for the record, never kept.
     pub body: &'a [u8],
     /// Or why it cannot be one.
