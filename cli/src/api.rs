@@ -78,6 +78,21 @@ impl Api {
         self.read(path, self.agent.post(format!("{}{path}", self.base)).send_form(form.iter().copied()))
     }
 
+    /// Posts a message of another protocol over HTTP.
+    pub(crate) fn post_raw(&self, path: &str, headers: &[(&str, String)], body: &[u8]) -> Result<Answer, Failure> {
+        let mut request = http::Request::post(format!("{}{path}", self.base))
+            .header("accept", "application/json, text/event-stream")
+            .header("content-type", "application/json");
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {}", token.as_str()));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(body).map_err(|error| Failure::Usage(chain("this cannot be sent", &error)))?;
+        self.read(path, self.agent.run(request))
+    }
+
     fn send(&self, method: Method, path: &str, body: Option<Zeroizing<Vec<u8>>>) -> Result<Answer, Failure> {
         // A server that refuses it may hang up before it is sent, and then nothing is heard of why.
         if body.as_ref().is_some_and(|body| body.len() > aegis_functions::MAX_BODY) {

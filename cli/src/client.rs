@@ -15,6 +15,7 @@ mod home;
 mod human;
 mod key;
 mod keychain;
+mod mcp;
 pub(crate) mod output;
 mod passphrase;
 mod payload;
@@ -83,6 +84,8 @@ Examples:
     Logout,
     /// Make a message authentication code
     Mac(signing::Mac),
+    /// Be an MCP server on standard input and output, for the program that hosts an agent
+    Mcp(mcp::Mcp),
     /// Print the deployment's OpenAPI document
     #[command(after_help = "Example:\n  aegis openapi > openapi.json")]
     Openapi,
@@ -148,6 +151,7 @@ pub(crate) fn run(connection: &Connection, command: &Command) -> Result<ExitCode
         Command::Login(arguments) => session::login(connection, arguments),
         Command::Logout => session::logout(connection),
         Command::Mac(arguments) => signing::mac(connection, arguments),
+        Command::Mcp(arguments) => mcp::run(connection, arguments),
         Command::Openapi => openapi(connection),
         Command::Quickstart(arguments) => quickstart::run(arguments),
         Command::ReEncrypt(arguments) => encryption::re_encrypt(connection, arguments),

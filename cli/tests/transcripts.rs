@@ -63,6 +63,11 @@ mod transcripts {
     }
 
     #[test]
+    fn mcp() {
+        check("mcp");
+    }
+
+    #[test]
     fn humans() {
         check("humans");
     }

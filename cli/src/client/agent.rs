@@ -41,8 +41,8 @@ pub(crate) enum Command {
     },
     /// Issue a fresh token to an agent
     #[command(after_help = "\
-Needs a login at most five minutes old. Earlier tokens stay valid until they expire or are
-revoked.
+Needs a login at most five minutes old, or --ttl 15m and less: what an older login issues ends with
+its session. Earlier tokens stay valid until they expire or are revoked.
 
 Examples:
   aegis agent token claude-invoices --ttl 8h
@@ -194,6 +194,15 @@ impl std::str::FromStr for AgentRef {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let id = AgentId::try_from(text.to_string()).map(Self::Id);
         id.or_else(|_| text.parse().map(Self::Label))
+    }
+}
+
+impl std::fmt::Display for AgentRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Id(id) => f.write_str(id.as_str()),
+            Self::Label(label) => f.write_str(label.as_str()),
+        }
     }
 }
 

@@ -16,7 +16,8 @@ The command gets AEGIS_URL and AEGIS_TOKEN, and no other variable whose name beg
 Its exit code is the exit code. When it ends, however it ends, its token is revoked. It runs as
 you: to keep it from your own session, give it another user or a container.
 
-Needs a login at most five minutes old.
+More than 15m needs a login at most five minutes old; what an older one issues ends with its
+session.
 
 Examples:
   aegis exec --agent claude-invoices -- python3 sign_invoices.py

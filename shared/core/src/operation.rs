@@ -184,7 +184,7 @@ impl Operation {
         matches!(self, Self::KeyCompromise | Self::KeyDeactivate | Self::KeyDestroy)
     }
 
-    /// Whether a human must have logged in within the last five minutes (DESIGN §5).
+    /// Whether a human must have logged in within the last five minutes (DESIGN §5). Of issuing a credential its body decides.
     pub fn needs_fresh_login(self) -> bool {
         matches!(
             self,
@@ -193,7 +193,6 @@ impl Operation {
                 | Self::AgentUnfreeze
                 | Self::ApprovalApprove
                 | Self::ApprovalDeny
-                | Self::CredentialIssue
                 | Self::HumanReinstate
                 | Self::KeyDestroy
                 // A key that is worth something already may come under a label that grants name.

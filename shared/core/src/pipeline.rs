@@ -18,7 +18,7 @@ mod step_up;
 
 pub use admit::{Sight, admit};
 pub use begin::initialize;
-pub(crate) use facts::approval_facts;
+pub(crate) use facts::{FRESH_LOGIN, approval_facts};
 pub use facts::{Facts, Found, Target};
 pub use foresee::{Foreseen, foresee};
 pub use live::LiveCounters;

@@ -130,6 +130,38 @@ async fn what_needs_a_fresh_login_says_so_once_it_is_stale() {
 }
 
 #[tokio::test]
+async fn what_an_older_login_issues_to_an_agent_is_short_and_ends_with_its_session() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    let (agent, _) = deployment.agent(&alice, "key:own-key:sign", json!({})).await;
+    let path = format!("/v1/agents/{agent}/credentials");
+    let issue = async |ttl: u32| deployment.post(&alice, &path, json!({ "ttl": ttl })).await;
+    let sign = async |token: &str| deployment.post(token, "/v1/keys/own-key/sign", message(b"x")).await;
+    let whole = text(&issue(901).await.ok(), "token");
+
+    deployment.pass(301);
+    for body in [json!({}), json!({ "ttl": 901 })] {
+        assert_eq!(deployment.post(&alice, &path, body).await.failed(401), "fresh-login-needed");
+    }
+    let short = text(&issue(900).await.ok(), "token");
+    sign(&short).await.ok();
+
+    // It does not outlive the session that issued it.
+    deployment.pass(8 * 3_600 - 400);
+    let last = issue(900).await.ok();
+    let ends = last["expires_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second();
+    assert_eq!(ends, deployment.now() + 99);
+    let last = text(&last, "token");
+    sign(&last).await.ok();
+    let me = deployment.get(&alice, "/v1/whoami").await.ok();
+    let path = format!("/v1/credentials/{}/revoke", text(&me, "credential"));
+    deployment.post(&alice, &path, json!({})).await.ok();
+    assert_eq!(sign(&last).await.refused(401), "credential_revoked");
+    assert_eq!(sign(&whole).await.refused(401), "credential_expired");
+}
+
+#[tokio::test]
 async fn a_session_ends_after_eight_hours() {
     let deployment = Deployment::new().await;
     let alice = deployment.alice().await;

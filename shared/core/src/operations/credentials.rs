@@ -6,7 +6,7 @@ use crate::ambient::{DateTime, Timestamp, after_seconds};
 use crate::error::Error;
 use crate::id::{AgentId, CredentialId, KeyId};
 use crate::key::{Key, KeyRecord};
-use crate::pipeline::{App, Done, Note, Permit};
+use crate::pipeline::{App, Done, FRESH_LOGIN, Note, Permit};
 use crate::reason::Reason;
 use crate::repository::{self, Document, Loaded};
 use crate::scope::{Scope, Selector};
@@ -19,11 +19,15 @@ use std::collections::{BTreeSet, HashMap};
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct IssueCredential {
-    /// Seconds, 60 to 86400; 3600 if absent. Cut to the end of the grant.
+    /// Seconds, 60 to 86400; 3600 if absent. Cut to the end of the grant. A human's login that is older than five minutes
+    /// issues for 900 seconds at most, and what it issues ends with its session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 60, max = 86400))]
     pub ttl: Option<u32>,
 }
+
+/// The longest life of a credential that an older login issues, in seconds.
+const SHORT_TTL: u32 = 900;
 
 /// A token, shown once. Its holder is whoever has it.
 #[derive(JsonSchema, Serialize)]
@@ -46,7 +50,7 @@ impl std::fmt::Debug for IssuedCredential {
 ///
 /// # Errors
 /// [`Error::State`] for an agent that is not active, or whose window is over; [`Error::Invalid`]; [`Error::AlreadyDone`]
-/// for a repeated request, since the token is not kept.
+/// for a repeated request, since the token is not kept; [`Error::FreshLoginNeeded`] for a life of more than 15 minutes.
 pub async fn issue_credential(
     app: &App,
     permit: &Permit,
@@ -60,13 +64,18 @@ pub async fn issue_credential(
     if !(60..=MAX_TTL).contains(&ttl) {
         return Err(Error::invalid("ttl", "it must lie between 60 and 86400"));
     }
+    let now = app.clock.now();
+    let facts = permit.facts();
+    let older_login = facts.chain.is_empty() && !facts.has_fresh_login(now);
+    if older_login && ttl > SHORT_TTL {
+        return Err(Error::FreshLoginNeeded { max_age: FRESH_LOGIN });
+    }
     let agent = load_agent(app, &permit.agent()?.id).await?.value;
     let mut chain = vec![agent.clone()];
     for ancestor in &agent.ancestors {
         chain.push(load_agent(app, ancestor).await?.value);
     }
-    let now = app.clock.now();
-    let (claims, credential) = claims_for(app, permit, &chain, ttl, now).await?;
+    let (claims, credential) = claims_for(app, permit, &chain, ttl, older_login).await?;
     let token = app.tokens.sign(&claims)?;
     let issued =
         IssuedCredential { id: credential.id.clone(), agent: agent.id, token, expires_at: credential.expires_at };
@@ -81,8 +90,9 @@ async fn claims_for(
     permit: &Permit,
     chain: &[Agent],
     ttl: u32,
-    now: Timestamp,
+    older_login: bool,
 ) -> Result<(Claims, Credential), Error> {
+    let now = app.clock.now();
     let state_error = |state| Error::State { kind: "agent", state };
     let agent = chain.first().ok_or(Error::NotFound { kind: "agent" })?;
     if let Some(stopped) = chain.iter().find(|agent| agent.state != AgentState::Active) {
@@ -90,9 +100,9 @@ async fn claims_for(
     }
     let until = chain.iter().map(|agent| agent.grant.not_after).min().unwrap_or(now);
     let from = chain.iter().map(|agent| agent.grant.not_before).max().unwrap_or(now).max(now);
-    // An agent passes on no more time than its own credential has.
-    let claims = &permit.facts().claims;
-    let own_end = Timestamp::from_second(claims.exp).ok().filter(|_| claims.act.is_some());
+    // An agent passes on no more time than its own credential has, nor does an older login.
+    let passes_on = older_login || !permit.facts().chain.is_empty();
+    let own_end = Timestamp::from_second(permit.facts().claims.exp).ok().filter(|_| passes_on);
     let expires_at = after_seconds(now, i64::from(ttl)).min(until).min(own_end.unwrap_or(until));
     if expires_at <= from {
         return Err(state_error("outside its window"));
@@ -107,9 +117,9 @@ async fn claims_for(
             return Err(Error::Denied { reason: Reason::GrantWidening });
         }
     }
-    let via = match facts.chain.is_empty() {
-        true => Vec::new(),
-        false => [facts.claims.jti.clone()].into_iter().chain(facts.claims.via.iter().cloned()).collect(),
+    let via = match passes_on {
+        false => Vec::new(),
+        true => [facts.claims.jti.clone()].into_iter().chain(facts.claims.via.iter().cloned()).collect(),
     };
     let claims = Claims {
         iss: app.tokens.issuer().to_string(),

@@ -1,6 +1,6 @@
 //! Identify, authorize, score, decide: from a presented token to a permit, or to a refusal that is on record.
 
-use super::facts::{Facts, Found, agent_facts, approval_facts};
+use super::facts::{FRESH_LOGIN, Facts, Found, agent_facts, approval_facts};
 use super::permit::{LIFETIME, Obligation, Permit};
 use super::refuse::{self, Refused};
 use super::{App, Request};
@@ -16,9 +16,6 @@ use crate::record::Decision;
 use crate::risk::{self, Live, Observation, Risk, Sighting};
 use crate::token::SessionScope;
 use std::net::IpAddr;
-
-/// How old a login may be for what needs a fresh one, in seconds (DESIGN §5).
-const FRESH_LOGIN: u32 = 300;
 
 /// Decides on a request. A refusal of a verified principal is recorded, and answered inline where a rule says so, before
 /// this returns; of an unverified one it is not: the host counts those.
@@ -77,7 +74,7 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
     let decision = weigh(&facts, &found, request.operation, &risk, sighting.as_ref(), now);
     let (stepped_up, by_agent) = (decision == Decision::StepUp, !facts.chain.is_empty());
     let needs_fresh = request.operation.needs_fresh_login() || stepped_up;
-    if needs_fresh && !by_agent && !is_fresh(&facts, now) {
+    if needs_fresh && !by_agent && !facts.has_fresh_login(now) {
         return Err(refuse::failed(app, refused, Error::FreshLoginNeeded { max_age: FRESH_LOGIN }).await?);
     }
     if decision == Decision::Deny {
@@ -257,9 +254,4 @@ fn touches_canary(facts: &Facts, found: &Found, operation: Operation) -> bool {
     by_agent
         && operation != Operation::AccessCheck
         && matches!(found, Found::Key { record: Some(record), .. } if record.value.key.canary)
-}
-
-fn is_fresh(facts: &Facts, now: Timestamp) -> bool {
-    let login = facts.claims.auth_time.unwrap_or(0);
-    now.as_second().saturating_sub(login) <= i64::from(FRESH_LOGIN)
 }

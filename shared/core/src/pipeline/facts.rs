@@ -21,6 +21,9 @@ use crate::token::Claims;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
+/// How old a login may be for what needs a fresh one, in seconds (DESIGN §5).
+pub(crate) const FRESH_LOGIN: u32 = 300;
+
 /// What a request asks to act upon, as the caller named it.
 #[derive(Clone, Debug)]
 pub enum Target {
@@ -201,6 +204,12 @@ impl Facts {
             () if credential.expires_at <= now => Some(Reason::CredentialExpired),
             () => None,
         }
+    }
+
+    /// Whether the human logged in so lately that what needs a fresh login may be done.
+    pub(crate) fn has_fresh_login(&self, now: Timestamp) -> bool {
+        let login = self.claims.auth_time.unwrap_or(0);
+        now.as_second().saturating_sub(login) <= i64::from(FRESH_LOGIN)
     }
 
     pub fn principal(&self) -> Principal<'_> {
