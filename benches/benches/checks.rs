@@ -137,6 +137,7 @@ impl Signer {
             plane: Plane::Rest,
             source: HERE,
             user_agent: None,
+            claims: None,
             body: &self.body,
             idempotency_key: None,
         };

@@ -27,6 +27,7 @@ use aegis_core::store::Store;
 use aegis_core::token::TokenKeys;
 use aegis_embedded::root::{KdfParams, Passphrase, Root};
 use aegis_embedded::store::{OpenError, SqliteStore};
+use aegis_functions::mcp::Mcp;
 use aegis_functions::{Gate, Host, Metrics};
 use aegis_keystores::software::{KeyEncryptionKey, SoftwareKeyStore};
 use certificate::TlsFiles;
@@ -135,6 +136,7 @@ impl Server {
         let listener =
             listener.map_err(|error| Failure::because(&format!("cannot listen on {}", settings.listen), &error))?;
         let address = listener.local_addr().map_err(|error| Failure::because("no local address", &error))?;
+        let url = format!("{}://{address}", if settings.tls.is_some() { "https" } else { "http" });
         let metrics = match settings.metrics_listen {
             None => None,
             Some(address) => Some(
@@ -208,6 +210,7 @@ impl Server {
             app: Arc::new(app),
             gate: Gate::new(settings.unverified_per_minute),
             metrics: Metrics::new(),
+            mcp: Mcp::new(settings.public_url.as_deref().unwrap_or(&url)),
         });
         let courier = webhooks::courier(&host, store.clone(), settings)?;
         let mut metrics_address = None;
@@ -224,7 +227,6 @@ impl Server {
         let detecting = tokio::spawn(detection::detect(Arc::clone(&host), Arc::clone(&store), stopped.clone()));
         let responding = tokio::spawn(detection::respond(Arc::clone(&host), stopped.clone()));
         let housekeeping = tokio::spawn(keep_house(Arc::clone(&host), Arc::clone(&store), stopped));
-        let url = format!("{}://{address}", if settings.tls.is_some() { "https" } else { "http" });
         Ok(Self {
             url,
             metrics_address,

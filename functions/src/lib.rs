@@ -4,6 +4,8 @@
 mod call;
 mod gate;
 mod handlers;
+mod inbound;
+pub mod mcp;
 mod metrics;
 mod openapi;
 mod problem;
@@ -16,11 +18,11 @@ pub use metrics::Metrics;
 pub use problem::{PROBLEMS, Stranded, problem};
 pub use route::{Access, Route, TargetKind};
 
-use crate::call::Call;
+use crate::inbound::{Inbound, carry_out};
 use crate::route::{Handler, Parameters};
 use aegis_core::error::{Error, Failed};
 use aegis_core::id::RequestId;
-use aegis_core::pipeline::{self, App, Request};
+use aegis_core::pipeline::App;
 use aegis_core::reason::Reason;
 use aegis_core::record::Plane;
 use bytes::Bytes;
@@ -41,16 +43,34 @@ pub struct Host {
     /// Counts and bounds requests without a verified principal.
     pub gate: Gate,
     pub metrics: Metrics,
+    /// How MCP is spoken, at `/mcp`.
+    pub mcp: mcp::Mcp,
+}
+
+impl Host {
+    fn count_refusal(&self, error: &Error) {
+        if let Error::Unauthenticated { reason }
+        | Error::Denied { reason }
+        | Error::LimitReached { reason, .. }
+        | Error::SubjectToken { reason } = error
+        {
+            self.metrics.refused(*reason);
+        }
+        if let Error::ApprovalNeeded(_) = error {
+            self.metrics.refused(Reason::StepUp);
+        }
+    }
 }
 
 /// Answers one request. `source` is where the host knows it to come from.
-pub async fn handle(host: &Host, request: http::Request<Bytes>, source: IpAddr) -> Response<Bytes> {
+pub async fn handle(host: &Arc<Host>, request: http::Request<Bytes>, source: IpAddr) -> Response<Bytes> {
     let app = &host.app;
     let (id, began) = (RequestId::new(app.clock.now(), &app.entropy), app.clock.precise());
     let found = router::find(request.method(), request.uri().path());
     let operation = match &found {
-        Ok((Route { access: Access::Bearer(operation), .. }, _)) => operation.as_str(),
-        Ok((Route { path, .. }, _)) => path,
+        // What a message asks for is counted as what it is.
+        Ok((Route { path, handler: Handler::Mcp, .. }, _)) => path,
+        Ok((route, _)) => route.operation(),
         Err(_) => "none",
     };
     let answers_as_oauth = found.as_ref().is_ok_and(|(route, _)| route.answers_as_oauth);
@@ -60,16 +80,7 @@ pub async fn handle(host: &Host, request: http::Request<Bytes>, source: IpAddr) 
         Err(missing) => Ok(missing.response(&id)),
     };
     let response = result.unwrap_or_else(|failed| {
-        if let Error::Unauthenticated { reason }
-        | Error::Denied { reason }
-        | Error::LimitReached { reason, .. }
-        | Error::SubjectToken { reason } = &failed.error
-        {
-            host.metrics.refused(*reason);
-        }
-        if let Error::ApprovalNeeded(_) = &failed.error {
-            host.metrics.refused(Reason::StepUp);
-        }
+        host.count_refusal(&failed.error);
         let shape = if answers_as_oauth { problem::token_problem } else { problem };
         shape(&failed, &id)
     });
@@ -95,80 +106,33 @@ fn finished(mut response: Response<Bytes>, id: &RequestId) -> Response<Bytes> {
 }
 
 async fn respond(
-    host: &Host,
+    host: &Arc<Host>,
     route: &'static Route,
     parameters: Parameters,
     request: &http::Request<Bytes>,
     id: &RequestId,
     source: IpAddr,
 ) -> Result<Response<Bytes>, Failed> {
-    let app = host.app.as_ref();
-    let arrived_at = app.clock.precise();
+    if let Handler::Mcp = route.handler {
+        return Ok(mcp::answer(host, request, id, source).await);
+    }
     let header = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let target = route.target(&parameters);
-    let permitted = match &route.access {
-        Access::Public => None,
-        Access::Bearer(operation) => Some(Request {
-            id: id.clone(),
-            arrived_at,
-            token: app.tokens.look_up(bearer(request.headers()).unwrap_or_default()),
-            operation: *operation,
-            target,
-            plane: Plane::Rest,
-            source,
-            user_agent: header(USER_AGENT),
-            body: request.body(),
-            idempotency_key: idempotency_key(route, request.headers().get(IDEMPOTENCY_KEY)),
-        }),
-    };
-    let call = Call {
-        app,
+    let inbound = Inbound {
         id,
-        arrived_at,
+        route,
+        parameters,
+        token: bearer(request.headers()),
+        plane: Plane::Rest,
         source,
         user_agent: header(USER_AGENT),
+        claims: None,
         content_type: header(CONTENT_TYPE),
-        parameters,
         query: request.uri().query().unwrap_or_default(),
         body: request.body(),
+        idempotency_key: idempotency_key(route, request.headers().get(IDEMPOTENCY_KEY)),
+        malformed: None,
     };
-    match (&route.handler, permitted) {
-        (Handler::Public(handler), _) => {
-            if route.counts_as_unverified {
-                host.gate.check(source, app.clock.now())?;
-            }
-            let reply = handler(&call).await;
-            if route.counts_as_unverified && reply.is_err() {
-                host.gate.count(source, app.clock.now())?;
-            }
-            Ok(reply?.response(route.status))
-        }
-        (Handler::Permitted(handler), Some(asked)) => {
-            if asked.token.is_empty() {
-                host.gate.count(source, app.clock.now())?;
-                return Err(Error::Unauthenticated { reason: Reason::MissingToken }.into());
-            }
-            if !asked.token.is_known() {
-                host.gate.check(source, app.clock.now())?;
-            }
-            let permit = match pipeline::admit(app, &asked).await {
-                Err(failed) if is_of_nobody(&failed.error) => {
-                    host.gate.count(source, app.clock.now())?;
-                    return Err(failed);
-                }
-                other => other?,
-            };
-            let reply = pipeline::perform(app, &asked, &permit, |earlier| handler(&call, &permit, earlier)).await?;
-            Ok(reply.response(route.status))
-        }
-        // The table's constructors make no such route.
-        (Handler::Permitted(_), None) => Err(Error::Unauthenticated { reason: Reason::MissingToken }.into()),
-    }
-}
-
-/// Whether a request was refused because its token proves nothing.
-fn is_of_nobody(error: &Error) -> bool {
-    matches!(error, Error::Unauthenticated { reason: Reason::InvalidToken | Reason::CredentialExpired })
+    Ok(carry_out(host, inbound).await?.response(route.status))
 }
 
 /// Two credentials are as good as none: which one counts must not be a matter of order.
@@ -181,14 +145,17 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// An idempotency key counts only on routes that take one; elsewhere it is refused rather than ignored.
 fn idempotency_key<'a>(route: &Route, header: Option<&'a HeaderValue>) -> Option<Result<&'a str, &'static str>> {
-    let fits = |key: &&str| {
-        (1..=aegis_core::idempotency::MAX_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic())
-    };
-    Some(match (route.takes_idempotency_key, header?.to_str().ok().filter(fits)) {
-        (true, Some(key)) => Ok(key),
-        (true, None) => Err("it has 1 to 64 visible ASCII characters"),
-        (false, _) => Err("this route does not take one"),
+    let text = header?.to_str().unwrap_or_default();
+    Some(match route.takes_idempotency_key {
+        true => fitting_idempotency_key(text),
+        false => Err("this route does not take one"),
     })
+}
+
+/// The text, if it can be an idempotency key.
+fn fitting_idempotency_key(text: &str) -> Result<&str, &'static str> {
+    let fits = (1..=aegis_core::idempotency::MAX_KEY).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    fits.then_some(text).ok_or("it has 1 to 64 visible ASCII characters")
 }
 
 /// What a handler returns: JSON.

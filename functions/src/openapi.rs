@@ -56,7 +56,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
 });
 
 /// Says how large an integer may be, where only its format does: that is an annotation, which no validator minds.
-fn bound_integers(schema: &mut Value) {
+pub(crate) fn bound_integers(schema: &mut Value) {
     match schema {
         Value::Array(items) => items.iter_mut().for_each(bound_integers),
         Value::Object(members) => {

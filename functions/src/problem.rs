@@ -167,7 +167,7 @@ pub(crate) fn token_problem(failed: &Failed, request_id: &RequestId) -> Response
     response
 }
 
-fn describe(Failed { error, record }: &Failed, request_id: &RequestId) -> (StatusCode, Problem) {
+pub(crate) fn describe(Failed { error, record }: &Failed, request_id: &RequestId) -> (StatusCode, Problem) {
     let (status, code) = kind(error);
     if status.is_server_error() {
         tracing::error!(error = %Chain(error), request_id = %request_id, "request failed");

@@ -63,6 +63,8 @@ pub(crate) enum Body {
 }
 
 pub(crate) enum Handler {
+    /// Messages of MCP, each of which may stand for a request of another route.
+    Mcp,
     Permitted(for<'a> fn(&'a Call<'a>, &'a Permit, Option<String>) -> Answer<'a, Done<Reply>>),
     Public(for<'a> fn(&'a Call<'a>) -> Answer<'a, Reply>),
 }
@@ -86,6 +88,14 @@ impl Route {
             body: None,
             query: None,
             reply: None,
+        }
+    }
+
+    /// What its requests are counted as.
+    pub(crate) fn operation(&self) -> &'static str {
+        match &self.access {
+            Access::Bearer(operation) => operation.as_str(),
+            Access::Public => self.path,
         }
     }
 

@@ -5,7 +5,8 @@ use crate::handlers::{
     webhooks,
 };
 use crate::route::{Access, Answer, Handler, Route, TargetKind};
-use crate::{Call, Reply};
+use crate::Reply;
+use crate::call::Call;
 use aegis_core::agent::{Agent, Credential};
 use aegis_core::approval::Approval;
 use aegis_core::human::Human;
@@ -70,6 +71,7 @@ static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
         rules_routes(),
         approval_routes(),
         webhook_routes(),
+        mcp_routes(),
     ]
     .into_iter()
     .flatten()
@@ -579,6 +581,17 @@ fn webhook_routes() -> Vec<Route> {
         })
         .summary("Sends an event that says nothing, to see whether the receiver hears")
         .reply::<Delivery>(),
+    ]
+}
+
+/// Access is to the endpoint itself; a tool call is a request of the route that the tool stands for.
+fn mcp_routes() -> Vec<Route> {
+    let speak = (Access::Bearer(Operation::Whoami), TargetKind::Own, Handler::Mcp);
+    vec![
+        Route::new(Method::POST, "/mcp", speak.0, speak.1, speak.2)
+            .summary("Model Context Protocol: JSON-RPC over streamable HTTP, without sessions; for agents")
+            .body::<serde_json::Map<String, serde_json::Value>>()
+            .reply::<serde_json::Map<String, serde_json::Value>>(),
     ]
 }
 

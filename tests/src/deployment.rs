@@ -18,6 +18,7 @@ use aegis_core::store::memory::MemoryStore;
 use aegis_core::token::{TokenKeys, public_jwk};
 use aegis_core::usage::consumer;
 use aegis_embedded::store::SqliteStore;
+use aegis_functions::mcp::Mcp;
 use aegis_functions::{Gate, Host, Metrics, handle};
 use aegis_keystores::folder::FolderKeyStore;
 use aegis_keystores::software::{KeyEncryptionKey, SoftwareKeyStore};
@@ -118,7 +119,12 @@ impl<S: Store + 'static> Deployment<S> {
             shares: Shares::default(),
             webhooks_to_private: false,
         };
-        let host = Arc::new(Host { app: Arc::new(app), gate: Gate::new(unverified), metrics: Metrics::new() });
+        let host = Arc::new(Host {
+            app: Arc::new(app),
+            gate: Gate::new(unverified),
+            metrics: Metrics::new(),
+            mcp: Mcp::new("https://aegis.example.org"),
+        });
         Self { host, store, provider, kid, now, logins: AtomicU64::new(0), folder }
     }
 

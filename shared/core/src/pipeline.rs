@@ -34,7 +34,7 @@ use crate::login::Logins;
 use crate::operation::Operation;
 use crate::policy::Policies;
 use crate::rate::Rate;
-use crate::record::Plane;
+use crate::record::{Claimed, Plane};
 use crate::repository::{self, Loaded};
 use crate::rules::RuleSet;
 use crate::store::Store;
@@ -75,6 +75,8 @@ pub struct Request<'a> {
     pub plane: Plane,
     pub source: IpAddr,
     pub user_agent: Option<&'a str>,
+    /// Recorded, never decided on.
+    pub claims: Option<&'a Claimed>,
     /// Digested for the record, never kept.
     pub body: &'a [u8],
     /// Or why it cannot be one.

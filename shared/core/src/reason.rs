@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
+    /// A human's session, on a plane that is for agents.
+    AgentCredentialRequired,
     AgentFrozen,
     AgentRevoked,
     /// A canary key, asked for by an agent. Recorded, never told.
@@ -59,7 +61,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
+        Self::AgentCredentialRequired,
         Self::AgentFrozen,
         Self::AgentRevoked,
         Self::CanaryKey,
@@ -101,6 +104,7 @@ impl Reason {
 
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::AgentCredentialRequired => "agent_credential_required",
             Self::AgentFrozen => "agent_frozen",
             Self::AgentRevoked => "agent_revoked",
             Self::CanaryKey => "canary_key",
@@ -153,6 +157,7 @@ impl Reason {
     /// Public text: lower case, no full stop.
     pub fn sentence(self) -> &'static str {
         match self {
+            Self::AgentCredentialRequired => "this is for agents: a human's session is not taken here",
             Self::AgentFrozen => "the agent, or one above it, is frozen; its human or an operator can unfreeze it",
             Self::AgentRevoked => "the agent, or one above it, is revoked",
             Self::ApprovalCode => "the code is not the one that the agent was shown",

@@ -16,6 +16,8 @@ use std::net::IpAddr;
 pub const MAX_RECORD: usize = 16 * 1024;
 /// Longest user agent kept, in bytes.
 const MAX_USER_AGENT: usize = 256;
+/// Longest claim kept, in characters.
+const MAX_CLAIM: usize = 128;
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct AuditRecord {
@@ -60,6 +62,9 @@ pub struct AuditRecord {
     pub source: Option<IpAddr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
+    /// What the caller says of itself. Nobody checked it, and nothing was decided on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claims: Option<Claimed>,
     pub request_id: RequestId,
     /// Keyed digest (HMAC-SHA-256, hex) of the operation, the key and the request's body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,6 +108,7 @@ impl AuditRecord {
             plane,
             source: None,
             user_agent: None,
+            claims: None,
             request_id,
             request_digest: None,
             policy_version: 0,
@@ -118,6 +124,39 @@ impl AuditRecord {
     /// The user agent as it is kept: cut to a bounded length.
     pub fn kept_user_agent(text: Option<&str>) -> Option<String> {
         text.map(|text| text.chars().take(MAX_USER_AGENT).collect())
+    }
+}
+
+/// What a host says of itself and of the model it runs. Claims, apart from the facts: an adversary writes what it likes.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct Claimed {
+    /// The program that speaks for the agent, and its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_version: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_call: Option<String>,
+    /// W3C Trace Context: the caller's `traceparent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+impl Claimed {
+    /// A claim as it is kept: bounded, and without what could end a line or steer a terminal.
+    pub fn kept(text: &str) -> Option<String> {
+        let kept: String = text.chars().filter(|c| !c.is_control()).take(MAX_CLAIM).collect();
+        (!kept.is_empty()).then_some(kept)
+    }
+
+    /// Only where something is claimed.
+    pub fn or_none(self) -> Option<Self> {
+        (self != Self::default()).then_some(self)
     }
 }
 
@@ -161,5 +200,14 @@ pub enum Decision {
 pub enum Plane {
     /// What Aegis does by itself: on schedule, for the human who ordered it, or at its start.
     Internal,
+    /// Tool calls of agents.
+    Mcp,
     Rest,
+}
+
+impl Plane {
+    /// Whether only agents may come by it (DESIGN §5): a human's session is no tool's.
+    pub fn is_for_agents(self) -> bool {
+        matches!(self, Self::Mcp)
+    }
 }

@@ -20,6 +20,7 @@ mod import;
 mod keys;
 mod limits;
 mod logins;
+mod mcp;
 mod recommendations;
 mod recovery;
 mod reports;

@@ -57,6 +57,7 @@ impl Checks {
             plane: Plane::Rest,
             source: IpAddr::V4(Ipv4Addr::LOCALHOST),
             user_agent: None,
+            claims: None,
             body: body.as_bytes(),
             idempotency_key: None,
         };

@@ -52,6 +52,9 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
         risk: Some(&risk),
         policy_version: facts.policies.version,
     };
+    if request.plane.is_for_agents() && facts.chain.is_empty() {
+        return Err(refuse::failed(app, refused, Error::Denied { reason: Reason::AgentCredentialRequired }).await?);
+    }
     // Before all else that could refuse it: whoever touches a canary is stopped, whatever it was allowed.
     if touches_canary(&facts, &found) {
         return Err(refuse::denied(app, refused, &facts, Reason::CanaryKey).await?);

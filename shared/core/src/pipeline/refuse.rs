@@ -192,6 +192,7 @@ pub(super) fn begin_record(
         approval,
         source: Some(request.source),
         user_agent: AuditRecord::kept_user_agent(request.user_agent),
+        claims: request.claims.cloned(),
         ..AuditRecord::new(id, at, request.operation, request.plane, request.id.clone())
     }
 }

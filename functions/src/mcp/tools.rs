@@ -1,0 +1,79 @@
+//! The tools, each of which stands for a route. What a tool takes and returns is what its route does.
+
+mod catalogue;
+mod schema;
+
+use crate::route::Route;
+use aegis_core::operation::Operation;
+use aegis_core::scope::Action;
+use rmcp::model::{JsonObject, ToolAnnotations};
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
+
+pub(super) use catalogue::{Hints, Line, Listed};
+
+pub(super) struct Tool {
+    pub(super) route: &'static Route,
+    listed: Listed,
+    /// Names of what the query or the body has.
+    members: BTreeSet<String>,
+    pub(super) shown: rmcp::model::Tool,
+}
+
+static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| catalogue::LINES.iter().filter_map(Tool::new).collect());
+
+/// Every tool there is, in the order in which they are listed.
+pub(super) fn all() -> &'static [Tool] {
+    &TOOLS
+}
+
+/// The tool of this name, whether or not it is listed to anybody.
+pub(super) fn named(name: &str) -> Option<&'static Tool> {
+    all().iter().find(|tool| tool.shown.name == name)
+}
+
+impl Tool {
+    fn new(line: &'static Line) -> Option<Self> {
+        let found = |route: &&Route| route.path == line.path && route.method == line.method;
+        let route = crate::routes::table().iter().find(found)?;
+        let schema::Schemas { members, input, output } = schema::of(route, line.left_out);
+        let Hints { read_only, destructive, idempotent } = line.hints;
+        let annotations = ToolAnnotations::with_title(line.title)
+            .read_only(read_only)
+            .destructive(destructive)
+            .idempotent(idempotent)
+            // Only what this deployment holds is ever touched.
+            .open_world(false);
+        let shown = rmcp::model::Tool::new(line.name, line.description, Arc::new(input))
+            .with_title(line.title)
+            .with_raw_output_schema(Arc::new(output))
+            .with_annotations(annotations);
+        Some(Self { route, listed: line.listed, members, shown })
+    }
+
+    pub(super) fn path_parameters(&self) -> impl Iterator<Item = &'static str> {
+        parameters_of(self.route)
+    }
+
+    pub(super) fn takes(&self, argument: &str) -> bool {
+        self.members.contains(argument)
+    }
+
+    /// Whether an agent that may do this is shown the tool. What is shown is a help and no right.
+    pub(super) fn is_for(&self, actions: &BTreeSet<Action>, operations: &BTreeSet<Operation>) -> bool {
+        match self.listed {
+            Listed::Always => true,
+            Listed::With(action) => actions.contains(&action),
+            Listed::Permitted(operation) => operations.contains(&operation),
+        }
+    }
+
+    pub(super) fn input(&self) -> &JsonObject {
+        &self.shown.input_schema
+    }
+}
+
+/// The names in braces.
+fn parameters_of(route: &'static Route) -> impl Iterator<Item = &'static str> {
+    route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+}
