@@ -13,6 +13,7 @@ pub(crate) mod deployment;
 pub(crate) mod humans;
 pub(crate) mod keys;
 pub(crate) mod oauth;
+pub(crate) mod own;
 pub(crate) mod recommendations;
 pub(crate) mod responses;
 pub(crate) mod rules;

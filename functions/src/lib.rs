@@ -154,7 +154,8 @@ fn idempotency_key<'a>(route: &Route, header: Option<&'a HeaderValue>) -> Option
 
 /// The text, if it can be an idempotency key.
 fn fitting_idempotency_key(text: &str) -> Result<&str, &'static str> {
-    let fits = (1..=aegis_core::idempotency::MAX_KEY).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    let fits =
+        (1..=aegis_core::idempotency::MAX_KEY).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
     fits.then_some(text).ok_or("it has 1 to 64 visible ASCII characters")
 }
 

@@ -5,6 +5,7 @@
 mod arguments;
 mod claims;
 mod outcome;
+mod prompt;
 mod server;
 mod tools;
 mod visit;

@@ -1,22 +1,25 @@
 //! THE route table. The router (`router`), the OpenAPI document and the unauthorized test are made of it.
 
-use crate::handlers::{
-    agents, approvals, audit, credentials, deployment, humans, keys, oauth, recommendations, responses, rules, uses,
-    webhooks,
-};
-use crate::route::{Access, Answer, Handler, Route, TargetKind};
 use crate::Reply;
 use crate::call::Call;
+use crate::handlers::{
+    agents, approvals, audit, credentials, deployment, humans, keys, oauth, own, recommendations, responses, rules,
+    uses, webhooks,
+};
+use crate::route::{Access, Answer, Handler, Route, TargetKind};
 use aegis_core::agent::{Agent, Credential};
 use aegis_core::approval::Approval;
 use aegis_core::human::Human;
 use aegis_core::key::Key;
 use aegis_core::operation::Operation;
+use aegis_core::operations::access::{CheckAccess, CheckedAccess};
+use aegis_core::operations::activity::{ActivityPage, ActivityQuery};
 use aegis_core::operations::agents::{AgentScope, AmendAgent, IssueAgent};
 use aegis_core::operations::aliases::SetAlias;
 use aegis_core::operations::approvals::{ApprovalDetail, ApprovalQuery, Approve};
 use aegis_core::operations::audit::{AuditPage, AuditQuery};
 use aegis_core::operations::credentials::{IssueCredential, IssuedCredential};
+use aegis_core::operations::effective::{EffectiveQuery, EffectiveScope};
 use aegis_core::operations::humans::Whoami;
 use aegis_core::operations::key_import::{ImportKey, ImportParameters};
 use aegis_core::operations::key_lifecycle::{CreateKey, DestroyKey, UpdateKey};
@@ -66,6 +69,7 @@ static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
         key_routes(),
         use_routes(),
         agent_routes(),
+        own_routes(),
         audit_routes(),
         recommendation_routes(),
         rules_routes(),
@@ -401,6 +405,28 @@ fn agent_routes() -> Vec<Route> {
         )
         .summary("Refuses one credential from now on")
         .reply::<Credential>(),
+    ]
+}
+
+/// What agents ask about themselves.
+fn own_routes() -> Vec<Route> {
+    vec![
+        get("/v1/scope", Operation::AgentScope, TargetKind::Own, |call, permit, _| Box::pin(own::scope(call, permit)))
+            .summary("What the agent that asks may do now, with the token it asks with")
+            .query::<EffectiveQuery>()
+            .reply::<EffectiveScope>(),
+        get("/v1/activity", Operation::AgentActivity, TargetKind::Own, |call, permit, _| {
+            Box::pin(own::activity(call, permit))
+        })
+        .summary("What the agent that asks did, newest first, as it was told at the time")
+        .query::<ActivityQuery>()
+        .reply::<ActivityPage>(),
+        post("/v1/keys/{key}/check-access", Operation::AccessCheck, TargetKind::Key, |call, permit, _| {
+            Box::pin(own::check_access(call, permit))
+        })
+        .summary("What would be decided if the agent that asks used a key; nothing is done")
+        .body::<CheckAccess>()
+        .reply::<CheckedAccess>(),
     ]
 }
 

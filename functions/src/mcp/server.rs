@@ -2,22 +2,26 @@
 
 use super::arguments::Asked;
 use super::visit::Visit;
-use super::{VERSIONS, claims, outcome, tools};
+use super::{VERSIONS, claims, outcome, prompt, tools};
 use crate::bearer;
 use crate::inbound::{Inbound, carry_out};
 use crate::route::Parameters;
 use aegis_core::error::Failed;
+use aegis_core::operation::Operation;
 use aegis_core::record::{Claimed, Plane};
+use aegis_core::scope::Action;
 use http::header::USER_AGENT;
 use http::request::Parts;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, DiscoverResult, Implementation,
-    InitializeRequestParams, InitializeResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion,
-    ServerCapabilities, ServerConfig, Tool,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, DiscoverResult, GetPromptRequestParams,
+    GetPromptResponse, Implementation, InitializeRequestParams, InitializeResult, ListPromptsResult, ListToolsResult,
+    PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
+use serde::Deserialize;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// The server. It keeps nothing from one message to the next.
 pub(super) struct Aegis;
@@ -28,7 +32,7 @@ impl ServerHandler for Aegis {
     }
 
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().enable_prompts().build())
             .with_server_info(Implementation::new("Aegis", env!("CARGO_PKG_VERSION")).with_title("Aegis"))
             .with_protocol_version(ProtocolVersion::V_2025_11_25)
             .with_instructions(INSTRUCTIONS)
@@ -56,9 +60,45 @@ impl ServerHandler for Aegis {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let (visit, parts) = Visit::of(&context)?;
-        visit.note_claims(claims_of(&context, parts));
-        let shown = tools::all().iter().map(|tool| tool.shown.clone()).collect();
+        let claims = claims_of(&context, parts);
+        visit.note_claims(claims.clone());
+        let scope = tools::named(MY_SCOPE).ok_or_else(|| ErrorData::internal_error("no scope to list by", None))?;
+        let asked = Inbound { query: "without_keys=true", ..inbound(visit, parts, claims.as_ref(), scope) };
+        let shown: Vec<&tools::Tool> = match carry_out(&visit.host, asked).await {
+            Ok(reply) => {
+                visit.note_admitted();
+                let own: Own = serde_json::from_slice(&reply.body).unwrap_or_default();
+                tools::all().iter().filter(|tool| tool.is_for(&own.actions, &own.operations)).collect()
+            }
+            Err(failed) => {
+                let why = failed.error.to_string();
+                told(visit, failed);
+                return Err(ErrorData::invalid_request(why, None));
+            }
+        };
+        let shown = shown.into_iter().map(|tool| tool.shown.clone()).collect();
         Ok(ListToolsResult::with_all_items(shown).with_ttl_ms(0).with_cache_scope(CacheScope::Private))
+    }
+
+    async fn list_prompts(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        let (visit, parts) = Visit::of(&context)?;
+        visit.note_claims(claims_of(&context, parts));
+        let listed = ListPromptsResult::with_all_items(vec![prompt::shown()]);
+        Ok(listed.with_ttl_ms(0).with_cache_scope(CacheScope::Private))
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let (visit, parts) = Visit::of(&context)?;
+        visit.note_claims(claims_of(&context, parts));
+        Ok(prompt::filled_in(&request)?.into())
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -80,6 +120,15 @@ impl ServerHandler for Aegis {
         Ok(carried_out(visit, inbound).await.into())
     }
 }
+
+/// Of the scope, what decides which tools are shown.
+#[derive(Default, Deserialize)]
+struct Own {
+    actions: BTreeSet<Action>,
+    operations: BTreeSet<Operation>,
+}
+
+const MY_SCOPE: &str = "my_scope";
 
 async fn carried_out(visit: &Visit, inbound: Inbound<'_>) -> CallToolResult {
     let (host, clock, operation) = (&visit.host, &visit.host.app.clock, inbound.route.operation());

@@ -6,11 +6,11 @@ mod schema;
 use crate::route::Route;
 use aegis_core::operation::Operation;
 use aegis_core::scope::Action;
-use rmcp::model::{JsonObject, ToolAnnotations};
+use rmcp::model::ToolAnnotations;
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
-pub(super) use catalogue::{Hints, Line, Listed};
+use catalogue::{Hints, Line, Listed};
 
 pub(super) struct Tool {
     pub(super) route: &'static Route,
@@ -67,13 +67,32 @@ impl Tool {
             Listed::Permitted(operation) => operations.contains(&operation),
         }
     }
-
-    pub(super) fn input(&self) -> &JsonObject {
-        &self.shown.input_schema
-    }
 }
 
 /// The names in braces.
 fn parameters_of(route: &'static Route) -> impl Iterator<Item = &'static str> {
     route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_the_catalogue_is_a_tool_that_no_argument_of_another_kind_gets_into() {
+        assert_eq!(all().len(), catalogue::LINES.len(), "each names a route of the table");
+        for tool in all() {
+            let input = &tool.shown.input_schema;
+            assert_eq!(input.get("additionalProperties"), Some(&false.into()), "{}", tool.shown.name);
+            let properties = input["properties"].as_object().unwrap();
+            let taken = |name: &String| {
+                tool.takes(name)
+                    || tool.path_parameters().any(|parameter| parameter == name)
+                    || name == "idempotency_key"
+            };
+            assert!(properties.keys().all(taken), "{}", tool.shown.name);
+            assert!(tool.shown.description.as_ref().unwrap().len() < 600);
+        }
+        assert!(!named("list_keys").unwrap().takes("unused_for"));
+    }
 }

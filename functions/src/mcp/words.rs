@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 /// Longest text that is no bytes, in characters.
-const LONGEST: usize = 512;
+const LONGEST: usize = 1_024;
 /// Members whose text Aegis made itself, of bytes: as long as they are.
 const BYTES: [&str; 7] = ["ciphertext", "key_material", "pem", "plaintext", "public_key", "signature", "wrapped_key"];
 

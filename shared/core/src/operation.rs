@@ -24,6 +24,8 @@ macro_rules! operations {
 }
 
 operations! {
+    AccessCheck "access.check"
+    AgentActivity "agent.activity"
     AgentAmend "agent.amend"
     AgentFreeze "agent.freeze"
     AgentGet "agent.get"
@@ -135,7 +137,9 @@ impl Operation {
         );
         let reads = matches!(
             self,
-            Self::AgentGet
+            Self::AccessCheck
+                | Self::AgentActivity
+                | Self::AgentGet
                 | Self::AgentList
                 | Self::AgentReport
                 | Self::AgentScope
@@ -255,5 +259,6 @@ mod tests {
         for (operation, action) in pairs {
             assert_eq!(operation, format!("key.{action}"));
         }
+        assert!(Action::ALL.into_iter().all(|action| action.operation().action() == Some(action)));
     }
 }

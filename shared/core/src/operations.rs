@@ -1,12 +1,15 @@
 //! What a permit allows to be done. Each function reads what it needs, decides with pure code, and returns what must be
 //! written; [`crate::pipeline::perform`] writes it, with the record.
 
+pub mod access;
+pub mod activity;
 pub mod agents;
 pub mod aliases;
 pub mod approvals;
 pub mod audit;
 mod context;
 pub mod credentials;
+pub mod effective;
 pub mod humans;
 pub mod key_import;
 pub mod key_lifecycle;

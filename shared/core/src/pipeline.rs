@@ -6,6 +6,7 @@
 mod admit;
 mod begin;
 mod facts;
+mod foresee;
 mod limits;
 mod live;
 mod once;
@@ -15,10 +16,11 @@ mod refuse;
 mod share;
 mod step_up;
 
-pub use admit::admit;
+pub use admit::{Sight, admit};
 pub use begin::initialize;
 pub(crate) use facts::approval_facts;
-pub use facts::{Found, Target};
+pub use facts::{Facts, Found, Target};
+pub use foresee::{Foreseen, foresee};
 pub use live::LiveCounters;
 pub use once::{Once, Recorded};
 pub use perform::{Done, Note, perform};

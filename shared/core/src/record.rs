@@ -78,6 +78,9 @@ pub struct AuditRecord {
     pub recommendation: Option<AgentRecommendation>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub responses: Vec<Response>,
+    /// Whether the use was only asked about, as `access.check` does, and would have been refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub checked: bool,
     /// What a rule ordered and was not done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suppressed: Vec<Suppressed>,
@@ -116,6 +119,7 @@ impl AuditRecord {
             latency_us: 0,
             recommendation: None,
             responses: Vec::new(),
+            checked: false,
             suppressed: Vec::new(),
             count: None,
         }

@@ -14,6 +14,7 @@
 use crate::id::KeyId;
 use crate::key::Key;
 use crate::name::{KeyName, KeyRef, Label};
+use crate::operation::Operation;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -96,6 +97,22 @@ impl Action {
             Self::Verify => "verify",
             Self::VerifyMac => "verify-mac",
             Self::Wrap => "wrap",
+        }
+    }
+
+    /// The operation that it lets its holder do.
+    pub fn operation(self) -> Operation {
+        match self {
+            Self::Decrypt => Operation::KeyDecrypt,
+            Self::Encrypt => Operation::KeyEncrypt,
+            Self::GenerateDataKey => Operation::KeyGenerateDataKey,
+            Self::Mac => Operation::KeyMac,
+            Self::ReEncrypt => Operation::KeyReEncrypt,
+            Self::Sign => Operation::KeySign,
+            Self::Unwrap => Operation::KeyUnwrap,
+            Self::Verify => Operation::KeyVerify,
+            Self::VerifyMac => Operation::KeyVerifyMac,
+            Self::Wrap => Operation::KeyWrap,
         }
     }
 }

@@ -64,9 +64,10 @@ async fn an_agent_with_nothing_to_do_with_it_is_refused_on_every_route() {
         // A fresh one for each route: leaving its scope stops it.
         let (_, agent) = deployment.agent(&alice, &format!("key:{}:sign", paths.own_key), json!({})).await;
         let answer = call(&deployment, route, &agent, &paths.of(route)).await;
-        let reads = ["/v1/keys", "/v1/whoami"].contains(&route.path) && route.method == http::Method::GET;
+        let reads = ["/v1/activity", "/v1/keys", "/v1/scope", "/v1/whoami"].contains(&route.path)
+            && route.method == http::Method::GET;
         // What it asks for is asked of another route.
-        let harmless = reads || is_about_tokens(route) || route.path == "/mcp";
+        let harmless = reads || is_about_tokens(route) || ["/mcp", CHECK].contains(&route.path);
         let want = if harmless { 200 } else { 403 };
         assert_eq!(answer.status, want, "{} {} {}", route.method, route.path, answer.body);
     }
@@ -82,10 +83,14 @@ async fn unknown_paths_and_methods_say_nothing_of_what_exists() {
     assert!(answer.headers.contains_key("allow"));
 }
 
+/// Says of any key what the agent that asks may do with it.
+const CHECK: &str = "/v1/keys/{key}/check-access";
+
 /// With the least body that the route takes.
 async fn call(deployment: &Deployment, route: &Route, token: &str, path: &str) -> Answer {
     match path {
         "/mcp" => Client::new(deployment, token, MODERN).ask("server/discover", json!({})).await,
+        _ if route.path == CHECK => deployment.post(token, path, json!({ "action": "sign" })).await,
         _ if is_about_tokens(route) => deployment.form(token, path, &[("token", "nonsense")]).await,
         _ => deployment.call(route.method.clone(), token, path, Some(json!({}))).await,
     }

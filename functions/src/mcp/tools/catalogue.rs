@@ -42,7 +42,7 @@ const USES: Hints = Hints { read_only: false, destructive: false, idempotent: fa
 /// Adds something that stays.
 const MAKES: Hints = Hints { read_only: false, destructive: false, idempotent: false };
 
-pub(super) static LINES: [Line; 11] = [
+pub(super) static LINES: [Line; 14] = [
     Line {
         name: "list_keys",
         title: "List keys",
@@ -155,6 +155,41 @@ pub(super) static LINES: [Line; 11] = [
         path: "/v1/keys/{key}/rotate",
         hints: MAKES,
         listed: Listed::Permitted(Operation::KeyRotate),
+        left_out: &[],
+    },
+    Line {
+        name: "check_access",
+        title: "Ask what would be decided",
+        description: "Says whether a use of a key would be allowed, refused or need a human's approval, without doing it. \
+                      A key that does not exist and one outside your scope have the same answer. Asking is on record: \
+                      asking about several keys outside your scope counts as probing. Not needed before each use.",
+        method: Method::POST,
+        path: "/v1/keys/{key}/check-access",
+        hints: READS,
+        listed: Listed::Always,
+        left_out: &[],
+    },
+    Line {
+        name: "my_scope",
+        title: "Show my scope",
+        description: "Says what you may do now: keys and actions, until when, what is left of your limits, and whether a \
+                      human must approve each use. Call it first, and after a refusal you do not understand. It grants \
+                      nothing.",
+        method: Method::GET,
+        path: "/v1/scope",
+        hints: READS,
+        listed: Listed::Always,
+        left_out: &[],
+    },
+    Line {
+        name: "my_activity",
+        title: "Show my activity",
+        description: "Shows your own past requests as they were answered, newest first. Use it to find out what was done \
+                      already, as before repeating a signature. It shows nobody else's.",
+        method: Method::GET,
+        path: "/v1/activity",
+        hints: READS,
+        listed: Listed::Always,
         left_out: &[],
     },
     Line {

@@ -45,9 +45,11 @@ pub(super) fn of(route: &'static Route, left_out: &[&str]) -> Schemas {
         required.extend(schema.get("required").and_then(Value::as_array).into_iter().flatten().cloned());
     }
     if route.takes_idempotency_key {
-        let about = "Chosen by the caller, new for each thing to be done: a call that is repeated with it is done once.";
+        let about =
+            "Chosen by the caller, new for each thing to be done: a call that is repeated with it is done once.";
         let most = aegis_core::idempotency::MAX_KEY;
-        let schema = json!({ "type": "string", "minLength": 1, "maxLength": most, "pattern": "^[!-~]+$", "description": about });
+        let schema =
+            json!({ "type": "string", "minLength": 1, "maxLength": most, "pattern": "^[!-~]+$", "description": about });
         properties.insert(IDEMPOTENCY_KEY.to_string(), schema);
     }
     let input = json!({

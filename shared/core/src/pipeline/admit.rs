@@ -13,8 +13,9 @@ use crate::operation::Operation;
 use crate::policy::Resource;
 use crate::reason::Reason;
 use crate::record::Decision;
-use crate::risk::{self, Observation, Risk, Sighting};
+use crate::risk::{self, Live, Observation, Risk, Sighting};
 use crate::token::SessionScope;
+use std::net::IpAddr;
 
 /// How old a login may be for what needs a fresh one, in seconds (DESIGN §5).
 const FRESH_LOGIN: u32 = 300;
@@ -42,8 +43,9 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
             return Err(refuse::unidentified(app, refused, reason).await?);
         }
     };
-    let sighting = sighting(request, &found, now);
-    let risk = score(app, &facts, &found, sighting.as_ref(), now);
+    let sight = Sight { operation: request.operation, source: request.source, user_agent: request.user_agent };
+    let sighting = sighting(&sight, &found, now);
+    let risk = score(&facts, &found, sighting.as_ref(), now, |actor| app.live.count(actor, now));
     let refused = Refused {
         id: &id,
         request,
@@ -56,7 +58,7 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
         return Err(refuse::failed(app, refused, Error::Denied { reason: Reason::AgentCredentialRequired }).await?);
     }
     // Before all else that could refuse it: whoever touches a canary is stopped, whatever it was allowed.
-    if touches_canary(&facts, &found) {
+    if touches_canary(&facts, &found, request.operation) {
         return Err(refuse::denied(app, refused, &facts, Reason::CanaryKey).await?);
     }
     if let Some(why) = request.idempotency_key.as_ref().and_then(|key| key.as_ref().err()) {
@@ -98,7 +100,14 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
 
 /// What the risk score and the holds on the agent lead to. Only what policy permits is weighed. A human who reads, revokes or
 /// freezes is not: she must be able to see and stop what happens, least of all then to be kept from it.
-fn weigh(facts: &Facts, found: &Found, operation: Operation, risk: &Risk, unseen: bool, now: Timestamp) -> Decision {
+pub(super) fn weigh(
+    facts: &Facts,
+    found: &Found,
+    operation: Operation,
+    risk: &Risk,
+    unseen: bool,
+    now: Timestamp,
+) -> Decision {
     let tier = match found {
         Found::Key { record: Some(record), .. } => Some(record.value.key.tier),
         _ => None,
@@ -117,7 +126,7 @@ fn weigh(facts: &Facts, found: &Found, operation: Operation, risk: &Risk, unseen
 
 /// Whether nobody would notice what the request begins: detection lies too far behind, and it cannot be taken back or was
 /// never seen of whoever asks.
-fn is_unseen(facts: &Facts, sighting: Option<&Sighting>, operation: Operation, now: Timestamp) -> bool {
+pub(super) fn is_unseen(facts: &Facts, sighting: Option<&Sighting>, operation: Operation, now: Timestamp) -> bool {
     let Some((_, known)) = &facts.known else { return false };
     let counts = operation.is_destructive() || sighting.is_some_and(|sighting| known.is_first_use(sighting));
     counts && known.detection_lag(now).is_some()
@@ -132,8 +141,15 @@ fn fits_login(scope: Option<SessionScope>, operation: Operation) -> bool {
     }
 }
 
-/// The risk of a request: what is known of it without a history, and how unusual it is for whoever asks.
-fn score(app: &App, facts: &Facts, found: &Found, sighting: Option<&Sighting>, now: Timestamp) -> Risk {
+/// The risk of a request: what is known of it without a history, and how unusual it is for whoever asks. `pace` says how
+/// often an actor asks now.
+pub(super) fn score(
+    facts: &Facts,
+    found: &Found,
+    sighting: Option<&Sighting>,
+    now: Timestamp,
+    pace: impl Fn(&str) -> Live,
+) -> Risk {
     let mut observation = Observation {
         scope_breadth: facts.claims.authorization_details.as_ref().map(|scope| scope.breadth()),
         credential_issued_at: Timestamp::from_second(facts.claims.iat).unwrap_or(now),
@@ -151,38 +167,52 @@ fn score(app: &App, facts: &Facts, found: &Found, sighting: Option<&Sighting>, n
     if now < after_seconds(facts.deployment.created_at, LEARNING) {
         return risk::score(&observation);
     }
-    let (live, fleet) = (app.live.count(names.actor(), now), app.live.count(&names.fleet(), now));
+    let (live, fleet) = (pace(names.actor()), pace(&names.fleet()));
     observation.behaviour = Some(known.behaviour(names, sighting, live, fleet));
     risk::score(&observation)
 }
 
+/// What of a request is held against what is usual.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    pub operation: Operation,
+    pub source: IpAddr,
+    pub user_agent: Option<&'a str>,
+}
+
 /// The request as a use of a key, if it is one.
-fn sighting(request: &Request<'_>, found: &Found, now: Timestamp) -> Option<Sighting> {
-    request.operation.action()?;
+pub(super) fn sighting(sight: &Sight<'_>, found: &Found, now: Timestamp) -> Option<Sighting> {
+    sight.operation.action()?;
     let key = match found {
         Found::Key { record: Some(record), .. } => record.value.key.id.to_string(),
         Found::Key { requested, .. } => requested.to_string(),
         _ => String::new(),
     };
-    let (operation, source, user_agent) = (request.operation, request.source, request.user_agent);
+    let Sight { operation, source, user_agent } = *sight;
     Some(Asked { at: now.as_millisecond(), operation, key: &key, source, user_agent }.sighting())
 }
 
-enum Verdict {
+pub(super) enum Verdict {
     /// The principal may not; told as a denial whether or not the thing exists.
     Denied(Reason),
     /// The principal may, and it cannot be done.
     Failed(Error),
 }
 
-fn authorize(facts: &Facts, found: &Found, operation: Operation, now: Timestamp) -> Result<(), Verdict> {
+pub(super) fn authorize(facts: &Facts, found: &Found, operation: Operation, now: Timestamp) -> Result<(), Verdict> {
     let decide = |resource: Resource<'_>| facts.decide(operation, &resource, now).map_err(Verdict::Denied);
     // Only who may see all names of a kind is told that one is missing; to others it looks forbidden.
     let missing = |list: Operation, kind| match facts.decide(list, &Resource::Deployment, now) {
         Ok(()) => Verdict::Failed(Error::NotFound { kind }),
         Err(_) => Verdict::Denied(Reason::Policy),
     };
+    let own = || match facts.chain.first() {
+        Some(agent) => decide(Resource::Agent(agent_facts(&agent.value))),
+        None => decide(Resource::Human(&facts.human.id)),
+    };
     match found {
+        // Who asks about a key asks about her own rights: what they are, the answer tells.
+        Found::Key { .. } if operation == Operation::AccessCheck => own(),
         Found::Key { record: Some(record), formers, .. } => {
             facts.decide(operation, &Resource::Key(&record.value.key), now).map_err(|reason| match reason {
                 Reason::ScopeViolation => {
@@ -212,19 +242,19 @@ fn authorize(facts: &Facts, found: &Found, operation: Operation, now: Timestamp)
             decide(Resource::Human(id))?;
             Err(Verdict::Failed(Error::NotFound { kind: "human" }))
         }
-        Found::Own => match facts.chain.first() {
-            Some(agent) => decide(Resource::Agent(agent_facts(&agent.value))),
-            None => decide(Resource::Human(&facts.human.id)),
-        },
+        Found::Own => own(),
         Found::Deployment | Found::Record(_) => decide(Resource::Deployment),
         Found::Unreadable { field, why } => Err(Verdict::Failed(Error::invalid(field, why.clone()))),
     }
 }
 
-/// Humans may: she who laid it out must be able to look after it.
-fn touches_canary(facts: &Facts, found: &Found) -> bool {
+/// Humans may: she who laid it out must be able to look after it. To ask what would be decided is no touch: that tells of a
+/// canary what it tells of any key.
+fn touches_canary(facts: &Facts, found: &Found, operation: Operation) -> bool {
     let by_agent = !facts.chain.is_empty();
-    by_agent && matches!(found, Found::Key { record: Some(record), .. } if record.value.key.canary)
+    by_agent
+        && operation != Operation::AccessCheck
+        && matches!(found, Found::Key { record: Some(record), .. } if record.value.key.canary)
 }
 
 fn is_fresh(facts: &Facts, now: Timestamp) -> bool {

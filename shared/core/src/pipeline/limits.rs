@@ -81,6 +81,23 @@ fn limits_of(agent: &Agent, now: Timestamp) -> Vec<Limit> {
 }
 
 impl App {
+    /// The first limit of the chain that one more use would exceed. Counts nothing.
+    pub(super) async fn spent(&self, chain: &[Loaded<Arc<Agent>>], now: Timestamp) -> Result<Option<Reason>, Error> {
+        for agent in chain {
+            let (limits, used) = (agent.value.grant.limits, self.uses(&agent.value, now).await?);
+            let is_spent = |most: Option<u32>, used: Option<u32>| most.is_some_and(|most| used.unwrap_or(0) >= most);
+            let table = [
+                (limits.max_uses, used.max_uses, Reason::UsesExhausted),
+                (limits.per_minute, used.per_minute, Reason::UsesPerMinute),
+                (limits.per_day, used.per_day, Reason::UsesPerDay),
+            ];
+            if let Some((.., reason)) = table.into_iter().find(|(most, used, _)| is_spent(*most, *used)) {
+                return Ok(Some(reason));
+            }
+        }
+        Ok(None)
+    }
+
     /// How much of each limit is spent; only where there is one.
     pub(crate) async fn uses(&self, agent: &Agent, now: Timestamp) -> Result<Limits, Error> {
         let limits = limits_of(agent, now);

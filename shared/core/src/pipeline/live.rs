@@ -33,6 +33,16 @@ impl LiveCounters {
     }
 }
 
+impl LiveCounters {
+    /// What one more request of `actor` would make. Counts nothing.
+    pub fn look(&self, actor: &str, now: Timestamp) -> Live {
+        let counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let second = now.as_second();
+        let slots = counters.peek(actor).cloned();
+        slots.unwrap_or(Slots { counts: [0; 60], newest: second }).count(second)
+    }
+}
+
 impl Default for LiveCounters {
     fn default() -> Self {
         Self(Mutex::new(LruCache::new(ACTORS)))

@@ -11,6 +11,7 @@ use crate::error::{Error, Failed};
 use crate::id::KeyId;
 use crate::idempotency::{REMEMBERED, Replay};
 use crate::journal;
+use crate::operation::Operation;
 use crate::reason::Reason;
 use crate::record::{AuditRecord, Decision, Outcome};
 use crate::repository::{self, Document, Loaded};
@@ -35,6 +36,8 @@ pub struct Note {
     pub once: Option<Once>,
     /// Why nothing was done, where the reply must not tell.
     pub refused: Option<Reason>,
+    /// The use that was only asked about, and that the record tells of as refused.
+    pub checked: Option<Operation>,
     /// Why the request is refused, although what it leads to is written. The reply tells.
     pub denied: Option<Reason>,
 }
@@ -155,6 +158,9 @@ where
         record.object = done.note.object.clone().or_else(|| record.object.clone());
         if let Some(reason) = done.note.refused {
             (record.outcome, record.decision, record.reason) = (Outcome::Denied, Decision::Deny, Some(reason));
+        }
+        if let Some(operation) = done.note.checked {
+            (record.operation, record.checked) = (operation, true);
         }
         let denied = done.note.denied.map(|reason| Error::Denied { reason });
         if let Some(error) = &denied {

@@ -1,0 +1,195 @@
+//! Not a second way to decide: the same request by REST and by MCP has the same answer, and the same record but for how it
+//! came.
+
+use aegis_tests::deployment::Deployment;
+use aegis_tests::mcp::{Client, VERSIONS};
+use aegis_tests::{Answer, base64, text};
+use http::Method;
+use serde_json::{Map, Value, json};
+
+#[tokio::test]
+async fn the_same_request_has_the_same_decision_and_record_by_rest_and_by_mcp() {
+    let (deployment, alice) = laid_out().await;
+    let mut dice = Dice(7);
+    let mut seen = std::collections::BTreeMap::<String, u32>::new();
+    for n in 0..200 {
+        let request = Asked::any(&mut dice);
+        let (scope, more) = (dice.of(&SCOPES), dice.of(&MORE));
+        let more: Value = serde_json::from_str(more).unwrap();
+        let version = dice.of(&VERSIONS);
+        let before = dice.of(&["", "", "", "freeze", "revoke", "hold"]);
+        let mut ends = Vec::new();
+        for by_mcp in [false, true] {
+            // A fresh one for each: leaving its scope stops it.
+            let (agent, token) = deployment.agent(&alice, scope, more.clone()).await;
+            match before {
+                "" => {}
+                "hold" => deployment.hold_for_step_up(&agent).await,
+                how => drop(deployment.post(&alice, &format!("/v1/agents/{agent}/{how}"), json!({})).await.ok()),
+            }
+            let answer = match by_mcp {
+                false => request.by_rest(&deployment, &token).await,
+                true => request.by_mcp(&Client::new(&deployment, &token, version)).await,
+            };
+            let found = deployment.get(&alice, &format!("/v1/audit?agent={agent}&limit=1")).await.ok();
+            let next = deployment.get(&token, "/v1/whoami").await.status;
+            ends.push((told(answer, &agent), record(&found["items"][0], &agent, by_mcp), next));
+        }
+        assert_eq!(ends[0], ends[1], "{n}: {request:?} {scope} {more} {before} {version}");
+        let outcome = &ends[0].1;
+        *seen.entry(format!("{} {}", outcome["outcome"], outcome["reason"])).or_default() += 1;
+    }
+    // All of these came up: what is compared is not always the same.
+    for want in
+        ["\"ok\" null", "\"error\" null", "scope_violation", "scope_probe", "canary_key", "step_up", "agent_frozen"]
+    {
+        assert!(seen.keys().any(|seen| seen.contains(want)), "{want}: {seen:?}");
+    }
+}
+
+const SCOPES: [&str; 4] = [
+    "key:own-key:sign,verify key:own-aes:encrypt,decrypt,generate-data-key",
+    "key:own-key:sign",
+    "key:own-key,trap-key,old-key:sign,verify key:own-aes:encrypt",
+    "key:team=a:sign,encrypt,verify",
+];
+const MORE: [&str; 4] = ["{}", r#"{"purpose":"service"}"#, r#"{"limits":{"max_uses":1}}"#, r#"{"delegate":true}"#];
+const KEYS: [&str; 8] =
+    ["own-key", "own-key", "own-aes", "foreign-key", "no-such-key", "trap-key", "old-key", "No Key!"];
+
+async fn laid_out() -> (Deployment, String) {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    for (name, algorithm) in
+        [("own-key", "Ed25519"), ("foreign-key", "Ed25519"), ("own-aes", "AES-256-GCM"), ("old-key", "Ed25519")]
+    {
+        deployment.key(&alice, name, algorithm).await;
+    }
+    let trap = json!({ "name": "trap-key", "algorithm": "Ed25519", "activate": true, "canary": true });
+    deployment.post(&alice, "/v1/keys", trap).await.ok();
+    deployment.post(&alice, "/v1/keys/old-key/deactivate", json!({})).await.ok();
+    let label = json!({ "labels": ["team=a"] });
+    deployment.call(Method::PATCH, &alice, "/v1/keys/own-key", Some(label)).await.ok();
+    (deployment, alice)
+}
+
+/// One request, in both its forms.
+#[derive(Debug)]
+struct Asked {
+    tool: &'static str,
+    key: Option<&'static str>,
+    method: Method,
+    path: &'static str,
+    /// Of the query for a GET, else of the body. Members in the order of their names.
+    members: Value,
+}
+
+impl Asked {
+    fn any(dice: &mut Dice) -> Self {
+        let (key, n) = (dice.of(&KEYS), dice.next(14));
+        let bytes = base64(b"x");
+        let post = |tool, path, members| Self { tool, key: Some(key), method: Method::POST, path, members };
+        let get = |tool, key, path, members| Self { tool, key, method: Method::GET, path, members };
+        match n {
+            0..=2 => post("sign", "/v1/keys/{key}/sign", json!({ "message": bytes })),
+            3 => post("sign", "/v1/keys/{key}/sign", json!({ "message": bytes, "message_type": "raw" })),
+            4 => post("sign", "/v1/keys/{key}/sign", json!({ "message": "no base64!" })),
+            5 => post("sign", "/v1/keys/{key}/sign", json!({ "message": bytes, "unknown": 1 })),
+            6 => post("verify", "/v1/keys/{key}/verify", json!({ "message": bytes, "signature": bytes })),
+            7 => post("encrypt", "/v1/keys/{key}/encrypt", json!({ "context": { "a": "1" }, "plaintext": bytes })),
+            8 => post("decrypt", "/v1/keys/{key}/decrypt", json!({ "ciphertext": bytes })),
+            9 => post("generate_data_key", "/v1/keys/{key}/generate-data-key", json!({ "length": 16 })),
+            10 => post("rotate_key", "/v1/keys/{key}/rotate", json!({})),
+            11 => get("get_key", Some(key), "/v1/keys/{key}", json!({})),
+            12 => match dice.next(3) {
+                0 => get("get_public_key", Some(key), "/v1/keys/{key}/public-key", json!({})),
+                1 => get("audit_query", None, "/v1/audit", json!({ "limit": 3 })),
+                _ => get("list_keys", None, "/v1/keys", json!({ "limit": 300 })),
+            },
+            _ => match dice.next(3) {
+                0 => {
+                    let members = json!({ "algorithm": "Ed25519", "name": "made" });
+                    Self { tool: "create_key", key: None, method: Method::POST, path: "/v1/keys", members }
+                }
+                _ => post("check_access", "/v1/keys/{key}/check-access", json!({ "action": "sign" })),
+            },
+        }
+    }
+
+    fn empty(&self) -> bool {
+        self.members.as_object().is_none_or(Map::is_empty)
+    }
+
+    async fn by_rest(&self, deployment: &Deployment, token: &str) -> Answer {
+        let path = self.path.replace("{key}", &self.key.unwrap_or_default().replace(' ', "%20"));
+        match self.method == Method::GET {
+            true => {
+                deployment.get(token, &format!("{path}?{}", serde_urlencoded::to_string(&self.members).unwrap())).await
+            }
+            false => deployment.call(Method::POST, token, &path, (!self.empty()).then(|| self.members.clone())).await,
+        }
+    }
+
+    async fn by_mcp(&self, client: &Client<'_>) -> Answer {
+        let mut arguments = self.members.clone();
+        if let Some(key) = self.key {
+            arguments["key"] = json!(key);
+        }
+        let answer = client.ask("tools/call", json!({ "name": self.tool, "arguments": arguments })).await;
+        let Some(result) = answer.body.get("result") else { return answer };
+        let body = result["structuredContent"].clone();
+        let ok = if self.tool == "create_key" { 201 } else { 200 };
+        let status =
+            body["status"].as_u64().filter(|_| result["isError"] == true).map_or(ok, |s| u16::try_from(s).unwrap());
+        Answer { status, body, headers: answer.headers }
+    }
+}
+
+/// An answer without what differs between any two requests.
+fn told(answer: Answer, agent: &str) -> (u16, String) {
+    let mut body = answer.body;
+    let own = [
+        "request_id",
+        "record",
+        "approval",
+        "approval_code",
+        "decision",
+        "retry_after",
+        "ciphertext",
+        "plaintext",
+        "wrapped_key",
+    ];
+    if let Some(members) = body.as_object_mut() {
+        members.retain(|name, _| !own.contains(&name.as_str()));
+    }
+    (answer.status, body.to_string().replace(agent, "the agent"))
+}
+
+/// A record without what differs between any two requests, and without how it came.
+fn record(found: &Value, agent: &str, by_mcp: bool) -> Value {
+    assert_eq!(found["plane"], if by_mcp { "mcp" } else { "rest" }, "{found}");
+    let mut found = found.clone();
+    let own = ["id", "at", "request_id", "latency_us", "credential", "plane", "claims", "approval"];
+    found.as_object_mut().unwrap().retain(|name, _| !own.contains(&name.as_str()));
+    if let Some(recommendation) = found.get_mut("recommendation").and_then(Value::as_object_mut) {
+        recommendation.retain(|name, _| ["detector", "severity", "suggested_actions"].contains(&name.as_str()));
+    }
+    for response in found["responses"].as_array_mut().into_iter().flatten() {
+        *response = json!({ "action": text(response, "action") });
+    }
+    serde_json::from_str(&found.to_string().replace(agent, "the agent")).unwrap()
+}
+
+/// The same numbers each time.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % below
+    }
+
+    fn of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[usize::try_from(self.next(u64::try_from(all.len()).unwrap())).unwrap()]
+    }
+}
