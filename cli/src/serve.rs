@@ -389,8 +389,11 @@ pub(crate) fn passphrase(file: Option<&Path>) -> Result<Passphrase, Failure> {
     typed.map(Passphrase::new).map_err(|error| Failure::because("cannot read the passphrase", &error))
 }
 
+/// What the transport of MCP warns of is what strangers send: refused, and on record.
+const LOGGED: &str = "warn,rmcp=error";
+
 fn log_to_stderr(format: config::Log) {
-    let filter = EnvFilter::try_from_env("AEGIS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = EnvFilter::try_from_env("AEGIS_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Only fails where a subscriber is set already, which then goes on.
     let _ = match format {

@@ -26,6 +26,7 @@ use http_body_util::{BodyExt, Full};
 use rmcp::model::{ErrorData, JsonRpcError, ProtocolVersion};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use serde::Deserialize;
 use std::net::IpAddr;
 use std::sync::Arc;
 use visit::{Met, Visit};
@@ -136,11 +137,18 @@ fn of_another_version(request: &http::Request<Bytes>) -> Option<Response<Bytes>>
         return None;
     }
     let requested: ProtocolVersion = serde_json::from_value(words::told(named).into()).ok()?;
-    let error = JsonRpcError::new(None, ErrorData::unsupported_protocol_version(requested, &VERSIONS));
+    let asked = serde_json::from_slice::<Numbered>(request.body()).ok().and_then(|message| message.id);
+    let error = JsonRpcError::new(asked, ErrorData::unsupported_protocol_version(requested, &VERSIONS));
     let mut response = Response::new(Bytes::from(serde_json::to_vec(&error).unwrap_or_default()));
     *response.status_mut() = StatusCode::BAD_REQUEST;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Some(response)
+}
+
+/// All that is read of a message in another version.
+#[derive(Deserialize)]
+struct Numbered {
+    id: Option<rmcp::model::RequestId>,
 }
 
 /// A message that asked for nothing in a route's name: who sent it must be an agent all the same, and is on record as

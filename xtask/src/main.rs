@@ -10,6 +10,7 @@ mod deny;
 mod fuzz;
 mod interop;
 mod keychain;
+mod mcp;
 mod oidc;
 mod report;
 mod suites;

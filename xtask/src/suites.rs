@@ -2,7 +2,7 @@
 
 use crate::child::{Counts, NotPassed};
 use crate::workshop::Workshop;
-use crate::{cargo, deny, fuzz, interop, keychain, oidc};
+use crate::{cargo, deny, fuzz, interop, keychain, mcp, oidc};
 
 /// Something that passes, fails or is skipped, on its own.
 pub(crate) struct Suite {
@@ -128,6 +128,15 @@ static SUITES: &[Suite] = &[
         installs: "oidc-provider from npm, in the target folder",
         kind: Kind::Test(Tier::Standard),
         run: oidc::run,
+    },
+    Suite {
+        name: "mcp",
+        proves: "the official conformance suite and the Python SDK of MCP get what they expect",
+        minutes: (1, 3),
+        installs: "the conformance suite and Node 22 from npm, in the target folder; mcp from PyPI, in a venv; \
+                   on Debian as root also python3-venv",
+        kind: Kind::Test(Tier::Standard),
+        run: mcp::run,
     },
     Suite {
         name: "keychain",

@@ -22,6 +22,31 @@ pub(crate) fn need(workshop: &Workshop, program: &str, package: &str) -> Result<
     on_path(program).ok_or_else(missing)
 }
 
+/// Installs what the lock file in `source` pins, once: the same file a second time asks no registry. No package's script is
+/// run.
+pub(crate) fn npm_ci(workshop: &Workshop, npm: PathBuf, source: &str, what: &str) -> Result<PathBuf, String> {
+    const LOCK: &str = "package-lock.json";
+    let source = workshop.root.join(source);
+    let folder = workshop.tools().join(what);
+    let stamp = folder.join("installed");
+    let failed = |what: &str, error: std::io::Error| format!("{what}: {error}");
+    let wanted = fs::read_to_string(source.join(LOCK)).map_err(|error| failed(LOCK, error))?;
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(folder);
+    }
+    fs::create_dir_all(&folder).map_err(|error| failed("the tools folder", error))?;
+    for name in ["package.json", LOCK] {
+        fs::copy(source.join(name), folder.join(name)).map_err(|error| failed(name, error))?;
+    }
+    println!("installing {what} from npm");
+    let mut command = workshop.command(npm);
+    command.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"]).current_dir(&folder);
+    match command.status().is_ok_and(|status| status.success()) {
+        true => fs::write(&stamp, wanted).map(|()| folder).map_err(|error| failed("the tools folder", error)),
+        false => Err(format!("npm could not install {what}")),
+    }
+}
+
 /// A Python environment of the project's own, in the target folder.
 pub(crate) struct Venv {
     folder: PathBuf,

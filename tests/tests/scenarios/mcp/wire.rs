@@ -29,6 +29,7 @@ async fn two_versions_are_spoken_and_no_other() {
         request.headers_mut().unwrap().insert("mcp-protocol-version", version.parse().unwrap());
         let answer = client.send(request, &body).await;
         assert_eq!((answer.status, &answer.body["error"]["code"]), (400, &json!(-32022)), "{version} {}", answer.body);
+        assert_eq!(answer.body["id"], 1);
         assert_eq!(answer.body["error"]["data"]["supported"], json!([LEGACY, MODERN]));
     }
 }

