@@ -6,6 +6,7 @@ mod arguments;
 mod claims;
 mod outcome;
 mod prompt;
+mod reference;
 mod server;
 mod tools;
 mod visit;
@@ -31,6 +32,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use visit::{Met, Visit};
 
+pub use reference::reference;
+
 /// The versions spoken; a request that names another is refused.
 pub(crate) const VERSIONS: [ProtocolVersion; 2] = [ProtocolVersion::V_2025_11_25, ProtocolVersion::V_2026_07_28];
 
@@ -48,10 +51,11 @@ impl Mcp {
         let url = url.trim_end_matches('/');
         let own = url.parse::<http::Uri>().ok();
         let authority = own.as_ref().and_then(|url| url.authority()).map(ToString::to_string);
-        let origin = authority.as_ref().and_then(|_| match own.as_ref()?.port_u16() {
-            Some(_) => Some(url.to_string()),
+        let origin = own.as_ref().and_then(|url| {
+            let (scheme, authority) = (url.scheme_str()?, url.authority()?);
             // A bare name would stand for every port of it.
-            None => Some(format!("{url}:{}", if own.as_ref()?.scheme_str() == Some("https") { 443 } else { 80 })),
+            let port = authority.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+            Some(format!("{scheme}://{}:{port}", authority.host()))
         });
         let hosts = LOOPBACK.map(str::to_string).into_iter().chain(authority);
         let origins = LOOPBACK.iter().flat_map(|name| ["http", "https"].map(|scheme| format!("{scheme}://{name}:*")));
