@@ -4,6 +4,8 @@
 
 mod arguments;
 mod claims;
+#[cfg(feature = "mcp-fixtures")]
+mod fixtures;
 mod outcome;
 mod prompt;
 mod reference;
@@ -37,9 +39,18 @@ pub use reference::reference;
 /// The versions spoken; a request that names another is refused.
 pub(crate) const VERSIONS: [ProtocolVersion; 2] = [ProtocolVersion::V_2025_11_25, ProtocolVersion::V_2026_07_28];
 
+#[cfg(not(feature = "mcp-fixtures"))]
+type Handler = server::Aegis;
+#[cfg(not(feature = "mcp-fixtures"))]
+const HANDLER: Handler = server::Aegis;
+#[cfg(feature = "mcp-fixtures")]
+type Handler = fixtures::Fixtures;
+#[cfg(feature = "mcp-fixtures")]
+const HANDLER: Handler = fixtures::Fixtures;
+
 /// How MCP is spoken, and by which names this server may be called.
 pub struct Mcp {
-    service: StreamableHttpService<server::Aegis, NeverSessionManager>,
+    service: StreamableHttpService<Handler, NeverSessionManager>,
     /// Where clients find out whose tokens are taken (RFC 9728).
     metadata: String,
 }
@@ -67,7 +78,7 @@ impl Mcp {
             .with_allowed_origins(origins.chain(origin))
             .enforce_origin_validation();
         let sessions = Arc::new(NeverSessionManager::default());
-        let service = StreamableHttpService::new(|| Ok(server::Aegis), sessions, config);
+        let service = StreamableHttpService::new(|| Ok(HANDLER), sessions, config);
         Self { service, metadata: format!("{url}/.well-known/oauth-protected-resource") }
     }
 }
