@@ -4,8 +4,11 @@
 
 mod arguments;
 mod claims;
+#[cfg(feature = "mcp-fixtures")]
+mod fixtures;
 mod outcome;
 mod prompt;
+mod reference;
 mod server;
 mod tools;
 mod visit;
@@ -31,12 +34,23 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use visit::{Met, Visit};
 
+pub use reference::reference;
+
 /// The versions spoken; a request that names another is refused.
 pub(crate) const VERSIONS: [ProtocolVersion; 2] = [ProtocolVersion::V_2025_11_25, ProtocolVersion::V_2026_07_28];
 
+#[cfg(not(feature = "mcp-fixtures"))]
+type Handler = server::Aegis;
+#[cfg(not(feature = "mcp-fixtures"))]
+const HANDLER: Handler = server::Aegis;
+#[cfg(feature = "mcp-fixtures")]
+type Handler = fixtures::Fixtures;
+#[cfg(feature = "mcp-fixtures")]
+const HANDLER: Handler = fixtures::Fixtures;
+
 /// How MCP is spoken, and by which names this server may be called.
 pub struct Mcp {
-    service: StreamableHttpService<server::Aegis, NeverSessionManager>,
+    service: StreamableHttpService<Handler, NeverSessionManager>,
     /// Where clients find out whose tokens are taken (RFC 9728).
     metadata: String,
 }
@@ -48,10 +62,11 @@ impl Mcp {
         let url = url.trim_end_matches('/');
         let own = url.parse::<http::Uri>().ok();
         let authority = own.as_ref().and_then(|url| url.authority()).map(ToString::to_string);
-        let origin = authority.as_ref().and_then(|_| match own.as_ref()?.port_u16() {
-            Some(_) => Some(url.to_string()),
+        let origin = own.as_ref().and_then(|url| {
+            let (scheme, authority) = (url.scheme_str()?, url.authority()?);
             // A bare name would stand for every port of it.
-            None => Some(format!("{url}:{}", if own.as_ref()?.scheme_str() == Some("https") { 443 } else { 80 })),
+            let port = authority.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+            Some(format!("{scheme}://{}:{port}", authority.host()))
         });
         let hosts = LOOPBACK.map(str::to_string).into_iter().chain(authority);
         let origins = LOOPBACK.iter().flat_map(|name| ["http", "https"].map(|scheme| format!("{scheme}://{name}:*")));
@@ -63,7 +78,7 @@ impl Mcp {
             .with_allowed_origins(origins.chain(origin))
             .enforce_origin_validation();
         let sessions = Arc::new(NeverSessionManager::default());
-        let service = StreamableHttpService::new(|| Ok(server::Aegis), sessions, config);
+        let service = StreamableHttpService::new(|| Ok(HANDLER), sessions, config);
         Self { service, metadata: format!("{url}/.well-known/oauth-protected-resource") }
     }
 }

@@ -20,6 +20,8 @@ from aegis_client import HUMAN, Aegis  # noqa: E402
 # Who proposes what the other confirms.
 SECOND = "bob@org"
 SETTINGS = "unverified_per_minute = 10000000\nrequests_per_minute = 10000000\n"
+# What its messages are, no OpenAPI document says: the suite `mcp` tests them.
+JSON_RPC = "/mcp"
 CHECKS = ",".join([
     "not_a_server_error",
     "status_code_conformance",
@@ -77,10 +79,11 @@ def ask_before_broad_scopes(store):
 
 
 def operations(server):
-    """All but the one that Schemathesis does not test, because it reads the document there."""
+    """All but the one that Schemathesis does not test, because it reads the document there, and the one it shall not."""
     paths = server.call("GET", "/v1/openapi.json")["paths"]
     return {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods} - {
-        "GET /v1/openapi.json"
+        "GET /v1/openapi.json",
+        f"POST {JSON_RPC}",
     }
 
 
@@ -92,6 +95,7 @@ def run(server, who, examples, more, **environment):
         command = [str(pathlib.Path(sys.executable).parent / "schemathesis"), "run", f"{server.base}/v1/openapi.json"]
         command += ["--checks", CHECKS, "--max-examples", str(examples), "--seed", "1", "--generation-deterministic"]
         command += ["--continue-on-failure", "--warnings", "off", "--no-color"]
+        command += [] if "--include-path" in more else ["--exclude-path", JSON_RPC]
         command += ["--report", "json", "--report-json-path", str(report), *more]
         settings = {
             **os.environ,

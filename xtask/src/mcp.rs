@@ -1,5 +1,6 @@
 //! MCP as others speak it: the official conformance suite, and the Python SDK.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::child::{self, Counts, NotPassed};
@@ -12,10 +13,22 @@ pub(crate) fn run(workshop: &Workshop) -> Result<Counts, NotPassed> {
     let node = node(&folder).ok_or_else(|| NotPassed::Skipped("node is not installed".to_owned()))?;
     let venv = Venv::open(workshop).map_err(NotPassed::Skipped)?;
     venv.install(workshop, "tests/mcp/requirements.txt").map_err(NotPassed::Skipped)?;
+    let fixtures = with_fixtures(workshop)?;
     let aegis = workshop.aegis()?;
     let mut command = workshop.command(venv.program("python"));
     command.args(["-B", "-m", "unittest", "discover", "--verbose", "--start-directory", "tests/mcp"]);
-    child::run_unittest(command.env("AEGIS_BIN", aegis).env("AEGIS_NODE", node).env("AEGIS_NODE_FOLDER", folder))
+    command.env("AEGIS_BIN", aegis).env("AEGIS_FIXTURES_BIN", fixtures);
+    child::run_unittest(command.env("AEGIS_NODE", node).env("AEGIS_NODE_FOLDER", folder))
+}
+
+/// The same program with the tools that the conformance suite calls, out of the way of the real one's next build.
+fn with_fixtures(workshop: &Workshop) -> Result<PathBuf, NotPassed> {
+    let built = workshop.aegis_with(&["--features", "aegis-cli/mcp-fixtures"])?;
+    let kept = workshop.tools().join("aegis-mcp-fixtures");
+    let failed = |error: std::io::Error| NotPassed::Failed(format!("{}: {error}", kept.display()));
+    fs::create_dir_all(workshop.tools()).map_err(failed)?;
+    fs::copy(built, &kept).map_err(failed)?;
+    Ok(kept)
 }
 
 /// The suite needs version 22, which npm has for the most common machine; elsewhere the system's must do.

@@ -34,8 +34,13 @@ impl Workshop {
 
     /// The debug build of the real binary, up to date.
     pub(crate) fn aegis(&self) -> Result<PathBuf, NotPassed> {
+        self.aegis_with(&[])
+    }
+
+    /// The same with more said to cargo. What is built last lies there.
+    pub(crate) fn aegis_with(&self, more: &[&str]) -> Result<PathBuf, NotPassed> {
         // `--test` makes cargo choose features as for the tests; without, shared dependencies may be built twice.
-        child::run(self.cargo().args(["build", "--workspace", "--bin", "aegis", "--test", "*"]))?;
+        child::run(self.cargo().args(["build", "--workspace", "--bin", "aegis", "--test", "*"]).args(more))?;
         Ok(self.target.join("debug").join("aegis"))
     }
 

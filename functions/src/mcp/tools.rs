@@ -59,6 +59,15 @@ impl Tool {
         self.members.contains(argument)
     }
 
+    /// The same in words.
+    pub(super) fn shown_to(&self) -> String {
+        match self.listed {
+            Listed::Always => "every agent".to_string(),
+            Listed::With(action) => format!("agents that may `{}` with some key", action.as_str()),
+            Listed::Permitted(operation) => format!("agents whom policy permits `{operation}`"),
+        }
+    }
+
     /// Whether an agent that may do this is shown the tool. What is shown is a help and no right.
     pub(super) fn is_for(&self, actions: &BTreeSet<Action>, operations: &BTreeSet<Operation>) -> bool {
         match self.listed {

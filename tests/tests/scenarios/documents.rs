@@ -24,6 +24,22 @@ fn the_demo_says_what_readme_shows() {
     }
 }
 
+/// With `AEGIS_BLESS` set, the page is written instead.
+#[test]
+fn the_tools_of_mcp_are_what_its_page_says() {
+    let path = root().join("docs/MCP.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (begin, end) = ("<!-- generated: mcp tools -->\n", "<!-- end -->\n");
+    let (before, rest) = page.split_once(begin).unwrap();
+    let (shown, after) = rest.split_once(end).unwrap();
+    let reference = aegis_functions::mcp::reference();
+    if std::env::var_os("AEGIS_BLESS").is_some() {
+        std::fs::write(&path, format!("{before}{begin}{reference}{end}{after}")).unwrap();
+    } else {
+        assert_eq!(shown, reference, "bless docs/MCP.md");
+    }
+}
+
 #[test]
 fn every_error_code_is_explained() {
     let usage = std::fs::read_to_string(root().join("docs/USAGE.md")).unwrap();
