@@ -149,7 +149,10 @@ impl Bridge {
     pub(super) fn end(&self) {
         let Token::Drawn(drawn) = std::mem::replace(&mut *locked(&self.token), Token::Revoked) else { return };
         let revoked = drawn.api.post(&format!("/v1/credentials/{}/revoke", drawn.credential), &json!({}));
-        if let Err(failure) = revoked.and_then(|answer| answer.ok("revoke the agent's token")) {
+        // Refused, it is no longer good for anything.
+        let ended = revoked
+            .and_then(|answer| if answer.status == 401 { Ok(Value::Null) } else { answer.ok("revoke the token") });
+        if let Err(failure) = ended {
             output::note(&format!("aegis: {failure}; it ends by itself within {} minutes", self.ttl.0.div_ceil(60)));
         }
     }
