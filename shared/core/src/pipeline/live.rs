@@ -105,6 +105,16 @@ mod tests {
     }
 
     #[test]
+    fn to_look_counts_nothing() {
+        let (counters, now) = (LiveCounters::default(), Timestamp::from_second(90).unwrap());
+        for _ in 0..3 {
+            assert_eq!(counters.look("a", now).minute, 1);
+        }
+        assert_eq!(counters.count("a", now).minute, 1);
+        assert_eq!(counters.look("a", now).minute, 2);
+    }
+
+    #[test]
     fn a_clock_set_back_hides_nothing_and_actors_are_counted_apart() {
         let (live, at) = (LiveCounters::default(), |second| Timestamp::from_second(second).unwrap());
         live.count("agent", at(100));

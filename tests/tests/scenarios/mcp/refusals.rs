@@ -115,6 +115,31 @@ async fn other_refusals_are_results_of_the_tool() {
     }
 }
 
+/// Before a message is read: nobody makes the server parse what she likes.
+#[tokio::test]
+async fn who_proves_nothing_and_who_asks_too_often_are_told_to_come_back() {
+    let deployment = Deployment::with(3, 12).await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    let (_, token) = deployment.agent(&alice, "key:own-key:sign", json!({})).await;
+    let nobody = Client::new(&deployment, "", MODERN);
+    let statuses = async |client: &Client<'_>, times: usize| {
+        let mut statuses = Vec::new();
+        for _ in 0..times {
+            statuses.push(client.ask("nonsense", json!({})).await.status);
+        }
+        statuses
+    };
+    assert_eq!(statuses(&nobody, 5).await, [401, 401, 401, 429, 429]);
+    // An agent's messages count, whatever they are, and its calls say so as the tool's result.
+    let client = Client::new(&deployment, &token, MODERN);
+    assert!(statuses(&client, 12).await.iter().all(|status| *status == 404));
+    let sign = json!({ "key": "own-key", "message": base64(b"x") });
+    let refusal = client.refused("sign", sign).await;
+    assert_eq!((&refusal["reason"], &refusal["code"]), (&json!("rate_limited"), &json!("limit-reached")), "{refusal}");
+    assert_eq!(client.ask("nonsense", json!({})).await.refused(429), "rate_limited");
+}
+
 #[tokio::test]
 async fn only_post_is_spoken() {
     let (deployment, alice, _) = laid_out().await;
