@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use percent_encoding::percent_decode_str;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::LazyLock;
 
 static DEPLOYMENT: LazyLock<Deployment> = LazyLock::new(|| {
@@ -23,6 +23,30 @@ static DEPLOYMENT: LazyLock<Deployment> = LazyLock::new(|| {
         for who in ["alice", "bot"] {
             let head = format!("{} {path}\nauthorization: Bearer ${who}\n", route.method);
             seed(&format!("route-{n:02}-{who}"), format!("{head}content-type: application/json\n\n{{}}").as_bytes());
+        }
+    }
+    let calls = [
+        ("tools/list", json!({})),
+        ("tools/call", json!({ "name": "sign", "arguments": { "key": "own-key", "message": "aGVsbG8=" } })),
+        ("tools/call", json!({ "name": "check_access", "arguments": { "key": "other-key", "action": "sign" } })),
+        ("tools/call", json!({ "name": "my_activity", "arguments": { "limit": 3 } })),
+        ("prompts/get", json!({ "name": "explain_denial", "arguments": { "reason": "held" } })),
+    ];
+    for (n, (method, params)) in calls.into_iter().enumerate() {
+        for who in ["alice", "bot"] {
+            let head = format!("POST /mcp\nauthorization: Bearer ${who}\nhost: localhost\n");
+            let head = head + "content-type: application/json\naccept: application/json, text/event-stream\n";
+            let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+            let legacy = format!("{head}mcp-protocol-version: 2025-11-25\n\n{message}");
+            seed(&format!("mcp-{n:02}-{who}-legacy"), legacy.as_bytes());
+            let mut modern = message;
+            modern["params"]["_meta"] = json!({
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientCapabilities": {},
+            });
+            let name = params["name"].as_str().map(|name| format!("mcp-name: {name}\n")).unwrap_or_default();
+            let head = format!("{head}mcp-protocol-version: 2026-07-28\nmcp-method: {method}\n{name}");
+            seed(&format!("mcp-{n:02}-{who}-modern"), format!("{head}\n{modern}").as_bytes());
         }
     }
     Deployment::new()
@@ -38,11 +62,19 @@ fuzz_target!(|input: &[u8]| -> Corpus {
     deployment.reset(Vec::new());
     let (method, path, headers) =
         (request.method().clone(), request.uri().path().to_string(), request.headers().clone());
+    let message = request.body().clone();
     let response = deployment.answer(request);
     let (status, body) = (response.status(), String::from_utf8_lossy(response.body()));
     assert!(!status.is_server_error(), "{status} {body}");
     if status.is_success() {
         may(deployment, &method, &path, &headers);
+        if path == "/mcp" {
+            may_call(deployment, &message, response.body());
+        }
+        return Corpus::Keep;
+    }
+    // What the transport refuses, it refuses in words of its own.
+    if path == "/mcp" && response.headers().get("content-type").is_none_or(|kind| kind != "application/problem+json") {
         return Corpus::Keep;
     }
     let problem: Value = serde_json::from_slice(response.body()).expect("a problem is JSON");
@@ -62,7 +94,7 @@ fn may(deployment: &Deployment, method: &Method, path: &str, headers: &HeaderMap
     let credential = given.next().expect("a success without a credential");
     assert!(given.next().is_none(), "a success with two credentials");
     let token = credential.to_str().unwrap().split_once(' ').unwrap().1.trim();
-    if token == deployment.word("$alice") {
+    if token == deployment.word("$alice") && path != "/mcp" {
         return;
     }
     assert_eq!(token, deployment.word("$bot"), "a success with a token that nobody has");
@@ -72,7 +104,8 @@ fn may(deployment: &Deployment, method: &Method, path: &str, headers: &HeaderMap
     let own_key = |key: &str| key == "own-key" || key == deployment.word("$ownkey");
     let own_aes = |key: &str| key == "own-aes" || key == deployment.word("$ownaes");
     let fits = match (method.as_str(), parts.as_slice()) {
-        ("GET", ["", "v1", "whoami" | "keys"]) => true,
+        ("GET", ["", "v1", "whoami" | "keys" | "scope" | "activity"]) | ("POST", ["", "mcp"]) => true,
+        ("POST", ["", "v1", "keys", _, "check-access"]) => true,
         ("POST", ["", "v1", "oauth", "introspect" | "revoke"]) => true,
         ("GET", ["", "v1", "keys", key] | ["", "v1", "keys", key, "public-key"]) => own_key(key) || own_aes(key),
         ("POST", ["", "v1", "keys", key, "sign" | "verify"]) => own_key(key),
@@ -85,6 +118,28 @@ fn may(deployment: &Deployment, method: &Method, path: &str, headers: &HeaderMap
         _ => false,
     };
     assert!(fits, "an agent may not {method} {path}");
+}
+
+/// That an agent's tool call did what the agent may have done.
+fn may_call(deployment: &Deployment, message: &[u8], answer: &[u8]) {
+    let Ok(answer) = serde_json::from_slice::<Value>(answer) else { return };
+    let result = &answer["result"];
+    if !result["structuredContent"].is_object() || result["isError"] == true {
+        return;
+    }
+    let message: Value = serde_json::from_slice(message).expect("a message that was answered is JSON");
+    let (tool, key) = (&message["params"]["name"], &message["params"]["arguments"]["key"]);
+    let among = |names: [&str; 2]| key.as_str().is_some_and(|key| names.contains(&key));
+    let own_key = || among(["own-key", deployment.word("$ownkey")]);
+    let own_aes = || among(["own-aes", deployment.word("$ownaes")]);
+    let fits = match tool.as_str().unwrap_or_default() {
+        "list_keys" | "check_access" | "my_scope" | "my_activity" => true,
+        "get_key" | "get_public_key" => own_key() || own_aes(),
+        "sign" | "verify" => own_key(),
+        "encrypt" | "decrypt" | "generate_data_key" => own_aes(),
+        _ => false,
+    };
+    assert!(fits, "an agent may not call {tool} on {key}");
 }
 
 fn read(deployment: &Deployment, input: &[u8]) -> Option<Request<Bytes>> {

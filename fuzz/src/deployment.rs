@@ -11,6 +11,7 @@ use aegis_core::pipeline::{self, App, LiveCounters, PolicyCache, Recorded, Rules
 use aegis_core::rate::Rate;
 use aegis_core::store::memory::MemoryStore;
 use aegis_core::token::{TokenKeys, public_jwk};
+use aegis_functions::mcp::Mcp;
 use aegis_functions::{Gate, Host, Metrics, handle};
 use aegis_keystores::software::{KeyEncryptionKey, SoftwareKeyStore};
 use async_trait::async_trait;
@@ -29,7 +30,7 @@ pub const NOW: i64 = 1_790_000_000;
 pub const ISSUER: &str = "https://provider.example";
 
 pub struct Deployment {
-    host: Host,
+    host: Arc<Host>,
     /// Whose ID tokens are taken.
     pub provider: Signer,
     pub provider_jwk: Jwk,
@@ -46,7 +47,7 @@ pub struct Deployment {
 impl Deployment {
     /// With a human, an agent that may use two keys, and a key that it may not use.
     pub fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let ids = Arc::new(AtomicU64::new(1));
         let entropy = {
             let ids = Arc::clone(&ids);
@@ -89,7 +90,13 @@ impl Deployment {
             shares: Shares::default(),
             webhooks_to_private: false,
         };
-        let host = Host { app: Arc::new(app), gate: Gate::new(u64::MAX), metrics: Metrics::new() };
+        let host = Host {
+            app: Arc::new(app),
+            gate: Gate::new(u64::MAX),
+            metrics: Metrics::new(),
+            mcp: Mcp::new("http://localhost"),
+        };
+        let host = Arc::new(host);
         let beginning = MemoryStore::default();
         let words = Vec::new();
         let mut deployment = Self { host, provider, provider_jwk, foreign, store, beginning, ids, runtime, words };

@@ -275,6 +275,10 @@ fn render(record: &Value) -> String {
         ("operation", field(record, "/operation")),
         ("outcome", field(record, "/outcome")),
         ("decision", field(record, "/decision")),
+        (
+            "only asked",
+            if record.get("checked").is_some() { "it was asked about, not tried".into() } else { String::new() },
+        ),
         ("reason", field(record, "/reason")),
         ("error", field(record, "/error")),
         ("human", field(record, "/human")),
@@ -288,6 +292,7 @@ fn render(record: &Value) -> String {
         ("plane", field(record, "/plane")),
         ("source", field(record, "/source")),
         ("user agent", field(record, "/user_agent")),
+        ("it claims", claims(record)),
         ("request", field(record, "/request_id")),
         ("digest", field(record, "/request_digest")),
         ("policy", format!("version {}", field(record, "/policy_version"))),
@@ -300,9 +305,28 @@ fn render(record: &Value) -> String {
     ])
 }
 
+/// What the caller says of itself, as it says it.
+fn claims(record: &Value) -> String {
+    let names = ["client", "client_version", "model", "session", "tool_call", "traceparent"];
+    let claimed = names.map(|name| (name.replace('_', " "), field(record, &format!("/claims/{name}"))));
+    let claimed = claimed.iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| format!("{name} {text}"));
+    claimed.collect::<Vec<_>>().join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_shows_what_its_caller_claims_and_that_it_was_only_asked_about() {
+        let record = serde_json::json!({
+            "id": "rec_1", "checked": true, "claims": { "client": "some-host", "client_version": "3", "model": "m" },
+        });
+        let shown = render(&record);
+        assert!(shown.contains("client some-host, client version 3, model m"), "{shown}");
+        assert!(shown.contains("asked about, not tried"), "{shown}");
+        assert!(!render(&serde_json::json!({ "id": "rec_1" })).contains("claims"));
+    }
 
     #[test]
     fn a_record_that_was_a_minute_in_the_making_is_still_asked_for() {

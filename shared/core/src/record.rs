@@ -152,9 +152,11 @@ pub struct Claimed {
 }
 
 impl Claimed {
-    /// A claim as it is kept: bounded, and without what could end a line or steer a terminal.
+    /// A claim as it is kept: bounded, of letters, digits, ASCII punctuation and spaces, so that it ends no line, hides
+    /// nothing and turns no direction of writing.
     pub fn kept(text: &str) -> Option<String> {
-        let kept: String = text.chars().filter(|c| !c.is_control()).take(MAX_CLAIM).collect();
+        let shows = |c: &char| *c == ' ' || c.is_alphanumeric() || c.is_ascii_punctuation();
+        let kept: String = text.chars().filter(shows).take(MAX_CLAIM).collect();
         (!kept.is_empty()).then_some(kept)
     }
 
@@ -213,5 +215,26 @@ impl Plane {
     /// Whether only agents may come by it (DESIGN §5): a human's session is no tool's.
     pub fn is_for_agents(self) -> bool {
         matches!(self, Self::Mcp)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_is_kept_as_far_as_it_can_do_no_harm() {
+        let table = [
+            ("Some Host/7.1 (beta)", Some("Some Host/7.1 (beta)")),
+            ("Ünïcödé", Some("Ünïcödé")),
+            ("a\nb\u{1b}[2J", Some("ab[2J")),
+            ("a\u{202e}b\u{200b}", Some("ab")),
+            ("\u{200b}\n", None),
+        ];
+        for (text, want) in table {
+            assert_eq!(Claimed::kept(text).as_deref(), want, "{text:?}");
+        }
+        assert_eq!(Claimed::kept(&"x".repeat(1_000)).map(|kept| kept.len()), Some(MAX_CLAIM));
+        assert_eq!(Claimed::default().or_none(), None);
     }
 }
