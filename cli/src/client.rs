@@ -15,7 +15,7 @@ mod home;
 mod human;
 mod key;
 mod keychain;
-mod mcp;
+pub(crate) mod mcp;
 pub(crate) mod output;
 mod passphrase;
 mod payload;

@@ -4,6 +4,7 @@ mod burst;
 mod caller;
 mod history;
 mod invoices;
+mod mcp;
 mod render;
 mod scribe;
 mod stage;
@@ -28,6 +29,7 @@ Examples:
   aegis demo                    play it with 49 invoices
   aegis demo --dir ./contracts  sign every file of a folder instead
   aegis demo burst              a stolen token, at 3 am
+  aegis demo mcp                the same by MCP, with a poisoned document
   aegis demo step-up            a human is asked first
   aegis demo --json             for machines
 
@@ -44,12 +46,15 @@ pub(crate) struct Arguments {
     keep: bool,
 }
 
-/// The stories beside the flagship. Their server's clock is theirs.
+/// The stories beside the flagship. Of two of them the server's clock is theirs.
 #[derive(Clone, Copy, clap::Subcommand)]
 enum Other {
     /// At 3 am a stolen token signs 80 times a second from a new address, and is stopped
     #[command(after_help = "Example:\n  aegis demo burst --json")]
     Burst,
+    /// By MCP, as a tool of its host's, an agent signs invoices until a document leads it astray
+    #[command(after_help = "Example:\n  aegis demo mcp --json")]
+    Mcp,
     /// An agent asks for what needs approval; its human sees what would be done, and approves that and nothing else
     #[command(after_help = "Example:\n  aegis demo step-up")]
     StepUp,
@@ -60,6 +65,11 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), Failure> {
         None => play(arguments, json),
         Some(Other::Burst) => {
             let story = burst::play(&render::Live::new(!json, "80 signatures a second, at 3 am"))?;
+            end(json, &story, &story.facts, &story.figures())
+        }
+        Some(Other::Mcp) => {
+            let show = render::Live::new(!json, "an agent goes rogue, by MCP");
+            let (story, _) = on_a_fresh_server(|url, code| mcp::play(url, code, &random_text(), &show))?;
             end(json, &story, &story.facts, &story.figures())
         }
         Some(Other::StepUp) => {
@@ -95,6 +105,25 @@ fn play(arguments: &Arguments, json: bool) -> Result<(), Failure> {
         Some(dir) => read_dir(dir)?,
         None => invoices::INVOICES.iter().map(|(name, bytes)| (name.to_string(), bytes.to_vec())).collect(),
     };
+    let show = render::Live::new(!json, "an agent goes rogue");
+    let (story, place) = on_a_fresh_server(|url, code| story::play(url, code, &random_text(), &documents, &show))?;
+    let Place { folder, root_passphrase } = place;
+    let kept = arguments.keep.then(|| folder.keep());
+    match json {
+        true => render::json(&story, &story.facts, kept.as_deref())?,
+        false => render::text(&story, kept.as_deref(), &root_passphrase),
+    }
+    all_held(&story.facts)
+}
+
+/// Where a story was played. The folder is removed when it is dropped.
+struct Place {
+    folder: tempfile::TempDir,
+    root_passphrase: String,
+}
+
+/// Plays a story against a server of its own, which has the system's clock: `story` is given its URL and enrolment code.
+fn on_a_fresh_server<T>(story: impl FnOnce(&str, &str) -> Result<T, Failure>) -> Result<(T, Place), Failure> {
     let folder = tempfile::Builder::new().prefix("aegis-demo-").tempdir();
     let folder = folder.map_err(|error| Failure::because("cannot make a data folder", &error))?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::because("no runtime", &error))?;
@@ -106,17 +135,10 @@ fn play(arguments: &Arguments, json: bool) -> Result<(), Failure> {
         &Passphrase::new(root_passphrase.clone()),
         Clock::new(Timestamp::now),
     ))?;
-    let show = render::Live::new(!json, "an agent goes rogue");
     let code = server.enrolment_code.as_ref().map(|code| code.to_string()).unwrap_or_default();
-    let played = story::play(&server.url(), &code, &random_text(), &documents, &show);
+    let played = story(&server.url(), &code);
     runtime.block_on(server.stop());
-    let kept = arguments.keep.then(|| folder.keep());
-    let story = played?;
-    match json {
-        true => render::json(&story, &story.facts, kept.as_deref())?,
-        false => render::text(&story, kept.as_deref(), &root_passphrase),
-    }
-    all_held(&story.facts)
+    Ok((played?, Place { folder, root_passphrase }))
 }
 
 /// The files of a folder, by name.

@@ -122,6 +122,12 @@ mod transcripts {
         play_alone("demo-step-up", &dir);
     }
 
+    #[test]
+    fn demo_mcp() {
+        let dir = folder();
+        play_alone("demo-mcp", &dir);
+    }
+
     /// How many signatures are released before it is stopped depends on how fast the machine is; what must hold does not.
     #[test]
     fn demo_burst_stops_the_burst_and_leaves_the_sibling_alone() {

@@ -66,7 +66,7 @@ pub(crate) fn detect(workshop: &Workshop) -> Result<Counts, NotPassed> {
 /// The commands the README names, so that both build the same thing.
 pub(crate) fn demo(workshop: &Workshop) -> Result<Counts, NotPassed> {
     let mut counts = Counts::default();
-    for story in [["demo"].as_slice(), &["demo", "burst"], &["demo", "step-up"]] {
+    for story in [["demo"].as_slice(), &["demo", "burst"], &["demo", "mcp"], &["demo", "step-up"]] {
         let command = ["run", "--release", "--bin", "aegis", "--", "--json"];
         let passed = child::run(workshop.cargo().args(command).args(story))?.passed;
         counts.passed = counts.passed.saturating_add(passed);

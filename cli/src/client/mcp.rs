@@ -3,7 +3,7 @@
 
 mod bridge;
 mod hosts;
-mod message;
+pub(crate) mod message;
 
 use super::agent::AgentRef;
 use super::connection::Connection;

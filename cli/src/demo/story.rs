@@ -120,13 +120,13 @@ pub(super) fn play(
     })
 }
 
-struct Agent {
-    id: String,
-    api: Api,
+pub(super) struct Agent {
+    pub(super) id: String,
+    pub(super) api: Api,
 }
 
 /// Enrols the first human with the one-time code, and logs her in.
-fn log_in(anyone: &Api, code: &str, passphrase: &str) -> Result<String, Failure> {
+pub(super) fn log_in(anyone: &Api, code: &str, passphrase: &str) -> Result<String, Failure> {
     let enrolment = json!({ "code": code, "human": ALICE, "passphrase": passphrase });
     anyone.post("/local/enroll", &enrolment)?.ok("enrol")?;
     let login = anyone.post("/local/token", &json!({ "human": ALICE, "passphrase": passphrase }))?.ok("log in")?;
@@ -139,7 +139,7 @@ fn log_in(anyone: &Api, code: &str, passphrase: &str) -> Result<String, Failure>
 }
 
 /// Issues an agent that may sign with invoice-2026 for an hour, and a token for it.
-fn issue(by: &Api, label: &str, delegate: bool) -> Result<Agent, Failure> {
+pub(super) fn issue(by: &Api, label: &str, delegate: bool) -> Result<Agent, Failure> {
     let in_an_hour = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
     let grant = json!({
         "label": label, "scope": "key:invoice-2026:sign", "not_after": in_an_hour, "delegate": delegate,

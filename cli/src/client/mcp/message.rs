@@ -8,7 +8,7 @@ const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 const CLIENT: &str = "io.modelcontextprotocol/clientInfo";
 
 /// A message of the host that has an answer, or needs none.
-pub(super) struct Message {
+pub(crate) struct Message {
     pub(super) method: String,
     /// `None` of a notification.
     pub(super) id: Option<Value>,
@@ -17,7 +17,7 @@ pub(super) struct Message {
 
 /// What a host that speaks 2025-11-25 says once, at the beginning.
 #[derive(Default)]
-pub(super) struct Greeting {
+pub(crate) struct Greeting {
     client: Option<Value>,
     /// Which version was agreed on.
     pub(super) version: Option<String>,
@@ -30,7 +30,7 @@ pub(super) const REFUSED: i64 = -32_001;
 
 impl Message {
     /// `Err` is the answer to what is none; `Ok(None)` is an answer to a question that nobody asked.
-    pub(super) fn read(line: &str) -> Result<Option<Self>, String> {
+    pub(crate) fn read(line: &str) -> Result<Option<Self>, String> {
         let value: Value =
             serde_json::from_str(line).map_err(|_| error(&Value::Null, NOT_JSON, "this is not JSON", None))?;
         let Value::Object(members) = value else {
@@ -63,7 +63,7 @@ impl Message {
 
     /// The body and the headers that it is posted with. The deployment keeps no sessions, so what an older host said at the
     /// beginning goes with each message: a record says who the client claims to be.
-    pub(super) fn posted(mut self, greeting: &Greeting) -> (Vec<u8>, Vec<(&'static str, String)>) {
+    pub(crate) fn posted(mut self, greeting: &Greeting) -> (Vec<u8>, Vec<(&'static str, String)>) {
         let mut headers = Vec::new();
         if let Some(version) = self.version() {
             headers.push(("mcp-protocol-version", version.to_string()));
