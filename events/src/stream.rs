@@ -143,7 +143,7 @@ async fn raise(app: &App, batch: &[Arc<AuditRecord>], finding: Finding) -> Resul
         return Ok(());
     }
     let of = |record: &&Arc<AuditRecord>| finding.records.contains(&record.id);
-    let Some(record) = batch.iter().rfind(of) else { return Ok(()) };
+    let Some(record) = batch.iter().find(|record| record.id == finding.decisive) else { return Ok(()) };
     // So is asking for many keys out of scope; what is left of a probe are keys that would not answer.
     let told = |record: &Arc<AuditRecord>| matches!(record.reason, Some(Reason::ScopeProbe | Reason::ScopeViolation));
     if finding.detector == Detector::ScopeProbe && batch.iter().filter(of).all(told) {

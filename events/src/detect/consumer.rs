@@ -40,7 +40,9 @@ pub struct Finding {
     pub factors: Vec<Factor>,
     /// Of this batch, the oldest first.
     pub records: Vec<RecordId>,
-    /// Of the last of them.
+    /// The last of those that it rests on most: whose credential a response revokes, and whose key it deactivates.
+    pub decisive: RecordId,
+    /// Of that one.
     pub operation: Operation,
     pub key: Option<KeyId>,
 }
@@ -140,7 +142,9 @@ impl Consumer {
             let judgement = judge(&evidence, &thresholds, self.believed);
             for detector in judgement.detectors {
                 let total = evidence.total();
-                let Some(finding) = records.finding(detector, actor, minute, judgement.grade, total) else { continue };
+                let like = |s: &Sighting| trace.is_of(s);
+                let finding = records.finding((detector, actor, minute), judgement.grade, total, like);
+                let Some(finding) = finding else { continue };
                 let finding = Finding { factors: evidence.factors().collect(), ..finding };
                 let known = found.entry(detector).or_insert_with(|| finding.clone());
                 if (finding.grade, finding.score) > (known.grade, known.score) {
@@ -168,7 +172,8 @@ impl Consumer {
             ];
             for (detector, _, decades) in fired.into_iter().filter(|(_, fired, _)| *fired) {
                 let new = findings.iter().all(|known: &Finding| known.detector != detector);
-                let finding = records.finding(detector, human, minute, Grade::Alert, decades).filter(|_| new);
+                let finding =
+                    records.finding((detector, human, minute), Grade::Alert, decades, |_| true).filter(|_| new);
                 findings.extend(finding.map(|finding| Finding { factors: evidence.factors().collect(), ..finding }));
             }
         }
@@ -183,9 +188,19 @@ struct Records<'a> {
 }
 
 impl Records<'_> {
-    fn finding(&self, detector: Detector, actor: &str, minute: u32, grade: Grade, total: f64) -> Option<Finding> {
-        let (last, _) = self.records.iter().max_by_key(|(record, s)| (s.at, &record.id))?;
-        let ids: BTreeSet<&RecordId> = self.records.iter().map(|(record, _)| &record.id).collect();
+    /// `like` tells the records that it rests on. Where they came with an earlier batch, the last of this one stands in.
+    fn finding(
+        &self,
+        (detector, actor, minute): (Detector, &str, u32),
+        grade: Grade,
+        total: f64,
+        like: impl Fn(&Sighting) -> bool,
+    ) -> Option<Finding> {
+        let mut by_weight: Vec<_> = self.records.iter().map(|(record, s)| (like(s), s.at, *record)).collect();
+        by_weight.sort_by_key(|(like, at, record)| (std::cmp::Reverse((*like, *at)), &record.id));
+        let (_, _, decisive) = by_weight.first()?;
+        let ids = by_weight.iter().map(|(.., record)| &record.id).take(MOST_RECORDS);
+        let ids: BTreeSet<&RecordId> = ids.collect();
         let severity = match grade {
             Grade::Automatic => Severity::High,
             _ if total >= 6.0 => Severity::Medium,
@@ -199,9 +214,13 @@ impl Records<'_> {
             grade,
             score: score_of(total),
             factors: Vec::new(),
-            records: ids.into_iter().take(MOST_RECORDS).cloned().collect(),
-            operation: last.operation,
-            key: last.key.clone(),
+            records: ids.into_iter().cloned().collect(),
+            decisive: decisive.id.clone(),
+            operation: decisive.operation,
+            key: decisive.key.clone(),
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,7 +56,8 @@ impl Trace {
         }
     }
 
-    fn is_of(&self, s: &Sighting) -> bool {
+    /// Whether a sighting of its minute is part of it.
+    pub fn is_of(&self, s: &Sighting) -> bool {
         self.key == s.key
             && self.operation == s.operation
             && self.near == s.network.near

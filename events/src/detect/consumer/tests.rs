@@ -1,0 +1,105 @@
+//! What the consumer finds in records, and what it rests on.
+
+use super::*;
+use aegis_core::ambient::{Entropy, Timestamp};
+use aegis_core::id::{AgentId, CredentialId, RequestId};
+use aegis_core::record::Plane;
+
+const BEGAN: i64 = 1_790_000_000 - 1_790_000_000 % 86_400;
+const DAY: i64 = 86_400;
+/// The day of what is found, after three weeks of the usual.
+const TODAY: i64 = BEGAN + 21 * DAY;
+
+/// Records of alice's agents.
+struct Trail {
+    entropy: Entropy,
+    keys: Vec<KeyId>,
+    agents: Vec<AgentId>,
+    /// Hers, and one that was stolen.
+    credentials: [CredentialId; 2],
+    consumer: Consumer,
+}
+
+impl Trail {
+    fn new() -> Self {
+        let entropy = Entropy::system();
+        let now = Timestamp::from_second(BEGAN).unwrap();
+        Self {
+            keys: (0..6).map(|_| KeyId::new(now, &entropy)).collect(),
+            agents: (0..4).map(|_| AgentId::new(now, &entropy)).collect(),
+            credentials: [0, 1].map(|_| CredentialId::new(now, &entropy)),
+            entropy,
+            consumer: Consumer::new(true),
+        }
+    }
+
+    fn signed(&self, at: i64, agent: usize, key: usize, credential: usize) -> Arc<AuditRecord> {
+        let at = Timestamp::from_second(at).unwrap();
+        let (source, client) = [([10, 0, 0, 1], "invoices/1.0"), ([203, 0, 113, 9], "curl/8")][credential];
+        let (id, request) = (RecordId::new(at, &self.entropy), RequestId::new(at, &self.entropy));
+        Arc::new(AuditRecord {
+            human: Some("alice@org".parse().unwrap()),
+            agents: vec![self.agents[agent].clone()],
+            credential: Some(self.credentials[credential].clone()),
+            key: Some(self.keys[key].clone()),
+            source: Some(source.into()),
+            user_agent: Some(client.to_string()),
+            ..AuditRecord::new(id, at, Operation::KeySign, Plane::Rest, request)
+        })
+    }
+
+    /// Three weeks in which each of `agents` signs every twenty minutes by day.
+    fn usual(&mut self, agents: usize) {
+        for day in 0..21 {
+            let times = (0..30).map(|n| BEGAN + day * DAY + 8 * 3_600 + n * 1_200);
+            let batch: Vec<_> = times
+                .flat_map(|at| (0..agents).map(move |agent| (at, agent)))
+                .map(|(at, agent)| self.signed(at + i64::try_from(agent).unwrap() * 7, agent, 0, 0))
+                .collect();
+            for records in batch.chunks(4 * agents) {
+                assert_eq!(self.found(records), BTreeSet::new(), "on day {day}");
+            }
+        }
+    }
+
+    fn found(&mut self, batch: &[Arc<AuditRecord>]) -> BTreeSet<Detector> {
+        self.consumer.observe(batch).into_iter().map(|finding| finding.detector).collect()
+    }
+}
+
+#[test]
+fn a_finding_rests_on_the_records_it_is_about_not_on_what_came_last() {
+    let mut trail = Trail::new();
+    trail.usual(1);
+    let nine = TODAY + 9 * 3_600;
+    // The agent's own work goes on between and after what somebody does with a stolen credential.
+    let batch: Vec<_> = [(0, 0, 0), (2, 1, 1), (3, 2, 1), (4, 3, 1), (8, 0, 0)]
+        .map(|(second, key, credential)| trail.signed(nine + second, 0, key, credential))
+        .into();
+    let found = trail.consumer.observe(&batch);
+    let detectors: BTreeSet<Detector> = found.iter().map(|finding| finding.detector).collect();
+    assert!(detectors.contains(&Detector::NewSource) && detectors.contains(&Detector::KeySet), "{detectors:?}");
+    for finding in &found {
+        let decisive = batch.iter().find(|record| record.id == finding.decisive).unwrap();
+        assert_eq!(decisive.credential.as_ref(), Some(&trail.credentials[1]), "{:?}", finding.detector);
+        assert_ne!(finding.key.as_ref(), Some(&trail.keys[0]), "{:?}", finding.detector);
+        assert!(finding.records.contains(&finding.decisive) && finding.records.is_sorted());
+    }
+}
+
+#[test]
+fn agents_of_one_human_that_together_do_far_more_than_ever_are_in_concert_and_one_alone_is_not() {
+    let much = |trail: &Trail, agents: std::ops::Range<usize>| -> Vec<Arc<AuditRecord>> {
+        let times = (0..55).map(|n| TODAY + 9 * 3_600 + n);
+        times
+            .flat_map(|at| agents.clone().map(move |agent| (at, agent)))
+            .map(|(at, agent)| trail.signed(at, agent, 0, 0))
+            .collect()
+    };
+    for (agents, concert) in [(0..4, true), (0..1, false)] {
+        let mut trail = Trail::new();
+        trail.usual(4);
+        let batch = much(&trail, agents);
+        assert_eq!(trail.found(&batch).contains(&Detector::AgentsInConcert), concert);
+    }
+}
