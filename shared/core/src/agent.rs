@@ -17,6 +17,10 @@ pub const MAX_WINDOW: i64 = 400 * 86_400;
 /// Longest life of an agent's token, in seconds: a day. An hour where nothing is asked for.
 pub const MAX_TTL: u32 = 86_400;
 pub const DEFAULT_TTL: u32 = 3_600;
+/// Most holds that are kept of an agent, and most that froze it besides the first.
+const MOST_KEPT: usize = 16;
+/// Who stops somebody when nobody does.
+pub(crate) const AEGIS: &str = "aegis";
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Agent {
@@ -36,7 +40,10 @@ pub struct Agent {
     /// Why it is not active, since when, and the record that tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stopped>,
-    /// What responses ask of it for some time: at most one of each kind.
+    /// Who froze it besides, while it was frozen: it stays so until each of them is taken back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stopped_also: Vec<Stopped>,
+    /// What responses ask of it for some time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<Hold>,
 }
@@ -96,6 +103,13 @@ pub struct Stopped {
     /// Who did it: a human, or `aegis` for an automatic response.
     pub by: String,
     pub record: RecordId,
+}
+
+impl Stopped {
+    /// By an automatic response.
+    pub(crate) fn by_aegis(at: Timestamp, record: RecordId) -> Self {
+        Self { at, by: AEGIS.to_string(), record }
+    }
 }
 
 /// What an agent may do, when, and how often. Replaced as a whole; the version counts.
@@ -196,21 +210,73 @@ impl Agent {
         self.holds.iter().filter(|hold| now < hold.until).map(|hold| hold.kind).max()
     }
 
-    /// Adds a hold. Of each kind the one that lasts longest stays.
+    /// Adds a hold. Of each kind and cause the one that lasts longest stays.
     pub fn add_hold(&mut self, hold: Hold, now: Timestamp) {
         self.holds.retain(|old| now < old.until);
-        let same = self.holds.iter_mut().find(|old| old.kind == hold.kind);
+        let same = self.holds.iter_mut().find(|old| (old.kind, &old.cause) == (hold.kind, &hold.cause));
         match same {
             Some(old) if old.until >= hold.until => {}
             Some(old) => *old = hold,
             None => self.holds.push(hold),
         }
+        // Beyond that those that end first make room: what is longest and hardest counts.
+        if self.holds.len() > MOST_KEPT {
+            self.holds.sort_by_key(|hold| std::cmp::Reverse((hold.kind, hold.until)));
+            self.holds.truncate(MOST_KEPT);
+        }
+    }
+
+    /// Freezes it, for one more who wants it frozen. Returns whether that is news.
+    pub fn freeze(&mut self, stopped: Stopped) -> bool {
+        // A human who repeats herself says nothing new.
+        let same = |old: &Stopped| match old.by == AEGIS {
+            true => old.record == stopped.record,
+            false => old.by == stopped.by,
+        };
+        match (self.state, &self.stopped) {
+            (AgentState::Revoked, _) => false,
+            (AgentState::Frozen, Some(first)) => {
+                let news = !same(first) && !self.stopped_also.iter().any(same);
+                if news && self.stopped_also.len() < MOST_KEPT {
+                    self.stopped_also.push(stopped);
+                }
+                news
+            }
+            (AgentState::Active | AgentState::Frozen, _) => {
+                (self.state, self.stopped) = (AgentState::Frozen, Some(stopped));
+                true
+            }
+        }
+    }
+
+    /// Lets it go on, whoever froze it.
+    pub fn unfreeze(&mut self) {
+        (self.state, self.stopped) = (AgentState::Active, None);
+        self.stopped_also.clear();
+    }
+
+    /// Takes back what was done to it because of one recommendation, told in `record`, and nothing else. Returns whether
+    /// that changed anything.
+    pub fn take_back(&mut self, cause: &RecommendationId, record: &RecordId) -> bool {
+        let before = (self.holds.len(), self.stopped_also.len());
+        self.holds.retain(|hold| hold.cause != *cause);
+        self.stopped_also.retain(|stopped| stopped.record != *record);
+        let mut changed = before != (self.holds.len(), self.stopped_also.len());
+        if self.state == AgentState::Frozen && self.stopped.as_ref().is_some_and(|first| first.record == *record) {
+            changed = true;
+            match self.stopped_also.is_empty() {
+                true => self.unfreeze(),
+                false => self.stopped = Some(self.stopped_also.remove(0)),
+            }
+        }
+        changed
     }
 
     pub fn revoke(&mut self, stopped: Stopped) {
         self.state = AgentState::Revoked;
         self.epoch = self.epoch.saturating_add(1);
         self.stopped = Some(stopped);
+        self.stopped_also.clear();
     }
 }
 
@@ -237,6 +303,49 @@ pub(crate) mod tests {
         assert_eq!(agent.holds.len(), 2);
     }
 
+    #[test]
+    fn an_agent_stays_frozen_until_each_who_froze_it_has_taken_that_back() {
+        let (now, entropy) = (Timestamp::from_second(0).unwrap(), crate::ambient::Entropy::system());
+        let [first, second] = [0, 1].map(|_| RecordId::new(now, &entropy));
+        let cause = RecommendationId::new(now, &entropy);
+        let by = |name: &str, record: &RecordId| Stopped { at: now, by: name.to_string(), record: record.clone() };
+        for order in [[&first, &second], [&second, &first]] {
+            let mut agent = an_agent();
+            assert!(agent.freeze(by(AEGIS, &first)) && agent.freeze(by(AEGIS, &second)));
+            assert!(!agent.freeze(by(AEGIS, &first)) && !agent.freeze(by(AEGIS, &second)), "said before");
+            assert!(agent.take_back(&cause, order[0]));
+            assert_eq!(agent.state, AgentState::Frozen);
+            assert!(!agent.take_back(&cause, order[0]));
+            assert!(agent.take_back(&cause, order[1]));
+            assert_eq!((agent.state, agent.stopped.is_none()), (AgentState::Active, true));
+        }
+        // A human's freezing is hers to take back.
+        let mut agent = an_agent();
+        assert!(agent.freeze(by(AEGIS, &first)) && agent.freeze(by("alice@org", &second)));
+        assert!(!agent.freeze(by("alice@org", &first)));
+        agent.take_back(&cause, &first);
+        assert_eq!((agent.state, agent.stopped.as_ref().unwrap().by.as_str()), (AgentState::Frozen, "alice@org"));
+        agent.unfreeze();
+        assert_eq!(agent.state, AgentState::Active);
+        agent.revoke(by(AEGIS, &first));
+        assert!(!agent.freeze(by(AEGIS, &second)) && !agent.take_back(&cause, &first));
+        assert_eq!(agent.state, AgentState::Revoked);
+    }
+
+    #[test]
+    fn holds_are_bounded_and_the_longest_and_hardest_stay() {
+        let (now, entropy) = (Timestamp::from_second(0).unwrap(), crate::ambient::Entropy::system());
+        let mut agent = an_agent();
+        for second in 1..100 {
+            for kind in [HoldKind::Deny, HoldKind::StepUp] {
+                let (until, cause) = (Timestamp::from_second(second).unwrap(), RecommendationId::new(now, &entropy));
+                agent.add_hold(Hold { kind, until, cause }, now);
+            }
+        }
+        assert_eq!(agent.holds.len(), MOST_KEPT);
+        assert_eq!(agent.held(Timestamp::from_second(98).unwrap()), Some(HoldKind::Deny));
+    }
+
     fn an_agent() -> Agent {
         let now = Timestamp::from_second(0).unwrap();
         Agent {
@@ -257,6 +366,7 @@ pub(crate) mod tests {
             },
             created_at: now,
             stopped: None,
+            stopped_also: Vec::new(),
             holds: Vec::new(),
         }
     }

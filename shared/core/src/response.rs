@@ -223,11 +223,7 @@ impl Carrying<'_> {
                 agent.revoke(self.stopped());
                 true
             }
-            (RuleAction::FreezeAgent, AgentState::Active, _) => {
-                agent.state = AgentState::Frozen;
-                agent.stopped = Some(self.stopped());
-                true
-            }
+            (RuleAction::FreezeAgent, ..) => agent.freeze(self.stopped()),
             (
                 RuleAction::Deny { .. } | RuleAction::StepUp { .. },
                 AgentState::Active | AgentState::Frozen,
@@ -244,13 +240,11 @@ impl Carrying<'_> {
 
     async fn freeze_parent(&mut self, agent: &Agent) -> Result<(), Error> {
         let Some(id) = agent.ancestors.first() else { return Ok(()) };
-        let Some(mut parent) = self.load(id).await?.filter(|parent| parent.value.state == AgentState::Active) else {
-            return Ok(());
-        };
-        parent.value.state = AgentState::Frozen;
-        parent.value.stopped = Some(self.stopped());
-        self.carried.puts.push(parent.replace()?);
-        self.say(ResponseAction::FreezeAgent, Some(id.clone()), None);
+        let Some(mut parent) = self.load(id).await? else { return Ok(()) };
+        if parent.value.freeze(self.stopped()) {
+            self.carried.puts.push(parent.replace()?);
+            self.say(ResponseAction::FreezeAgent, Some(id.clone()), None);
+        }
         Ok(())
     }
 
@@ -307,9 +301,6 @@ impl Carrying<'_> {
     }
 
     fn stopped(&self) -> Stopped {
-        Stopped { at: self.recommendation.at, by: AEGIS.to_string(), record: self.record.clone() }
+        Stopped::by_aegis(self.recommendation.at, self.record.clone())
     }
 }
-
-/// Who stops somebody when nobody does.
-const AEGIS: &str = "aegis";

@@ -20,6 +20,7 @@ use crate::heartbeat::MAX_DETECTION_LAG;
 use crate::key::{Environment, Tier};
 pub use baseline::{Accepted, Baseline};
 pub use codec::{MOST_BYTES, UnknownBaseline};
+use evidence::Channel;
 pub use evidence::{Evidence, Surroundings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -182,10 +183,13 @@ impl Behaviour<'_> {
         let own = self.state.baseline_at(minute);
         let mut evidence = self.state.weigh(self.sighting, &self.surroundings);
         evidence.raise_pace(own, self.live);
-        if let Some((fleet, live)) = self.fleet {
+        let young = 1.0 - weigh::history(own);
+        // Who splits a burst takes new agents for it, or is faster than ever with each. One that goes on as it always did
+        // is not held against what its siblings do.
+        let takes_part = young > 0.0 || evidence.of(Channel::Burst).decades > 0.0;
+        if let Some((fleet, live)) = self.fleet.filter(|_| takes_part) {
             evidence.raise_pace(fleet.baseline_at(minute), live);
         }
-        let young = 1.0 - weigh::history(own);
         let template = self.template.map(|template| template.baseline_at(minute));
         if let Some(template) = template.filter(|template| young > 0.0 && weigh::history(template) >= 1.0) {
             evidence.blend(&self.state.weigh_by(template, self.sighting, &self.surroundings), young);

@@ -50,6 +50,21 @@ async fn undoing_frees_an_agent_of_nothing_that_somebody_else_did() {
 }
 
 #[tokio::test]
+async fn an_agent_that_two_recommendations_froze_goes_on_once_both_are_undone() {
+    let (deployment, alice) = two_keys().await;
+    let mut case = Case::new(&deployment, &alice).await;
+    let mut raised = Vec::new();
+    for minute in 0..2 {
+        case.minute = minute;
+        raised.push(case.raise(&deployment, &[ResponseAction::FreezeAgent]).await.unwrap().recommendation.id);
+    }
+    for (id, state) in raised.iter().zip(["frozen", "active"]) {
+        deployment.post(&alice, &format!("/v1/recommendations/{id}/undo"), json!({})).await.ok();
+        assert_eq!(deployment.get(&alice, &format!("/v1/agents/{}", case.agent)).await.ok()["state"], state);
+    }
+}
+
+#[tokio::test]
 async fn answers_are_bounded_and_what_is_not_there_is_not_found() {
     let (deployment, alice) = two_keys().await;
     let missing = format!("/v1/recommendations/rcm_{:032x}", 1);

@@ -99,6 +99,7 @@ pub async fn issue_agent(
         grant,
         created_at: now,
         stopped: None,
+        stopped_also: Vec::new(),
         holds: Vec::new(),
     };
     let puts = [agent.put(Expect::Absent)?].into_iter().chain(place).collect();
@@ -253,10 +254,17 @@ async fn move_agent(app: &App, permit: &Permit, state: AgentState) -> Result<Don
     let mut loaded = load_agent(app, &permit.agent()?.id).await?;
     match loaded.value.state {
         AgentState::Revoked => Err(Error::State { kind: "agent", state: "revoked" }),
-        now if now == state => Ok(Done::read(loaded.value)),
-        _ => {
-            loaded.value.state = state;
-            loaded.value.stopped = (state != AgentState::Active).then(|| stopped_by(app, permit));
+        now => {
+            let changed = match state {
+                AgentState::Frozen => loaded.value.freeze(stopped_by(app, permit)),
+                _ => now != state,
+            };
+            if !changed {
+                return Ok(Done::read(loaded.value));
+            }
+            if state == AgentState::Active {
+                loaded.value.unfreeze();
+            }
             let puts = vec![loaded.replace()?];
             Ok(Done { value: loaded.value, puts, note: Note::default() })
         }

@@ -1,7 +1,7 @@
 //! What detectors said, what was done about it, and what people make of it.
 
 use super::listing::{PageOf, PageQuery, cursor_at};
-use crate::agent::{Agent, AgentState};
+use crate::agent::Agent;
 use crate::error::Error;
 use crate::id::{AgentId, RecommendationId};
 use crate::operation::Operation;
@@ -123,15 +123,7 @@ pub async fn undo_recommendation(
 
 /// Frees the agent of what was done to it because of this recommendation, and of nothing else.
 fn lift(mut agent: Loaded<Agent>, of: &RecommendationRecord) -> Result<Option<Put>, Error> {
-    let before = agent.value.holds.len();
-    agent.value.holds.retain(|hold| hold.cause != of.recommendation.id);
-    let mut changed = agent.value.holds.len() < before;
-    let frozen_by_it = agent.value.stopped.as_ref().is_some_and(|stopped| stopped.record == of.record);
-    if agent.value.state == AgentState::Frozen && frozen_by_it {
-        agent.value.state = AgentState::Active;
-        agent.value.stopped = None;
-        changed = true;
-    }
+    let changed = agent.value.take_back(&of.recommendation.id, &of.record);
     changed.then(|| agent.replace()).transpose()
 }
 

@@ -296,8 +296,7 @@ async fn freeze(app: &App, ask: &Ask<'_>, record: &mut AuditRecord) -> Result<Fa
         if agent.value.state != AgentState::Active {
             return Ok(Failure::Unrecorded(error));
         }
-        agent.value.state = AgentState::Frozen;
-        agent.value.stopped = Some(Stopped { at: record.at, by: "aegis".to_string(), record: record.id.clone() });
+        agent.value.freeze(Stopped::by_aegis(record.at, record.id.clone()));
         tell(record, &error);
         let puts = vec![agent.replace()?, journal::put_timed(app, record)?];
         match app.store.transact(puts).await {

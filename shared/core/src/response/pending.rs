@@ -1,7 +1,6 @@
 //! Responses that take more than the transaction they were ordered in. Each stays written down, and is tried again, until it
 //! is done; whoever looks at the trail sees when it fails.
 
-use super::AEGIS;
 use crate::agent::{Agent, AgentState, Stopped};
 use crate::ambient::{Timestamp, after_seconds};
 use crate::error::Error;
@@ -160,7 +159,7 @@ async fn revoke(app: &App, pending: &PendingResponse, id: &AgentId) -> Result<()
     let mut record = internal_record(app, pending, Operation::AgentRevoke);
     record.object = Some(id.to_string());
     record.responses = vec![Response { agent: Some(id.clone()), ..pending.response.clone() }];
-    let stopped = Stopped { at: record.at, by: AEGIS.to_string(), record: record.id.clone() };
+    let stopped = Stopped::by_aegis(record.at, record.id.clone());
     agent.value.revoke(stopped);
     let puts = vec![agent.replace()?, journal::put_timed(app, &mut record)?];
     Ok(app.store.transact(puts).await?)

@@ -160,6 +160,28 @@ fn a_score_with_a_history_is_the_sum_of_its_factors() {
     assert!(evidence.of(Channel::Burst).observed >= 80.0);
 }
 
+/// A fleet that does 80 a second has an agent that does them, or many.
+#[test]
+fn a_burst_of_its_fleet_counts_for_an_agent_that_may_take_part_in_it() {
+    let mut settled = State::default();
+    for n in 0..700_u32 {
+        settled.take(&sighting(n, BEGAN + i64::from(n) * 1_800_000, 5));
+    }
+    let s = sighting(5_000, BEGAN + 700 * 1_800_000, 5);
+    let burst = Live { second: 80, ten_seconds: 800, minute: 2_000 };
+    let usual = Live { second: 1, ten_seconds: 1, minute: 1 };
+    let decades = |state: &State, live: Live| {
+        let surroundings = Surroundings::default();
+        let fleet = Some((&settled, burst));
+        let behaviour = Behaviour { sighting: &s, state, template: None, fleet, surroundings, live };
+        behaviour.evidence().of(Channel::Burst).decades
+    };
+    assert_eq!(decades(&settled, usual), 0.0, "a sibling that goes on as it always did");
+    let alone = decades(&settled, Live { second: 9, ten_seconds: 20, minute: 20 });
+    assert!(alone > 4.0, "one that is faster than ever has the fleet's: {alone}");
+    assert!(decades(&State::default(), usual) > 4.0, "a new one has the fleet's");
+}
+
 proptest! {
     #[test]
     fn merging_is_the_same_either_way_and_nothing_adds_nothing(a in 0_i64..20, b in 0_i64..20, keys in 1_u32..9) {
