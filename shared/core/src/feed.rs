@@ -18,7 +18,8 @@ pub const BATCH: usize = 500;
 /// Committed records, in the order of their commits.
 #[async_trait]
 pub trait Feed: Send + Sync {
-    /// At most `limit` records committed after `last`, or from the first on; none where nothing came since.
+    /// At most `limit` records committed after `last`, or from the first on; none where nothing came since. One that
+    /// cannot be read is told of and passed over.
     ///
     /// # Errors
     /// [`Error::Unavailable`]; [`Error::Damaged`] if there is no such record as `last`.

@@ -9,7 +9,7 @@ use aegis_core::journal::RECORDS;
 use aegis_core::record::AuditRecord;
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 #[async_trait]
@@ -23,17 +23,34 @@ impl Feed for SqliteStore {
         };
         let damaged = |source: Cause| Error::Damaged { what: "audit record", source };
         let from = from.ok_or_else(|| damaged("a consumer's last record is not in the journal".into()))?;
-        let rows = self.read(|connection| rows_after(connection, from, limit))?;
-        let parse = |(row, body): &(i64, String)| {
-            Ok((*row, Arc::new(serde_json::from_str(body).map_err(|error| damaged(error.into()))?)))
-        };
-        let rows: Vec<(i64, Arc<AuditRecord>)> = rows.iter().map(parse).collect::<Result<_, Error>>()?;
-        self.tail().extend(from, &rows);
-        Ok(rows.into_iter().map(|(_, record)| record).collect())
+        let mut reached = from;
+        loop {
+            let rows = self.read(|connection| rows_after(connection, reached, limit))?;
+            let Some((last, _)) = rows.last() else { return Ok(Vec::new()) };
+            reached = *last;
+            let read: Vec<_> = rows.iter().filter_map(|(row, body)| self.record(*row, body)).collect();
+            if !read.is_empty() {
+                self.tail().extend(from, &read);
+                return Ok(read.into_iter().map(|(_, record)| record).collect());
+            }
+        }
     }
 }
 
 impl SqliteStore {
+    /// One that cannot be read is passed over: else it would keep all that comes after it from everybody. That is told once.
+    fn record(&self, row: i64, body: &str) -> Option<(i64, Arc<AuditRecord>)> {
+        match serde_json::from_str(body) {
+            Ok(record) => Some((row, Arc::new(record))),
+            Err(error) => {
+                if self.tail().unreadable.insert(row) {
+                    tracing::error!(row, error = %error, "an audit record cannot be read, and is passed over");
+                }
+                None
+            }
+        }
+    }
+
     fn tail(&self) -> MutexGuard<'_, Tail> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -42,7 +59,11 @@ impl SqliteStore {
 /// The newest records that were read, without a gap: where several consumers follow the journal, the first one's reading
 /// serves them all.
 #[derive(Debug, Default)]
-pub(super) struct Tail(VecDeque<(i64, Arc<AuditRecord>)>);
+pub(super) struct Tail {
+    read: VecDeque<(i64, Arc<AuditRecord>)>,
+    /// Rows that were told of.
+    unreadable: BTreeSet<i64>,
+}
 
 /// Records kept, some 6 MiB: what a busy second commits.
 const KEPT: usize = 4_096;
@@ -56,24 +77,24 @@ enum Found {
 
 impl Tail {
     fn find(&self, last: &RecordId, limit: usize) -> Option<Found> {
-        let place = self.0.iter().rposition(|(_, record)| record.id == *last)?;
-        let next = self.0.range(place.saturating_add(1)..).take(limit);
+        let place = self.read.iter().rposition(|(_, record)| record.id == *last)?;
+        let next = self.read.range(place.saturating_add(1)..).take(limit);
         let records: Vec<_> = next.map(|(_, record)| Arc::clone(record)).collect();
         match records.is_empty() {
             false => Some(Found::Records(records)),
-            true => self.0.get(place).map(|(row, _)| Found::Row(*row)),
+            true => self.read.get(place).map(|(row, _)| Found::Row(*row)),
         }
     }
 
     /// Takes in what was read after the row `from`. Who reads what lies further back changes nothing.
     fn extend(&mut self, from: i64, read: &[(i64, Arc<AuditRecord>)]) {
-        let newest = self.0.back().map(|(row, _)| *row);
+        let newest = self.read.back().map(|(row, _)| *row);
         if newest.is_some_and(|newest| newest < from) {
-            self.0.clear();
+            self.read.clear();
         }
         if newest.is_none_or(|newest| newest <= from) {
-            self.0.extend(read.iter().cloned());
-            self.0.drain(..self.0.len().saturating_sub(KEPT));
+            self.read.extend(read.iter().cloned());
+            self.read.drain(..self.read.len().saturating_sub(KEPT));
         }
     }
 }
@@ -142,6 +163,35 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_record_that_cannot_be_read_keeps_nothing_from_anybody() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(dir.path()).unwrap();
+        let mut written = Vec::new();
+        for second in 0..6 {
+            written.push(append(&store, second).await);
+        }
+        // The second, the third and the last.
+        let damage = [1, 2, 5].map(|place: usize| format!("{RECORDS}{}", written[place]));
+        let connection = Connection::open(dir.path().join("store.sqlite")).unwrap();
+        // The store itself lets nobody do this.
+        connection.execute_batch("DROP TRIGGER journal_no_update").unwrap();
+        for partition in damage {
+            connection.execute("UPDATE journal SET body = 'x' WHERE partition = ?1", [partition]).unwrap();
+        }
+        let readable = [0, 3, 4].map(|place: usize| written[place].clone());
+        for limit in [1, 2, 9] {
+            let mut seen: Vec<RecordId> = Vec::new();
+            while let Some(read) = Some(ids(&store, seen.last(), limit).await).filter(|read| !read.is_empty()) {
+                seen.extend(read);
+            }
+            assert_eq!(seen, readable, "{limit} at once");
+        }
+        let next = append(&store, 6).await;
+        assert_eq!(ids(&store, Some(&readable[2]), 9).await, [next]);
+        assert_eq!(store.tail().unreadable.len(), 3);
+    }
+
     #[test]
     fn the_tail_has_no_gap_and_an_end() {
         let row = |row: i64| {
@@ -149,7 +199,7 @@ mod tests {
             let (id, request) = (RecordId::new(at, &entropy), RequestId::new(at, &entropy));
             (row, Arc::new(AuditRecord::new(id, at, Operation::KeySign, Plane::Rest, request)))
         };
-        let rows = |tail: &Tail| tail.0.iter().map(|(row, _)| *row).collect::<Vec<_>>();
+        let rows = |tail: &Tail| tail.read.iter().map(|(row, _)| *row).collect::<Vec<_>>();
         let mut tail = Tail::default();
         tail.extend(0, &[row(1), row(2)]);
         tail.extend(0, &[row(1), row(2), row(3)]);
@@ -159,7 +209,7 @@ mod tests {
         tail.extend(5, &[row(6)]);
         assert_eq!(rows(&tail), [6], "no gap");
         tail.extend(6, &(7..20_000).map(row).collect::<Vec<_>>());
-        assert_eq!((tail.0.len(), tail.0.back().map(|(row, _)| *row)), (KEPT, Some(19_999)));
+        assert_eq!((tail.read.len(), tail.read.back().map(|(row, _)| *row)), (KEPT, Some(19_999)));
     }
 
     async fn append(store: &SqliteStore, second: i64) -> RecordId {
