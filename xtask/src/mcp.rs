@@ -1,4 +1,4 @@
-//! MCP as others speak it: the official conformance suite, and the Python SDK.
+//! MCP as others speak it: the official conformance suite, the Python and TypeScript SDKs, the Inspector.
 
 use std::fs;
 use std::path::{Path, PathBuf};
