@@ -9,6 +9,7 @@ mod http;
 mod listen;
 mod local_issuer;
 mod oidc;
+mod page;
 mod proxies;
 mod usage;
 mod webhooks;
@@ -187,6 +188,7 @@ impl Server {
             None => None,
         };
         let kek = KeyEncryptionKey::new(root.kek_id().to_string(), Zeroizing::new(*root.expose_kek()));
+        let own_url = settings.public_url.as_deref().unwrap_or(&url);
         let app = App {
             store: port,
             keystores: KeyStores::new(
@@ -205,12 +207,13 @@ impl Server {
             reads: Recorded::default(),
             shares: Shares::default(),
             webhooks_to_private: settings.webhooks_to_private,
+            approval_page: local.is_some().then(|| format!("{}{}", own_url.trim_end_matches('/'), page::PATH)),
         };
         let host = Arc::new(Host {
             app: Arc::new(app),
             gate: Gate::new(settings.unverified_per_minute),
             metrics: Metrics::new(),
-            mcp: Mcp::new(settings.public_url.as_deref().unwrap_or(&url)),
+            mcp: Mcp::new(own_url),
         });
         let courier = webhooks::courier(&host, store.clone(), settings)?;
         let mut metrics_address = None;

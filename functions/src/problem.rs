@@ -36,6 +36,9 @@ pub(crate) struct Problem {
     /// The approval that is needed; the request is repeated unchanged once it is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) approval: Option<String>,
+    /// Where the agent's human answers it in a browser; absent where the deployment has no such page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) approval_url: Option<String>,
     /// Who approves types it. Nobody but the agent that asks is told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) approval_code: Option<String>,
@@ -128,6 +131,7 @@ impl Problem {
             record: None,
             earlier: None,
             approval: None,
+            approval_url: None,
             approval_code: None,
             expires_at: None,
             risk: None,
@@ -193,6 +197,7 @@ pub(crate) fn describe(Failed { error, record }: &Failed, request_id: &RequestId
         Problem { detail, reason, record, earlier, ..Problem::new(status, code, error.to_string(), request_id) };
     if let Error::ApprovalNeeded(asked) = error {
         problem.approval = Some(asked.approval.to_string());
+        problem.approval_url = asked.page.clone();
         problem.approval_code = Some(asked.code.expose());
         problem.expires_at = Some(asked.expires_at);
         problem.risk = Some(asked.risk.clone());

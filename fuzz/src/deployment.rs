@@ -89,6 +89,7 @@ impl Deployment {
             reads: Recorded::default(),
             shares: Shares::default(),
             webhooks_to_private: false,
+            approval_page: None,
         };
         let host = Host {
             app: Arc::new(app),

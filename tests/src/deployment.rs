@@ -118,6 +118,7 @@ impl<S: Store + 'static> Deployment<S> {
             reads: Recorded::default(),
             shares: Shares::default(),
             webhooks_to_private: false,
+            approval_page: None,
         };
         let host = Arc::new(Host {
             app: Arc::new(app),

@@ -12,6 +12,7 @@ mod interop;
 mod keychain;
 mod mcp;
 mod oidc;
+mod page;
 mod report;
 mod suites;
 mod tools;

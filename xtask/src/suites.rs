@@ -2,7 +2,7 @@
 
 use crate::child::{Counts, NotPassed};
 use crate::workshop::Workshop;
-use crate::{cargo, deny, fuzz, interop, keychain, mcp, oidc};
+use crate::{cargo, deny, fuzz, interop, keychain, mcp, oidc, page};
 
 /// Something that passes, fails or is skipped, on its own.
 pub(crate) struct Suite {
@@ -137,6 +137,14 @@ static SUITES: &[Suite] = &[
                    mcp from PyPI, in a venv; on Debian as root also python3-venv",
         kind: Kind::Test(Tier::Standard),
         run: mcp::run,
+    },
+    Suite {
+        name: "page",
+        proves: "a human answers an approval in a browser, by mouse and by keyboard",
+        minutes: (1, 2),
+        installs: "playwright from PyPI, in a venv; on Debian as root also chromium and python3-venv",
+        kind: Kind::Test(Tier::Standard),
+        run: page::run,
     },
     Suite {
         name: "keychain",

@@ -43,6 +43,7 @@ fn about(refusal: &Refusal) -> Vec<String> {
     let known = [
         ("reason", "reason"),
         ("approval", "approval"),
+        ("page", "approval_url"),
         ("code", "approval_code"),
         ("until", "expires_at"),
         ("record", "record"),

@@ -4,6 +4,7 @@
 mod caller;
 mod places;
 
+use super::page;
 use aegis_core::ambient::{Clock, Entropy};
 use aegis_core::encoding::{hex, object};
 use aegis_core::error::Error;
@@ -275,6 +276,7 @@ impl LocalIssuer {
                 Ok(asked) => self.log_in(asked, from).await.map(|body| (StatusCode::OK, body)),
                 Err(error) => Err(error),
             },
+            (&Method::GET, path) if path.starts_with(page::PATH) => return page::approve(),
             _ => Err(Error::NotFound { kind: "path" }),
         };
         match result {

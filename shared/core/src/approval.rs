@@ -133,6 +133,8 @@ pub struct Terms {
 #[derive(Debug)]
 pub struct Asked {
     pub approval: ApprovalId,
+    /// Where its human answers it in a browser.
+    pub page: Option<String>,
     pub code: Code,
     pub expires_at: Timestamp,
     pub risk: Risk,

@@ -63,6 +63,8 @@ pub struct App {
     pub shares: Shares,
     /// Whether webhooks may be sent to addresses of private networks.
     pub webhooks_to_private: bool,
+    /// Where humans answer approvals in a browser: the page's URL, before the approval's id. `None` where there is none.
+    pub approval_page: Option<String>,
 }
 
 /// One request, before anything is known of who makes it.

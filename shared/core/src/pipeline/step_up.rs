@@ -281,6 +281,7 @@ fn day_of(now: Timestamp) -> i64 {
 fn asked(app: &App, approval: &Approval) -> Asked {
     Asked {
         approval: approval.id.clone(),
+        page: app.approval_page.as_ref().map(|page| format!("{page}{}", approval.id)),
         code: Code::of(&app.digest_key, &approval.id),
         expires_at: approval.expires_at,
         risk: approval.risk.clone(),

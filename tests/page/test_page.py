@@ -1,0 +1,146 @@
+"""The page on which a human answers an approval, in a real browser: Debian's Chromium, by mouse and by keyboard."""
+
+import base64
+import contextlib
+import json
+import os
+import pathlib
+import sqlite3
+import sys
+import unittest
+
+from playwright.sync_api import expect, sync_playwright
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "interop"))
+
+from aegis_client import HUMAN, PASSPHRASE, Aegis, Refused  # noqa: E402
+
+PAYMENT = {"pay": "12500.00 EUR", "to": "<img src=x onerror=alert(1)>", "for": "rent\u202e0052"}
+# So that a scope that names some sixty keys or labels must ask, whatever the key.
+RULES = "[budget]\nper_hour = 5\n\n[thresholds]\nstandard = { step_up = 0.08, deny = 2.0 }\n"
+# A browser that asks nobody but the server.
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+PHONE = {"width": 390, "height": 844}
+
+
+class Page(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Aegis()
+        cls.addClassCleanup(cls.server.stop)
+        cls.server.start()
+        cls.server.restart(meanwhile=lambda: write_rules(cls.server.folder / "data" / "store.sqlite"))
+        cls.server.log_in()
+        cls.server.create_key("treasury-2026", "ECDSA-P256")
+        labels = [",".join(f"label-{number}=1" for number in half) for half in (range(31), range(31, 62))]
+        issued = {"label": "payments", "scope": f"key:treasury-2026,{labels[0]}:sign key:{labels[1]}:sign"}
+        cls.agent = cls.server.call("POST", "/v1/agents", issued)["id"]
+        token = cls.server.call("POST", f"/v1/agents/{cls.agent}/credentials", {})["token"]
+        cls.caller = Aegis()
+        cls.caller.base, cls.caller.token = cls.server.base, token
+        playwright = cls.enterClassContext(sync_playwright())
+        cls.browser = playwright.chromium.launch(executable_path=os.environ["AEGIS_CHROMIUM"], args=QUIET)
+        cls.addClassCleanup(cls.browser.close)
+
+    def setUp(self):
+        self.page = self.browser.new_page(viewport=PHONE)
+        self.addCleanup(self.page.close)
+        self.troubles = []
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.troubles.append(dialog.message))
+
+    def sign(self, payment):
+        message = base64.b64encode(json.dumps(payment).encode()).decode()
+        return self.caller.call("POST", "/v1/keys/treasury-2026/sign", {"message": message})
+
+    def asked(self, payment):
+        with self.assertRaises(Refused) as refused:
+            self.sign(payment)
+        return json.loads(refused.exception.problem)
+
+    def log_in(self, url):
+        self.page.goto(url)
+        self.page.get_by_label("Your name").fill(HUMAN)
+        self.page.get_by_label("Passphrase").fill(PASSPHRASE)
+        self.page.get_by_role("button", name="Log in").click()
+
+    def says(self, text):
+        expect(self.page.get_by_role("status")).to_contain_text(text, timeout=30_000)
+
+    def test_a_human_sees_what_would_be_done_and_approves_that(self):
+        asked = self.asked(PAYMENT)
+        self.assertTrue(asked["approval_url"].startswith(self.server.base))
+        self.log_in(asked["approval_url"])
+        shown = self.page.locator("#payload")
+        expect(shown).to_contain_text('"pay": "12500.00 EUR"', timeout=30_000)
+        # What the agent wrote is text, and hides nothing.
+        expect(shown).to_contain_text("rent\\u{202e}0052")
+        expect(shown).to_contain_text("<img src=x onerror=alert(1)>")
+        self.assertEqual(self.page.locator("img").count(), 0)
+        for fact in ["key.sign", self.agent, HUMAN]:
+            expect(self.page.locator("#facts")).to_contain_text(fact)
+        self.page.get_by_label("The code that the agent shows").fill("0000-0000")
+        self.page.get_by_role("button", name="Approve this request").click()
+        self.says("the code")
+        self.page.get_by_label("The code that the agent shows").fill(asked["approval_code"])
+        self.page.get_by_role("button", name="Approve this request").click()
+        self.says("It is approved")
+        self.assertTrue(self.sign(PAYMENT)["signature"])
+        # Once, and nothing else.
+        self.assertIn("approval_url", self.asked({**PAYMENT, "pay": "92500.00 EUR"}))
+        self.assertEqual(self.troubles, [])
+
+    def test_by_keyboard_alone_a_human_denies(self):
+        asked = self.asked({"pay": "1.00 EUR"})
+        self.page.goto(asked["approval_url"])
+        keys = self.page.keyboard
+        # The first field has the focus.
+        keys.type(HUMAN)
+        keys.press("Tab")
+        keys.type(PASSPHRASE)
+        keys.press("Enter")
+        self.says("This is what the agent asks for")
+        for name in ["approve", "deny"]:
+            keys.press("Tab")
+            expect(self.page.locator(f"#{name}")).to_be_focused()
+        keys.press("Enter")
+        self.says("It is denied")
+        with self.assertRaises(Refused) as refused:
+            self.sign({"pay": "1.00 EUR"})
+        self.assertEqual(json.loads(refused.exception.problem)["reason"], "approval_denied")
+
+    def test_who_is_not_known_sees_nothing(self):
+        asked = self.asked({"pay": "2.00 EUR"})
+        self.page.goto(asked["approval_url"])
+        self.page.get_by_label("Your name").fill(HUMAN)
+        self.page.get_by_label("Passphrase").fill("a guess")
+        self.page.get_by_role("button", name="Log in").click()
+        self.says("passphrase or the code is wrong")
+        expect(self.page.locator("#asked")).to_be_hidden()
+
+    def test_it_runs_nothing_but_itself_and_fits_a_phone(self):
+        response = self.page.goto(f"{self.server.base}/local/approve/apr_unknown")
+        policy = response.header_value("content-security-policy")
+        for part in ["default-src 'none'", "frame-ancestors 'none'", "connect-src 'self'", "form-action 'none'"]:
+            self.assertIn(part, policy)
+        self.assertEqual(response.header_value("cache-control"), "no-store")
+        blocked = self.page.evaluate(
+            "() => { const made = document.createElement('script'); made.textContent = 'window.ran = 1';"
+            " document.body.append(made); return window.ran !== 1; }"
+        )
+        self.assertTrue(blocked)
+        wide = self.page.evaluate("() => document.documentElement.scrollWidth")
+        self.assertLessEqual(wide, PHONE["width"])
+
+
+def write_rules(store):
+    document = {"version": 1, "toml": RULES, "created_at": "2026-01-01T00:00:00Z", "created_by": HUMAN}
+    with contextlib.closing(sqlite3.connect(store)) as connection, connection:
+        insert = "INSERT INTO state (partition, sort, revision, body) VALUES ('rules', '000001', 1, ?)"
+        connection.execute(insert, [json.dumps(document)])
+        update = "UPDATE state SET revision = revision + 1, body = json_set(body, '$.rules_version', 1) WHERE partition = ?"
+        connection.execute(update, ["deployment"])
+
+
+if __name__ == "__main__":
+    unittest.main()
