@@ -67,7 +67,9 @@ async fn an_agent_with_nothing_to_do_with_it_is_refused_on_every_route() {
         let reads = ["/v1/activity", "/v1/keys", "/v1/scope", "/v1/whoami"].contains(&route.path)
             && route.method == http::Method::GET;
         // What it asks for is asked of another route.
-        let harmless = reads || is_about_tokens(route) || ["/mcp", CHECK].contains(&route.path);
+        let harmless = reads
+            || is_about_tokens(route)
+            || ["/mcp", CHECK, "/v1/agent-ai/calls", "/v1/agent-ai/tools"].contains(&route.path);
         let want = if harmless { 200 } else { 403 };
         assert_eq!(answer.status, want, "{} {} {}", route.method, route.path, answer.body);
     }
@@ -90,6 +92,7 @@ const CHECK: &str = "/v1/keys/{key}/check-access";
 async fn call(deployment: &Deployment, route: &Route, token: &str, path: &str) -> Answer {
     match path {
         "/mcp" => Client::new(deployment, token, MODERN).ask("server/discover", json!({})).await,
+        "/v1/agent-ai/calls" => deployment.post(token, path, json!({ "name": "my_scope" })).await,
         _ if route.path == CHECK => deployment.post(token, path, json!({ "action": "sign" })).await,
         _ if is_about_tokens(route) => deployment.form(token, path, &[("token", "nonsense")]).await,
         _ => deployment.call(route.method.clone(), token, path, Some(json!({}))).await,
