@@ -3,6 +3,7 @@
 
 pub(crate) mod calls;
 pub(crate) mod claims;
+pub(crate) mod evaluation;
 pub(crate) mod tools;
 
 use crate::call::Call;
@@ -17,8 +18,10 @@ use aegis_core::record::{Claimed, Plane};
 use bytes::Bytes;
 use calls::{Answered, CallResult, Calls, OneCall};
 use claims::claimed;
+use evaluation::Evaluation;
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, USER_AGENT};
+use serde::de::DeserializeOwned;
 use std::net::IpAddr;
 
 /// Does what it is handed, in order, and says of each call what came of it.
@@ -34,14 +37,9 @@ pub(crate) async fn answer(
     let headers = request.headers();
     caller::prove(host, headers, source)?;
     let asking = Asking { host, headers, id, source };
-    let calls = match asking.read(request.body()) {
+    let calls = match asking.read(request.body()).and_then(Calls::in_order) {
         Ok(calls) => calls,
-        Err((field, why)) => {
-            let claims = claimed(None, None, headers);
-            let inbound = asking.inbound(caller::whoami()?, claims.as_ref());
-            let malformed = Some(Malformed { field, why: &why });
-            return carry_out(host, Inbound { body: request.body(), malformed, ..inbound }).await;
-        }
+        Err(error) => return asking.unread(&error, request.body()).await,
     };
     let (mut results, mut ended) = (Vec::new(), false);
     for call in calls {
@@ -68,6 +66,29 @@ pub(crate) async fn answer(
     Ok(Reply::json(&Answered { results })?)
 }
 
+/// Says what would be decided on a use, and how risky it is: what the tool `check_access` says.
+///
+/// # Errors
+/// As [`answer`]'s.
+pub(crate) async fn evaluate(
+    host: &Host,
+    request: &http::Request<Bytes>,
+    id: &RequestId,
+    source: IpAddr,
+) -> Result<Reply, Failed> {
+    let headers = request.headers();
+    caller::prove(host, headers, source)?;
+    let asking = Asking { host, headers, id, source };
+    let asked: Evaluation = match asking.read(request.body()) {
+        Ok(asked) => asked,
+        Err(error) => return asking.unread(&error, request.body()).await,
+    };
+    let tool = all_tools::named("check_access").ok_or(Error::NotFound { kind: "tool" })?;
+    let claims = claimed(asked.claims.as_ref(), None, headers);
+    let mut arguments = Asked::of(tool, Some(asked.arguments()));
+    carry_out(host, asking.inbound(tool.route, claims.as_ref()).asking(&mut arguments)).await
+}
+
 /// Who hands calls in, and where from.
 struct Asking<'a> {
     host: &'a Host,
@@ -81,10 +102,9 @@ impl<'a> Asking<'a> {
         self.headers.get(header).and_then(|value| value.to_str().ok())
     }
 
-    /// The calls, or the field that is wrong and why.
-    fn read(&self, body: &[u8]) -> Result<Vec<OneCall>, (&'static str, String)> {
+    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Error> {
         if self.headers.contains_key(IDEMPOTENCY_KEY) {
-            return Err(("Idempotency-Key", "calls take it as an argument, each its own".to_string()));
+            return Err(Error::invalid("Idempotency-Key", "it is an argument of the calls that take one"));
         }
         let app = self.host.app.as_ref();
         let call = Call {
@@ -98,11 +118,19 @@ impl<'a> Asking<'a> {
             query: "",
             body,
         };
-        let read = call.json::<Calls>().and_then(Calls::in_order);
-        read.map_err(|error| match error {
-            Error::Invalid { field, source } => (field, source.to_string()),
+        call.json()
+    }
+
+    /// Who sent what cannot be read is identified all the same, and it is on record.
+    async fn unread(&self, error: &Error, body: &[u8]) -> Result<Reply, Failed> {
+        let (field, why) = match error {
+            Error::Invalid { field, source } => (*field, source.to_string()),
             other => ("body", other.to_string()),
-        })
+        };
+        let claims = claimed(None, None, self.headers);
+        let inbound = self.inbound(caller::whoami()?, claims.as_ref());
+        let malformed = Some(Malformed { field, why: &why });
+        carry_out(self.host, Inbound { body, malformed, ..inbound }).await
     }
 
     /// What cannot be asked of a tool's route is on record as somebody who asked who she is.

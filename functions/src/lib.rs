@@ -120,6 +120,7 @@ async fn respond(
 ) -> Result<Response<Bytes>, Failed> {
     match route.handler {
         Handler::Calls => return Ok(agent_ai::answer(host, request, id, source).await?.response(route.status)),
+        Handler::Evaluate => return Ok(agent_ai::evaluate(host, request, id, source).await?.response(route.status)),
         Handler::Mcp => return mcp::answer(host, request, id, source).await,
         Handler::Permitted(_) | Handler::Public(_) => {}
     }

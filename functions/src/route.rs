@@ -68,6 +68,8 @@ pub(crate) enum Body {
 pub(crate) enum Handler {
     /// Function calls, each of which is a request of another route.
     Calls,
+    /// A use that is asked about: a request of the route that checks access to the key in the body.
+    Evaluate,
     /// Messages of MCP, each of which may stand for a request of another route.
     Mcp,
     Permitted(for<'a> fn(&'a Call<'a>, &'a Permit, Option<String>) -> Answer<'a, Done<Reply>>),

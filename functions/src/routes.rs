@@ -3,6 +3,7 @@
 use crate::Reply;
 use crate::agent_ai;
 use crate::agent_ai::calls::{Answered, Calls};
+use crate::agent_ai::evaluation::Evaluation;
 use crate::agent_ai::tools::{Listed, ListedQuery};
 use crate::call::Call;
 use crate::handlers::{
@@ -642,6 +643,17 @@ fn agent_ai_routes() -> Vec<Route> {
             .by(Plane::AgentAi)
             .body::<Calls>()
             .reply::<Answered>(),
+        Route::new(
+            Method::POST,
+            "/v1/agent-ai/risk/evaluate",
+            Access::Bearer(Operation::AccessCheck),
+            TargetKind::Own,
+            Handler::Evaluate,
+        )
+        .summary("How risky a use of a key would be and what would be decided; nothing is done; for agents")
+        .by(Plane::AgentAi)
+        .body::<Evaluation>()
+        .reply::<CheckedAccess>(),
     ]
 }
 

@@ -8,6 +8,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
 
 const CALLS: &str = "/v1/agent-ai/calls";
+const EVALUATE: &str = "/v1/agent-ai/risk/evaluate";
 const TOOLS: &str = "/v1/agent-ai/tools";
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -264,4 +265,42 @@ async fn what_a_refusal_quotes_reaches_a_model_as_data() {
     for member in ["detail", "say"] {
         assert!(text(refusal, member).contains("\\u{202e}x"), "{refusal}");
     }
+}
+
+#[tokio::test]
+async fn a_use_is_evaluated_as_access_to_it_is_checked() {
+    let (deployment, alice, agent, token) = laid_out().await;
+    let uses = [("own-key", "sign"), ("own-key", "decrypt"), ("foreign-key", "sign"), ("no-such-key", "sign")];
+    for held in [false, true] {
+        if held {
+            deployment.hold_for_step_up(&agent).await;
+        }
+        for (key, action) in uses {
+            let path = format!("/v1/keys/{key}/check-access");
+            let mut ends = Vec::new();
+            for by_rest in [true, false] {
+                deployment.pass(1);
+                let body = json!({ "key": key, "action": action, "claims": { "model": "some-model" } });
+                let told = match by_rest {
+                    true => deployment.post(&token, &path, json!({ "action": action })).await.ok(),
+                    false => deployment.post(&token, EVALUATE, body).await.ok(),
+                };
+                let mut record = records(&deployment, &alice, &format!("agent={agent}&limit=1")).await[0].clone();
+                assert_eq!(record["plane"], if by_rest { "rest" } else { "agent-ai" });
+                assert_eq!(record["claims"].get("model").is_some(), !by_rest, "{record}");
+                let own = ["id", "at", "request_id", "latency_us", "plane", "claims", "request_digest"];
+                record.as_object_mut().unwrap().retain(|name, _| !own.contains(&name.as_str()));
+                ends.push((told, record));
+            }
+            assert_eq!(ends[0], ends[1], "{key} {action} {held}");
+            let told = &ends[0].0;
+            assert_eq!(told["risk"]["score"].is_number(), key == "own-key" && action == "sign", "{told}");
+        }
+    }
+    for body in [json!({}), json!({ "key": "own-key" }), json!({ "key": "No Key!", "action": "sign" })] {
+        assert_eq!(deployment.post(&token, EVALUATE, body).await.failed(400), "invalid-request");
+    }
+    let asked = json!({ "key": "own-key", "action": "sign" });
+    assert_eq!(deployment.post(&alice, EVALUATE, asked.clone()).await.refused(403), "agent_credential_required");
+    assert_eq!(deployment.post("nonsense", EVALUATE, asked).await.refused(401), "invalid_token");
 }
