@@ -131,10 +131,10 @@ static SUITES: &[Suite] = &[
     },
     Suite {
         name: "mcp",
-        proves: "the official conformance suite and the Python SDK of MCP get what they expect",
+        proves: "the official conformance suite and the Python SDK of MCP get what they expect, and so does an agent framework",
         minutes: (1, 3),
-        installs: "the conformance suite and Node 22 from npm, in the target folder; mcp from PyPI, in a venv; \
-                   on Debian as root also python3-venv",
+        installs: "the conformance suite and Node 22 from npm, in the target folder; mcp and openai-agents from PyPI, in a \
+                   venv; on Debian as root also python3-venv",
         kind: Kind::Test(Tier::Standard),
         run: mcp::run,
     },
