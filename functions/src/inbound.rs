@@ -25,7 +25,14 @@ pub(crate) struct Inbound<'a> {
     pub(crate) body: &'a [u8],
     pub(crate) idempotency_key: Option<Result<&'a str, &'static str>>,
     /// Why it cannot be carried out, whoever asks: it is decided on and recorded like any other, and then fails.
-    pub(crate) malformed: Option<&'a str>,
+    pub(crate) malformed: Option<Malformed<'a>>,
+}
+
+/// What no request can be made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Malformed<'a> {
+    pub(crate) field: &'static str,
+    pub(crate) why: &'a str,
 }
 
 /// Identify, authorize, score, decide, execute, record; then the reply.
@@ -92,14 +99,14 @@ pub(crate) async fn carry_out(host: &Host, inbound: Inbound<'_>) -> Result<Reply
             let malformed = inbound.malformed;
             pipeline::perform(app, &asked, &permit, |earlier| async {
                 match malformed {
-                    Some(why) => Err(Error::invalid("arguments", why)),
+                    Some(Malformed { field, why }) => Err(Error::invalid(field, why)),
                     None => handler(&call, &permit, earlier).await,
                 }
             })
             .await
         }
-        // The table's constructors make no such route, and messages of MCP are not carried out as they came.
-        (Handler::Permitted(_), None) | (Handler::Mcp, _) => {
+        // The table's constructors make no such route, and what asks for other routes is not carried out as it came.
+        (Handler::Permitted(_), None) | (Handler::Calls | Handler::Evaluate | Handler::Mcp, _) => {
             Err(Error::Unauthenticated { reason: Reason::MissingToken }.into())
         }
     }

@@ -1,7 +1,9 @@
 //! The route table of Aegis and what turns HTTP into operations, for every host. No server, no cloud in it: a host hands
 //! in a request with the address it came from, and gets a response back.
 
+mod agent_ai;
 mod call;
+mod caller;
 mod gate;
 mod handlers;
 mod inbound;
@@ -12,6 +14,7 @@ mod problem;
 mod route;
 mod router;
 pub mod routes;
+mod tools;
 
 pub use gate::Gate;
 pub use metrics::Metrics;
@@ -69,11 +72,12 @@ pub async fn handle(host: &Arc<Host>, request: http::Request<Bytes>, source: IpA
     let found = router::find(request.method(), request.uri().path());
     let operation = match &found {
         // What a message asks for is counted as what it is.
-        Ok((Route { path, handler: Handler::Mcp, .. }, _)) => path,
+        Ok((Route { path, handler: Handler::Calls | Handler::Mcp, .. }, _)) => path,
         Ok((route, _)) => route.operation(),
         Err(_) => "none",
     };
     let answers_as_oauth = found.as_ref().is_ok_and(|(route, _)| route.answers_as_oauth);
+    let of_agents = found.as_ref().is_ok_and(|(route, _)| route.plane.is_for_agents());
     let span = tracing::info_span!("request", request_id = %id, operation);
     let result = match found {
         Ok((route, parameters)) => respond(host, route, parameters, &request, &id, source).instrument(span).await,
@@ -82,7 +86,8 @@ pub async fn handle(host: &Arc<Host>, request: http::Request<Bytes>, source: IpA
     let response = result.unwrap_or_else(|failed| {
         host.count_refusal(&failed.error);
         let shape = if answers_as_oauth { problem::token_problem } else { problem };
-        shape(&failed, &id)
+        let response = shape(&failed, &id);
+        if of_agents { caller::challenge(response, &failed.error, &host.mcp.metadata) } else { response }
     });
     let elapsed = app.clock.precise().duration_since(began).as_secs_f64();
     host.metrics.answered(operation, response.status().as_u16(), elapsed);
@@ -113,19 +118,24 @@ async fn respond(
     id: &RequestId,
     source: IpAddr,
 ) -> Result<Response<Bytes>, Failed> {
-    if let Handler::Mcp = route.handler {
-        return Ok(mcp::answer(host, request, id, source).await);
+    match route.handler {
+        Handler::Calls => return Ok(agent_ai::answer(host, request, id, source).await?.response(route.status)),
+        Handler::Evaluate => return Ok(agent_ai::evaluate(host, request, id, source).await?.response(route.status)),
+        Handler::Mcp => return mcp::answer(host, request, id, source).await,
+        Handler::Permitted(_) | Handler::Public(_) => {}
     }
     let header = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let traced = || agent_ai::claims::claimed(None, None, request.headers());
+    let claims = if route.plane == Plane::AgentAi { traced() } else { None };
     let inbound = Inbound {
         id,
         route,
         parameters,
         token: bearer(request.headers()),
-        plane: Plane::Rest,
+        plane: route.plane,
         source,
         user_agent: header(USER_AGENT),
-        claims: None,
+        claims: claims.as_ref(),
         content_type: header(CONTENT_TYPE),
         query: request.uri().query().unwrap_or_default(),
         body: request.body(),

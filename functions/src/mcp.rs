@@ -2,7 +2,6 @@
 //! call is a request of that route: identified, decided and recorded as one that came by REST. Nothing is decided here, and
 //! nothing on the headers that mirror a message: they are compared with it by the transport, and then not looked at again.
 
-mod arguments;
 mod claims;
 #[cfg(feature = "mcp-fixtures")]
 mod fixtures;
@@ -10,21 +9,18 @@ mod outcome;
 mod prompt;
 mod reference;
 mod server;
-mod tools;
 mod visit;
-mod words;
 
-use crate::inbound::{Inbound, carry_out, is_of_nobody};
-use crate::problem::problem;
+use crate::inbound::{Inbound, Malformed, carry_out};
 use crate::route::Parameters;
-use crate::{Host, bearer, router};
+use crate::tools::words;
+use crate::{Host, bearer, caller};
 use aegis_core::error::{Error, Failed};
 use aegis_core::id::RequestId;
-use aegis_core::reason::Reason;
 use aegis_core::record::Plane;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT, WWW_AUTHENTICATE};
-use http::{Method, Response, StatusCode};
+use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
+use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use rmcp::model::{ErrorData, JsonRpcError, ProtocolVersion};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
@@ -52,7 +48,7 @@ const HANDLER: Handler = fixtures::Fixtures;
 pub struct Mcp {
     service: StreamableHttpService<Handler, NeverSessionManager>,
     /// Where clients find out whose tokens are taken (RFC 9728).
-    metadata: String,
+    pub(crate) metadata: String,
 }
 
 impl Mcp {
@@ -89,21 +85,8 @@ pub(crate) async fn answer(
     request: &http::Request<Bytes>,
     id: &RequestId,
     source: IpAddr,
-) -> Response<Bytes> {
-    let spoken = speak(host, request, id, source).await;
-    spoken.unwrap_or_else(|failed| {
-        host.count_refusal(&failed.error);
-        challenge(problem(&failed, id), &failed.error, &host.mcp.metadata)
-    })
-}
-
-async fn speak(
-    host: &Arc<Host>,
-    request: &http::Request<Bytes>,
-    id: &RequestId,
-    source: IpAddr,
 ) -> Result<Response<Bytes>, Failed> {
-    prove(host, request, source)?;
+    caller::prove(host, request.headers(), source)?;
     if let Some(response) = of_another_version(request) {
         return Ok(response);
     }
@@ -122,27 +105,6 @@ async fn speak(
         Some(Met::Admitted) => Ok(response),
         None => identify(host, request, &visit, response).await,
     }
-}
-
-/// A token that proves nothing gets no message read. What it stands on, the pipeline asks with each request.
-fn prove(host: &Host, request: &http::Request<Bytes>, source: IpAddr) -> Result<(), Failed> {
-    let (app, now) = (&host.app, host.app.clock.now());
-    let token = app.tokens.look_up(bearer(request.headers()).unwrap_or_default());
-    if token.is_empty() {
-        host.gate.count(source, now)?;
-        return Err(Error::Unauthenticated { reason: Reason::MissingToken }.into());
-    }
-    if !token.is_known() {
-        host.gate.check(source, now)?;
-    }
-    if let Err(reason) = app.tokens.verify_presented(&token, now) {
-        let error = Error::Unauthenticated { reason };
-        if is_of_nobody(&error) {
-            host.gate.count(source, now)?;
-        }
-        return Err(error.into());
-    }
-    Ok(())
 }
 
 /// The transport knows versions that this server does not speak.
@@ -174,7 +136,7 @@ async fn identify(
     visit: &Visit,
     response: Response<Bytes>,
 ) -> Result<Response<Bytes>, Failed> {
-    let Ok((route, _)) = router::find(&Method::GET, "/v1/whoami") else { return Ok(response) };
+    let route = caller::whoami()?;
     let refused = (!response.status().is_success()).then(|| format!("the message was refused: {}", response.status()));
     let claims = visit.claims();
     let inbound = Inbound {
@@ -190,33 +152,12 @@ async fn identify(
         query: "",
         body: request.body(),
         idempotency_key: None,
-        malformed: refused.as_deref(),
+        malformed: refused.as_deref().map(|why| Malformed { field: "arguments", why }),
     };
     match carry_out(host, inbound).await {
         Err(Failed { error: Error::Invalid { .. }, .. }) if refused.is_some() => Ok(response),
         other => other.map(|_| response),
     }
-}
-
-/// Tells where tokens come from (RFC 9728 §5.1), and of a human's session what is missing.
-fn challenge(mut response: Response<Bytes>, error: &Error, metadata: &str) -> Response<Bytes> {
-    let headers = response.headers_mut();
-    let given = headers.get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
-    let challenge = match (given, error) {
-        (Some("Bearer"), _) => format!("Bearer resource_metadata=\"{metadata}\""),
-        (Some(given), _) => format!("{given}, resource_metadata=\"{metadata}\""),
-        // One scope covers all there is here: what an agent may do with which keys, its authorization details say.
-        (None, Error::Denied { reason: Reason::AgentCredentialRequired }) => format!(
-            "Bearer error=\"insufficient_scope\", scope=\"aegis_key_use\", error_description=\"{}\", \
-             resource_metadata=\"{metadata}\"",
-            Reason::AgentCredentialRequired.sentence()
-        ),
-        (None, _) => return response,
-    };
-    if let Ok(value) = HeaderValue::from_str(&challenge) {
-        headers.insert(WWW_AUTHENTICATE, value);
-    }
-    response
 }
 
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];

@@ -5,6 +5,7 @@ use crate::call::Call;
 use aegis_core::error::Error;
 use aegis_core::operation::Operation;
 use aegis_core::pipeline::{Done, Permit, Target};
+use aegis_core::record::Plane;
 use http::{Method, StatusCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use std::pin::Pin;
@@ -24,6 +25,8 @@ pub struct Route {
     pub takes_idempotency_key: bool,
     /// Whether a call counts against its source's share of requests without a verified principal.
     pub counts_as_unverified: bool,
+    /// The way its requests come in.
+    pub plane: Plane,
     /// Whether errors have the members of RFC 6749 §5.2, in plain JSON.
     pub(crate) answers_as_oauth: bool,
     pub(crate) handler: Handler,
@@ -63,6 +66,10 @@ pub(crate) enum Body {
 }
 
 pub(crate) enum Handler {
+    /// Function calls, each of which is a request of another route.
+    Calls,
+    /// A use that is asked about: a request of the route that checks access to the key in the body.
+    Evaluate,
     /// Messages of MCP, each of which may stand for a request of another route.
     Mcp,
     Permitted(for<'a> fn(&'a Call<'a>, &'a Permit, Option<String>) -> Answer<'a, Done<Reply>>),
@@ -83,6 +90,7 @@ impl Route {
             may_wait: None,
             takes_idempotency_key: false,
             counts_as_unverified: false,
+            plane: Plane::Rest,
             answers_as_oauth: false,
             handler,
             body: None,
@@ -137,6 +145,10 @@ impl Route {
 
     pub(crate) fn unverified(self) -> Self {
         Self { counts_as_unverified: true, ..self }
+    }
+
+    pub(crate) fn by(self, plane: Plane) -> Self {
+        Self { plane, ..self }
     }
 
     pub(crate) fn oauth_errors(self) -> Self {

@@ -1,6 +1,10 @@
 //! THE route table. The router (`router`), the OpenAPI document and the unauthorized test are made of it.
 
 use crate::Reply;
+use crate::agent_ai;
+use crate::agent_ai::calls::{Answered, Calls};
+use crate::agent_ai::evaluation::Evaluation;
+use crate::agent_ai::tools::{Listed, ListedQuery};
 use crate::call::Call;
 use crate::handlers::{
     agents, approvals, audit, credentials, deployment, humans, keys, oauth, own, recommendations, responses, rules,
@@ -43,7 +47,7 @@ use aegis_core::operations::webhooks::{
 };
 use aegis_core::pipeline::{Done, Permit};
 use aegis_core::recommendation::RecommendationRecord;
-use aegis_core::record::AuditRecord;
+use aegis_core::record::{AuditRecord, Plane};
 use aegis_core::webhook::Delivery;
 use http::{Method, StatusCode};
 use std::sync::LazyLock;
@@ -76,6 +80,7 @@ static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
         approval_routes(),
         webhook_routes(),
         mcp_routes(),
+        agent_ai_routes(),
     ]
     .into_iter()
     .flatten()
@@ -616,8 +621,39 @@ fn mcp_routes() -> Vec<Route> {
     vec![
         Route::new(Method::POST, "/mcp", speak.0, speak.1, speak.2)
             .summary("Model Context Protocol: JSON-RPC over streamable HTTP, without sessions; for agents")
+            .by(Plane::Mcp)
             .body::<serde_json::Map<String, serde_json::Value>>()
             .reply::<serde_json::Map<String, serde_json::Value>>(),
+    ]
+}
+
+/// Access to the calls is to the endpoint itself; each is a request of the route that its tool stands for.
+fn agent_ai_routes() -> Vec<Route> {
+    let call = (Access::Bearer(Operation::Whoami), TargetKind::Own, Handler::Calls);
+    vec![
+        get("/v1/agent-ai/tools", Operation::AgentScope, TargetKind::Own, |call, permit, _| {
+            Box::pin(agent_ai::tools::list(call, permit))
+        })
+        .summary("The tools the agent that asks is shown, in the shape its framework takes; for agents")
+        .by(Plane::AgentAi)
+        .query::<ListedQuery>()
+        .reply::<Listed>(),
+        Route::new(Method::POST, "/v1/agent-ai/calls", call.0, call.1, call.2)
+            .summary("Does what a model called for: one call, or up to 16 in their order; for agents")
+            .by(Plane::AgentAi)
+            .body::<Calls>()
+            .reply::<Answered>(),
+        Route::new(
+            Method::POST,
+            "/v1/agent-ai/risk/evaluate",
+            Access::Bearer(Operation::AccessCheck),
+            TargetKind::Own,
+            Handler::Evaluate,
+        )
+        .summary("How risky a use of a key would be and what would be decided; nothing is done; for agents")
+        .by(Plane::AgentAi)
+        .body::<Evaluation>()
+        .reply::<CheckedAccess>(),
     ]
 }
 

@@ -49,6 +49,22 @@ static DEPLOYMENT: LazyLock<Deployment> = LazyLock::new(|| {
             seed(&format!("mcp-{n:02}-{who}-modern"), format!("{head}\n{modern}").as_bytes());
         }
     }
+    let (sign, own) =
+        (json!({ "key": "own-key", "message": "aGVsbG8=" }), json!({ "key": "other-key", "action": "sign" }));
+    let said = sign.to_string();
+    let bodies = [
+        json!({ "id": "1", "name": "sign", "arguments": sign, "claims": { "model": "some-model" } }),
+        json!({ "id": "1", "type": "function", "function": { "name": "sign", "arguments": said } }),
+        json!({ "call_id": "1", "type": "function_call", "name": "sign", "arguments": said }),
+        json!({ "calls": [{ "id": "1", "type": "tool_use", "name": "check_access", "input": own }, { "name": "my_scope" }] }),
+    ];
+    for (n, body) in bodies.into_iter().enumerate() {
+        for who in ["alice", "bot"] {
+            let head =
+                format!("POST /v1/agent-ai/calls\nauthorization: Bearer ${who}\ncontent-type: application/json\n");
+            seed(&format!("calls-{n:02}-{who}"), format!("{head}\n{body}").as_bytes());
+        }
+    }
     Deployment::new()
 });
 
@@ -70,6 +86,9 @@ fuzz_target!(|input: &[u8]| -> Corpus {
         may(deployment, &method, &path, &headers);
         if path == "/mcp" {
             may_call(deployment, &message, response.body());
+        }
+        if path == "/v1/agent-ai/calls" {
+            may_have_called(deployment, &message, response.body());
         }
         return Corpus::Keep;
     }
@@ -94,7 +113,7 @@ fn may(deployment: &Deployment, method: &Method, path: &str, headers: &HeaderMap
     let credential = given.next().expect("a success without a credential");
     assert!(given.next().is_none(), "a success with two credentials");
     let token = credential.to_str().unwrap().split_once(' ').unwrap().1.trim();
-    if token == deployment.word("$alice") && path != "/mcp" {
+    if token == deployment.word("$alice") && path != "/mcp" && !path.starts_with("/v1/agent-ai/") {
         return;
     }
     assert_eq!(token, deployment.word("$bot"), "a success with a token that nobody has");
@@ -106,6 +125,8 @@ fn may(deployment: &Deployment, method: &Method, path: &str, headers: &HeaderMap
     let fits = match (method.as_str(), parts.as_slice()) {
         ("GET", ["", "v1", "whoami" | "keys" | "scope" | "activity"]) | ("POST", ["", "mcp"]) => true,
         ("POST", ["", "v1", "keys", _, "check-access"]) => true,
+        ("GET", ["", "v1", "agent-ai", "tools"]) => true,
+        ("POST", ["", "v1", "agent-ai", "calls"] | ["", "v1", "agent-ai", "risk", "evaluate"]) => true,
         ("POST", ["", "v1", "oauth", "introspect" | "revoke"]) => true,
         ("GET", ["", "v1", "keys", key] | ["", "v1", "keys", key, "public-key"]) => own_key(key) || own_aes(key),
         ("POST", ["", "v1", "keys", key, "sign" | "verify"]) => own_key(key),
@@ -128,7 +149,31 @@ fn may_call(deployment: &Deployment, message: &[u8], answer: &[u8]) {
         return;
     }
     let message: Value = serde_json::from_slice(message).expect("a message that was answered is JSON");
-    let (tool, key) = (&message["params"]["name"], &message["params"]["arguments"]["key"]);
+    may_use(deployment, &message["params"]["name"], &message["params"]["arguments"]["key"]);
+}
+
+/// The same of each call of a batch.
+fn may_have_called(deployment: &Deployment, message: &[u8], answer: &[u8]) {
+    let message: Value = serde_json::from_slice(message).expect("calls that were answered are JSON");
+    let answer: Value = serde_json::from_slice(answer).expect("an answer is JSON");
+    let one = [message.clone()];
+    let batch = message["calls"].as_array().filter(|_| message["type"].is_null());
+    let calls = batch.map_or(one.as_slice(), Vec::as_slice);
+    let results = answer["results"].as_array().expect("an answer has results");
+    assert_eq!(calls.len(), results.len(), "a result for each call");
+    for (call, result) in calls.iter().zip(results).filter(|(_, result)| result["result"].is_object()) {
+        let said = |text: &Value| text.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let arguments: Value = match call["type"].as_str() {
+            Some("function") => said(&call["function"]["arguments"]),
+            Some("function_call") => said(&call["arguments"]),
+            Some(_) => call["input"].clone(),
+            None => call["arguments"].clone(),
+        };
+        may_use(deployment, &result["name"], &arguments["key"]);
+    }
+}
+
+fn may_use(deployment: &Deployment, tool: &Value, key: &Value) {
     let among = |names: [&str; 2]| key.as_str().is_some_and(|key| names.contains(&key));
     let own_key = || among(["own-key", deployment.word("$ownkey")]);
     let own_aes = || among(["own-aes", deployment.word("$ownaes")]);

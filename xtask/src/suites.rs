@@ -131,10 +131,10 @@ static SUITES: &[Suite] = &[
     },
     Suite {
         name: "mcp",
-        proves: "the official conformance suite, the SDKs and the Inspector of MCP get what they expect",
-        minutes: (1, 3),
+        proves: "the conformance suite, the SDKs and the Inspector of MCP, and an agent framework, get what they expect",
+        minutes: (1, 4),
         installs: "the conformance suite, the TypeScript SDK, the Inspector and Node 22 from npm, in the target folder; \
-                   mcp from PyPI, in a venv; on Debian as root also python3-venv",
+                   mcp and openai-agents from PyPI, in a venv; on Debian as root also python3-venv",
         kind: Kind::Test(Tier::Standard),
         run: mcp::run,
     },

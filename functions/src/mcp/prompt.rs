@@ -1,6 +1,6 @@
 //! The one prompt: explain a refusal to the human who works with the agent.
 
-use super::words;
+use crate::tools::words;
 use aegis_core::id::RecordId;
 use aegis_core::reason::Reason;
 use rmcp::ErrorData;

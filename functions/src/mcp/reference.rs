@@ -1,6 +1,6 @@
 //! The tool reference of the docs, made of the tools themselves.
 
-use super::tools;
+use crate::tools;
 use serde_json::Value;
 use std::fmt::Write as _;
 

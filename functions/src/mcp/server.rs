@@ -1,12 +1,11 @@
 //! The methods of MCP that Aegis has.
 
-use super::arguments::Asked;
 use super::visit::Visit;
-use super::{VERSIONS, claims, outcome, prompt, tools};
-use crate::bearer;
-use crate::inbound::{Inbound, carry_out};
+use super::{VERSIONS, claims, outcome, prompt};
+use crate::inbound::Inbound;
 use crate::route::Parameters;
-use aegis_core::error::Failed;
+use crate::tools::{Asked, Outcome};
+use crate::{bearer, tools};
 use aegis_core::operation::Operation;
 use aegis_core::record::{Claimed, Plane};
 use aegis_core::scope::Action;
@@ -64,19 +63,22 @@ impl ServerHandler for Aegis {
         visit.note_claims(claims.clone());
         let scope = tools::named(MY_SCOPE).ok_or_else(|| ErrorData::internal_error("no scope to list by", None))?;
         let asked = Inbound { query: "without_keys=true", ..inbound(visit, parts, claims.as_ref(), scope) };
-        let shown: Vec<&tools::Tool> = match carry_out(&visit.host, asked).await {
-            Ok(reply) => {
+        let own: Own = match tools::call(&visit.host, asked).await {
+            Outcome::Done(reply) => {
                 visit.note_admitted();
-                let own: Own = serde_json::from_slice(&reply.body).unwrap_or_default();
-                tools::all().iter().filter(|tool| tool.is_for(&own.actions, &own.operations)).collect()
+                serde_json::from_slice(&reply.body).unwrap_or_default()
             }
-            Err(failed) => {
-                let why = failed.error.to_string();
-                told(visit, failed);
-                return Err(ErrorData::invalid_request(why, None));
+            Outcome::Refused(refusal) => {
+                visit.note_admitted();
+                return Err(ErrorData::invalid_request(refusal.title().to_string(), None));
+            }
+            Outcome::TurnedAway(failed) => {
+                visit.note_turned_away(failed);
+                // HTTP answers, and nobody reads this.
+                return Err(ErrorData::invalid_request("", None));
             }
         };
-        let shown = shown.into_iter().map(|tool| tool.shown.clone()).collect();
+        let shown = tools::shown_to(&own.actions, &own.operations).map(|tool| tool.shown.clone()).collect();
         Ok(ListToolsResult::with_all_items(shown).with_ttl_ms(0).with_cache_scope(CacheScope::Private))
     }
 
@@ -131,29 +133,20 @@ struct Own {
 const MY_SCOPE: &str = "my_scope";
 
 async fn carried_out(visit: &Visit, inbound: Inbound<'_>) -> CallToolResult {
-    let (host, clock, operation) = (&visit.host, &visit.host.app.clock, inbound.route.operation());
-    let (began, status) = (clock.precise(), inbound.route.status.as_u16());
-    let (result, status) = match carry_out(host, inbound).await {
-        Ok(reply) => {
+    match tools::call(&visit.host, inbound).await {
+        Outcome::Done(reply) => {
             visit.note_admitted();
-            (outcome::done(&reply), status)
+            outcome::done(&reply)
         }
-        Err(failed) => told(visit, failed),
-    };
-    let elapsed = clock.precise().duration_since(began).as_secs_f64();
-    host.metrics.answered(operation, status, elapsed);
-    result
-}
-
-/// A failure that HTTP answers has a result that nobody reads.
-fn told(visit: &Visit, failed: Failed) -> (CallToolResult, u16) {
-    match visit.note(failed) {
-        Some(failed) => {
-            visit.host.count_refusal(&failed.error);
-            let status = crate::problem::describe(&failed, &visit.id).0.as_u16();
-            (outcome::refused(&failed, &visit.id), status)
+        Outcome::Refused(refusal) => {
+            visit.note_admitted();
+            outcome::refused(&refusal)
         }
-        None => (CallToolResult::error(Vec::new()), 401),
+        Outcome::TurnedAway(failed) => {
+            visit.note_turned_away(failed);
+            // HTTP answers, and nobody reads this.
+            CallToolResult::error(Vec::new())
+        }
     }
 }
 

@@ -1,9 +1,8 @@
 //! One HTTP request that carries a message, as the handlers of messages see it, and what they met.
 
 use crate::Host;
-use aegis_core::error::{Error, Failed};
+use aegis_core::error::Failed;
 use aegis_core::id::RequestId;
-use aegis_core::reason::Reason;
 use aegis_core::record::Claimed;
 use http::request::Parts;
 use rmcp::ErrorData;
@@ -47,19 +46,9 @@ impl Visit {
         found.ok_or_else(|| ErrorData::internal_error("not a message over HTTP", None))
     }
 
-    /// Keeps why HTTP must answer, where it must; the failure comes back where the message's result tells of it.
-    pub(super) fn note(&self, failed: Failed) -> Option<Failed> {
-        let turned_away = matches!(
-            failed.error,
-            Error::Unauthenticated { .. } | Error::Denied { reason: Reason::AgentCredentialRequired }
-        );
-        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        if turned_away {
-            noted.met = Some(Met::TurnedAway(failed));
-            return None;
-        }
-        noted.met = Some(Met::Admitted);
-        Some(failed)
+    /// Keeps why HTTP must answer.
+    pub(super) fn note_turned_away(&self, failed: Failed) {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).met = Some(Met::TurnedAway(failed));
     }
 
     pub(super) fn note_admitted(&self) {

@@ -204,6 +204,8 @@ pub enum Decision {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Plane {
+    /// Function calls of agents, from frameworks that do not speak MCP.
+    AgentAi,
     /// What Aegis does by itself: on schedule, for the human who ordered it, or at its start.
     Internal,
     /// Tool calls of agents.
@@ -214,7 +216,7 @@ pub enum Plane {
 impl Plane {
     /// Whether only agents may come by it (DESIGN §5): a human's session is no tool's.
     pub fn is_for_agents(self) -> bool {
-        matches!(self, Self::Mcp)
+        matches!(self, Self::AgentAi | Self::Mcp)
     }
 }
 

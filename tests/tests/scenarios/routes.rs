@@ -67,7 +67,10 @@ async fn an_agent_with_nothing_to_do_with_it_is_refused_on_every_route() {
         let reads = ["/v1/activity", "/v1/keys", "/v1/scope", "/v1/whoami"].contains(&route.path)
             && route.method == http::Method::GET;
         // What it asks for is asked of another route.
-        let harmless = reads || is_about_tokens(route) || ["/mcp", CHECK].contains(&route.path);
+        let harmless = reads
+            || is_about_tokens(route)
+            || ["/mcp", CHECK].contains(&route.path)
+            || route.path.starts_with("/v1/agent-ai/");
         let want = if harmless { 200 } else { 403 };
         assert_eq!(answer.status, want, "{} {} {}", route.method, route.path, answer.body);
     }
@@ -90,6 +93,10 @@ const CHECK: &str = "/v1/keys/{key}/check-access";
 async fn call(deployment: &Deployment, route: &Route, token: &str, path: &str) -> Answer {
     match path {
         "/mcp" => Client::new(deployment, token, MODERN).ask("server/discover", json!({})).await,
+        "/v1/agent-ai/calls" => deployment.post(token, path, json!({ "name": "my_scope" })).await,
+        "/v1/agent-ai/risk/evaluate" => {
+            deployment.post(token, path, json!({ "key": "some-key", "action": "sign" })).await
+        }
         _ if route.path == CHECK => deployment.post(token, path, json!({ "action": "sign" })).await,
         _ if is_about_tokens(route) => deployment.form(token, path, &[("token", "nonsense")]).await,
         _ => deployment.call(route.method.clone(), token, path, Some(json!({}))).await,

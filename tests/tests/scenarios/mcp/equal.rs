@@ -1,5 +1,5 @@
-//! Not a second way to decide: the same request by REST and by MCP has the same answer, and the same record but for how it
-//! came.
+//! Not a second way to decide: the same request by REST, by MCP and by Agent-AI has the same answer, and the same record but
+//! for how it came.
 
 use aegis_tests::deployment::Deployment;
 use aegis_tests::mcp::{Client, VERSIONS};
@@ -8,18 +8,21 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 #[tokio::test]
-async fn the_same_request_has_the_same_decision_and_record_by_rest_and_by_mcp() {
-    let (deployment, alice) = laid_out().await;
+async fn the_same_request_has_the_same_decision_and_record_on_every_plane() {
+    let deployment = laid_out().await;
     let mut dice = Dice(7);
     let mut seen = std::collections::BTreeMap::<String, u32>::new();
     for n in 0..200 {
+        // She is asked only so much in a day.
+        deployment.pass(3_600);
+        let alice = deployment.alice().await;
         let request = Asked::any(&mut dice);
         let (scope, more) = (dice.of(&SCOPES), dice.of(&MORE));
         let more: Value = serde_json::from_str(more).unwrap();
-        let version = dice.of(&VERSIONS);
+        let (version, shape) = (dice.of(&VERSIONS), dice.of(&SHAPES));
         let before = dice.of(&["", "", "", "freeze", "revoke", "hold"]);
         let mut ends = Vec::new();
-        for by_mcp in [false, true] {
+        for plane in PLANES {
             // A fresh one for each: leaving its scope stops it.
             let (agent, token) = deployment.agent(&alice, scope, more.clone()).await;
             match before {
@@ -27,15 +30,18 @@ async fn the_same_request_has_the_same_decision_and_record_by_rest_and_by_mcp() 
                 "hold" => deployment.hold_for_step_up(&agent).await,
                 how => drop(deployment.post(&alice, &format!("/v1/agents/{agent}/{how}"), json!({})).await.ok()),
             }
-            let answer = match by_mcp {
-                false => request.by_rest(&deployment, &token).await,
-                true => request.by_mcp(&Client::new(&deployment, &token, version)).await,
+            let answer = match plane {
+                "rest" => request.by_rest(&deployment, &token).await,
+                "mcp" => request.by_mcp(&Client::new(&deployment, &token, version)).await,
+                _ => request.by_agent_ai(&deployment, &token, shape).await,
             };
             let found = deployment.get(&alice, &format!("/v1/audit?agent={agent}&limit=1")).await.ok();
             let next = deployment.get(&token, "/v1/whoami").await.status;
-            ends.push((told(answer, &agent), record(&found["items"][0], &agent, by_mcp), next));
+            ends.push((told(answer, &agent), record(&found["items"][0], &agent, plane), next));
         }
-        assert_eq!(ends[0], ends[1], "{n}: {request:?} {scope} {more} {before} {version}");
+        for (end, plane) in ends.iter().zip(PLANES) {
+            assert_eq!(&ends[0], end, "{n} {plane}: {request:?} {scope} {more} {before} {version} {shape}");
+        }
         let outcome = &ends[0].1;
         *seen.entry(format!("{} {}", outcome["outcome"], outcome["reason"])).or_default() += 1;
     }
@@ -47,6 +53,9 @@ async fn the_same_request_has_the_same_decision_and_record_by_rest_and_by_mcp() 
     }
 }
 
+const PLANES: [&str; 3] = ["rest", "mcp", "agent-ai"];
+/// In which a call is handed in.
+const SHAPES: [&str; 4] = ["plain", "chat-completions", "responses", "messages"];
 const SCOPES: [&str; 4] = [
     "key:own-key:sign,verify key:own-aes:encrypt,decrypt,generate-data-key",
     "key:own-key:sign",
@@ -57,7 +66,7 @@ const MORE: [&str; 4] = ["{}", r#"{"purpose":"service"}"#, r#"{"limits":{"max_us
 const KEYS: [&str; 8] =
     ["own-key", "own-key", "own-aes", "foreign-key", "no-such-key", "trap-key", "old-key", "No Key!"];
 
-async fn laid_out() -> (Deployment, String) {
+async fn laid_out() -> Deployment {
     let deployment = Deployment::new().await;
     let alice = deployment.alice().await;
     for (name, algorithm) in
@@ -70,7 +79,7 @@ async fn laid_out() -> (Deployment, String) {
     deployment.post(&alice, "/v1/keys/old-key/deactivate", json!({})).await.ok();
     let label = json!({ "labels": ["team=a"] });
     deployment.call(Method::PATCH, &alice, "/v1/keys/own-key", Some(label)).await.ok();
-    (deployment, alice)
+    deployment
 }
 
 /// One request, in both its forms.
@@ -143,6 +152,37 @@ impl Asked {
             body["status"].as_u64().filter(|_| result["isError"] == true).map_or(ok, |s| u16::try_from(s).unwrap());
         Answer { status, body, headers: answer.headers }
     }
+
+    async fn by_agent_ai(&self, deployment: &Deployment, token: &str, shape: &str) -> Answer {
+        let mut arguments = self.members.clone();
+        if let Some(key) = self.key {
+            arguments["key"] = json!(key);
+        }
+        let answer = deployment.post(token, "/v1/agent-ai/calls", shaped(shape, self.tool, &arguments)).await;
+        let Some(result) = answer.body["results"].get(0) else { return answer };
+        assert_eq!((&result["id"], &result["name"]), (&json!("1"), &json!(self.tool)), "{result}");
+        let ok = if self.tool == "create_key" { 201 } else { 200 };
+        let (done, refusal) = (result.get("result"), result.get("refusal"));
+        assert_ne!(done.is_some(), refusal.is_some(), "one of them: {result}");
+        let body = done.or(refusal).unwrap();
+        let status = refusal.map_or(ok, |refusal| u16::try_from(refusal["status"].as_u64().unwrap()).unwrap());
+        let allow = json!("allow");
+        assert_eq!(result.get("decision"), if status == ok { Some(&allow) } else { body.get("decision") });
+        Answer { status, body: body.clone(), headers: answer.headers }
+    }
+}
+
+/// A call as whoever hands it in has it from its model.
+fn shaped(shape: &str, tool: &str, arguments: &Value) -> Value {
+    let text = arguments.to_string();
+    match shape {
+        "plain" => json!({ "id": "1", "name": tool, "arguments": arguments }),
+        "chat-completions" => {
+            json!({ "id": "1", "type": "function", "function": { "name": tool, "arguments": text }, "index": 0 })
+        }
+        "responses" => json!({ "call_id": "1", "type": "function_call", "name": tool, "arguments": text, "id": "f" }),
+        _ => json!({ "id": "1", "type": "tool_use", "name": tool, "input": arguments }),
+    }
 }
 
 /// An answer without what differs between any two requests.
@@ -154,6 +194,7 @@ fn told(answer: Answer, agent: &str) -> (u16, String) {
         "approval",
         "approval_code",
         "decision",
+        "say",
         "retry_after",
         "ciphertext",
         "plaintext",
@@ -166,8 +207,8 @@ fn told(answer: Answer, agent: &str) -> (u16, String) {
 }
 
 /// A record without what differs between any two requests, and without how it came.
-fn record(found: &Value, agent: &str, by_mcp: bool) -> Value {
-    assert_eq!(found["plane"], if by_mcp { "mcp" } else { "rest" }, "{found}");
+fn record(found: &Value, agent: &str, plane: &str) -> Value {
+    assert_eq!(found["plane"], plane, "{found}");
     let mut found = found.clone();
     let own = ["id", "at", "request_id", "latency_us", "credential", "plane", "claims", "approval"];
     found.as_object_mut().unwrap().retain(|name, _| !own.contains(&name.as_str()));

@@ -1,9 +1,16 @@
-//! The tools, each of which stands for a route. What a tool takes and returns is what its route does.
+//! The tools, each of which stands for a route. What a tool takes and returns is what its route does. MCP and Agent-AI
+//! have them in common; what is theirs alone is how a call is written, and how it is answered.
 
+mod arguments;
 mod catalogue;
+mod refusal;
 mod schema;
+pub(crate) mod words;
 
+use crate::inbound::{Inbound, carry_out};
 use crate::route::Route;
+use crate::{Host, Reply, caller};
+use aegis_core::error::Failed;
 use aegis_core::operation::Operation;
 use aegis_core::scope::Action;
 use rmcp::model::ToolAnnotations;
@@ -12,23 +19,36 @@ use std::sync::{Arc, LazyLock};
 
 use catalogue::{Hints, Line, Listed};
 
-pub(super) struct Tool {
-    pub(super) route: &'static Route,
+pub(crate) use arguments::Asked;
+pub(crate) use refusal::{Refusal, Verdict};
+
+/// One of them.
+pub(crate) struct Tool {
+    pub(crate) route: &'static Route,
     listed: Listed,
     /// Names of what the query or the body has.
     members: BTreeSet<String>,
-    pub(super) shown: rmcp::model::Tool,
+    /// As it is listed.
+    pub(crate) shown: rmcp::model::Tool,
 }
 
 static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| catalogue::LINES.iter().filter_map(Tool::new).collect());
 
 /// Every tool there is, in the order in which they are listed.
-pub(super) fn all() -> &'static [Tool] {
+pub(crate) fn all() -> &'static [Tool] {
     &TOOLS
 }
 
+/// Those that an agent is shown that may do this.
+pub(crate) fn shown_to<'a>(
+    actions: &'a BTreeSet<Action>,
+    operations: &'a BTreeSet<Operation>,
+) -> impl Iterator<Item = &'static Tool> + use<'a> {
+    all().iter().filter(|tool| tool.is_for(actions, operations))
+}
+
 /// The tool of this name, whether or not it is listed to anybody.
-pub(super) fn named(name: &str) -> Option<&'static Tool> {
+pub(crate) fn named(name: &str) -> Option<&'static Tool> {
     all().iter().find(|tool| tool.shown.name == name)
 }
 
@@ -51,16 +71,16 @@ impl Tool {
         Some(Self { route, listed: line.listed, members, shown })
     }
 
-    pub(super) fn path_parameters(&self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn path_parameters(&self) -> impl Iterator<Item = &'static str> {
         parameters_of(self.route)
     }
 
-    pub(super) fn takes(&self, argument: &str) -> bool {
+    pub(crate) fn takes(&self, argument: &str) -> bool {
         self.members.contains(argument)
     }
 
     /// The same in words.
-    pub(super) fn shown_to(&self) -> String {
+    pub(crate) fn shown_to(&self) -> String {
         match self.listed {
             Listed::Always => "every agent".to_string(),
             Listed::With(action) => format!("agents that may `{}` with some key", action.as_str()),
@@ -69,13 +89,40 @@ impl Tool {
     }
 
     /// Whether an agent that may do this is shown the tool. What is shown is a help and no right.
-    pub(super) fn is_for(&self, actions: &BTreeSet<Action>, operations: &BTreeSet<Operation>) -> bool {
+    fn is_for(&self, actions: &BTreeSet<Action>, operations: &BTreeSet<Operation>) -> bool {
         match self.listed {
             Listed::Always => true,
             Listed::With(action) => actions.contains(&action),
             Listed::Permitted(operation) => operations.contains(&operation),
         }
     }
+}
+
+/// What a tool call came to.
+pub(crate) enum Outcome {
+    Done(Reply),
+    /// Of an agent: the call's result tells.
+    Refused(Box<Refusal>),
+    /// Of nobody, or of a human: HTTP tells.
+    TurnedAway(Failed),
+}
+
+/// Carries out what a tool call asks of its route, and counts it as a request of that route.
+pub(crate) async fn call(host: &Host, inbound: Inbound<'_>) -> Outcome {
+    let (clock, id, operation) = (&host.app.clock, inbound.id, inbound.route.operation());
+    let (began, status) = (clock.precise(), inbound.route.status.as_u16());
+    let (outcome, status) = match carry_out(host, inbound).await {
+        Ok(reply) => (Outcome::Done(reply), status),
+        Err(failed) if caller::is_turned_away(&failed.error) => (Outcome::TurnedAway(failed), 401),
+        Err(failed) => {
+            host.count_refusal(&failed.error);
+            let refusal = Refusal::of(&failed, id);
+            let status = refusal.status();
+            (Outcome::Refused(Box::new(refusal)), status)
+        }
+    };
+    host.metrics.answered(operation, status, clock.precise().duration_since(began).as_secs_f64());
+    outcome
 }
 
 /// The names in braces.

@@ -1,28 +1,28 @@
 //! A tool's arguments as the path, the query and the body of the route it stands for.
 
-use super::tools::Tool;
-use crate::inbound::Inbound;
+use super::Tool;
+use crate::inbound::{Inbound, Malformed};
 use crate::route::{Body, Parameters};
 use rmcp::model::JsonObject;
 use serde_json::{Map, Value};
 
 /// The argument that a route takes in the header of this name.
-pub(super) const IDEMPOTENCY_KEY: &str = "idempotency_key";
+pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency_key";
 
 /// What a tool call asks of its route.
 #[derive(Debug, Default)]
-pub(super) struct Asked {
-    pub(super) parameters: Parameters,
-    pub(super) query: String,
-    pub(super) body: Vec<u8>,
-    pub(super) idempotency_key: Option<String>,
+pub(crate) struct Asked {
+    pub(crate) parameters: Parameters,
+    pub(crate) query: String,
+    pub(crate) body: Vec<u8>,
+    pub(crate) idempotency_key: Option<String>,
     /// Why no such request can be: it is decided on and recorded all the same.
-    pub(super) malformed: Option<String>,
+    pub(crate) malformed: Option<String>,
 }
 
 impl Asked {
     /// The body's members are sorted: who repeats a call may write them in another order, and asks the same.
-    pub(super) fn of(tool: &Tool, arguments: Option<JsonObject>) -> Self {
+    pub(crate) fn of(tool: &Tool, arguments: Option<JsonObject>) -> Self {
         let (mut asked, mut pairs, mut body) = (Self::default(), Vec::new(), Map::new());
         for (name, value) in arguments.unwrap_or_default() {
             if let Some(parameter) = tool.path_parameters().find(|parameter| *parameter == name) {
@@ -50,18 +50,18 @@ impl Asked {
         asked
     }
 
-    pub(super) fn content_type(&self) -> Option<&'static str> {
+    pub(crate) fn content_type(&self) -> Option<&'static str> {
         (!self.body.is_empty()).then_some("application/json")
     }
 
     /// An idempotency key, if it can be one.
-    pub(super) fn idempotency_key(&self) -> Option<Result<&str, &'static str>> {
+    pub(crate) fn idempotency_key(&self) -> Option<Result<&str, &'static str>> {
         self.idempotency_key.as_deref().map(crate::fitting_idempotency_key)
     }
 }
 
 impl<'a> Inbound<'a> {
-    pub(super) fn asking(self, asked: &'a mut Asked) -> Self {
+    pub(crate) fn asking(self, asked: &'a mut Asked) -> Self {
         let parameters = std::mem::take(&mut asked.parameters);
         let asked: &'a Asked = asked;
         Self {
@@ -70,7 +70,7 @@ impl<'a> Inbound<'a> {
             body: &asked.body,
             content_type: asked.content_type(),
             idempotency_key: asked.idempotency_key(),
-            malformed: asked.malformed.as_deref(),
+            malformed: asked.malformed.as_deref().map(|why| Malformed { field: "arguments", why }),
             ..self
         }
     }
@@ -82,7 +82,7 @@ fn text(value: &Value) -> String {
 }
 
 /// The same value with the members of all objects in the order of their names.
-pub(super) fn sorted(value: Value) -> Value {
+pub(crate) fn sorted(value: Value) -> Value {
     match value {
         Value::Array(items) => items.into_iter().map(sorted).collect(),
         Value::Object(members) => {

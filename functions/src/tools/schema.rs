@@ -1,8 +1,8 @@
 //! The schemas of a tool, made of its route as the OpenAPI document is: arguments are the path's, the query's and the
 //! body's members side by side, and nothing else.
 
-use super::super::arguments::IDEMPOTENCY_KEY;
-use super::super::outcome::Refusal;
+use super::Refusal;
+use super::arguments::IDEMPOTENCY_KEY;
 use super::parameters_of;
 use crate::openapi::bound_integers;
 use crate::route::{Body, Route};

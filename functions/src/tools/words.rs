@@ -9,7 +9,7 @@ const LONGEST: usize = 1_024;
 const BYTES: [&str; 7] = ["ciphertext", "key_material", "pem", "plaintext", "public_key", "signature", "wrapped_key"];
 
 /// A text as a model is told it.
-pub(super) fn told(text: &str) -> String {
+pub(crate) fn told(text: &str) -> String {
     let mut told = String::with_capacity(text.len().min(LONGEST));
     for c in text.chars().take(LONGEST) {
         match is_hidden(c) {
@@ -24,7 +24,7 @@ pub(super) fn told(text: &str) -> String {
 }
 
 /// All texts of a value, but for those that are bytes.
-pub(super) fn tell(value: &mut Value) {
+pub(crate) fn tell(value: &mut Value) {
     match value {
         Value::String(text) => *text = told(text),
         Value::Array(items) => items.iter_mut().for_each(tell),

@@ -1,0 +1,64 @@
+//! Who comes by the planes that are for agents alone: proved before anything is read, and told over HTTP where no agent asks.
+
+use crate::inbound::is_of_nobody;
+use crate::route::Route;
+use crate::{Host, bearer, router};
+use aegis_core::error::{Error, Failed};
+use aegis_core::reason::Reason;
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use http::{Method, Response};
+use std::net::IpAddr;
+
+/// A token that proves nothing gets no message read. What it stands on, the pipeline asks with each request.
+pub(crate) fn prove(host: &Host, headers: &HeaderMap, source: IpAddr) -> Result<(), Failed> {
+    let (app, now) = (&host.app, host.app.clock.now());
+    let token = app.tokens.look_up(bearer(headers).unwrap_or_default());
+    if token.is_empty() {
+        host.gate.count(source, now)?;
+        return Err(Error::Unauthenticated { reason: Reason::MissingToken }.into());
+    }
+    if !token.is_known() {
+        host.gate.check(source, now)?;
+    }
+    if let Err(reason) = app.tokens.verify_presented(&token, now) {
+        let error = Error::Unauthenticated { reason };
+        if is_of_nobody(&error) {
+            host.gate.count(source, now)?;
+        }
+        return Err(error.into());
+    }
+    Ok(())
+}
+
+/// The route that stands for a request which asks for nothing in another's name: who sent it is on record by it.
+pub(crate) fn whoami() -> Result<&'static Route, Error> {
+    let found = router::find(&Method::GET, "/v1/whoami").map(|(route, _)| route);
+    found.map_err(|_| Error::NotFound { kind: "route" })
+}
+
+/// Whether HTTP must tell of it, rather than the result of a call: there is no agent who asks.
+pub(crate) fn is_turned_away(error: &Error) -> bool {
+    matches!(error, Error::Unauthenticated { .. } | Error::Denied { reason: Reason::AgentCredentialRequired })
+}
+
+/// Tells where tokens come from (RFC 9728 §5.1), and of a human's session what is missing.
+pub(crate) fn challenge(mut response: Response<Bytes>, error: &Error, metadata: &str) -> Response<Bytes> {
+    let headers = response.headers_mut();
+    let given = headers.get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+    let challenge = match (given, error) {
+        (Some("Bearer"), _) => format!("Bearer resource_metadata=\"{metadata}\""),
+        (Some(given), _) => format!("{given}, resource_metadata=\"{metadata}\""),
+        // One scope covers all there is here: what an agent may do with which keys, its authorization details say.
+        (None, Error::Denied { reason: Reason::AgentCredentialRequired }) => format!(
+            "Bearer error=\"insufficient_scope\", scope=\"aegis_key_use\", error_description=\"{}\", \
+             resource_metadata=\"{metadata}\"",
+            Reason::AgentCredentialRequired.sentence()
+        ),
+        (None, _) => return response,
+    };
+    if let Ok(value) = HeaderValue::from_str(&challenge) {
+        headers.insert(WWW_AUTHENTICATE, value);
+    }
+    response
+}

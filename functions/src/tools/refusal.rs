@@ -1,0 +1,77 @@
+//! Why a tool call came to nothing, so that a program can act on it.
+
+use crate::problem::{Problem, describe};
+use aegis_core::error::{Error, Failed};
+use aegis_core::id::RequestId;
+use aegis_core::reason::Reason;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Why a tool call came to nothing: the problem that REST answers with, and what was decided.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct Refusal {
+    #[serde(flatten)]
+    problem: Problem,
+    /// Absent where the call was allowed and failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) decision: Option<Verdict>,
+    /// Seconds after which another try may do better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u32>,
+}
+
+#[derive(Clone, Copy, JsonSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    Deny,
+    /// The same call is made again once a human has approved it.
+    StepUp,
+}
+
+impl Refusal {
+    pub(crate) fn of(failed: &Failed, request_id: &RequestId) -> Self {
+        let (_, problem) = describe(failed, request_id);
+        let (decision, retry_after) = match &failed.error {
+            Error::ApprovalNeeded(_) => (Some(Verdict::StepUp), None),
+            Error::LimitReached { retry_after, .. } => (Some(Verdict::Deny), *retry_after),
+            Error::Unauthenticated { .. } | Error::Denied { .. } | Error::FreshLoginNeeded { .. } => {
+                (Some(Verdict::Deny), None)
+            }
+            Error::Unavailable { .. } | Error::Contended => (None, Some(1)),
+            _ => (None, None),
+        };
+        Self { problem, decision, retry_after }
+    }
+
+    /// As REST would answer.
+    pub(crate) fn status(&self) -> u16 {
+        self.problem.status
+    }
+
+    pub(crate) fn title(&self) -> &str {
+        &self.problem.title
+    }
+
+    /// As the caller is told it.
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        self.problem.reason
+    }
+
+    /// In words: what it is, and what helps.
+    pub(crate) fn said(&self) -> String {
+        let problem = &self.problem;
+        let why = match &problem.detail {
+            Some(detail) => format!("{}: {detail}", problem.title),
+            None => problem.title.clone(),
+        };
+        let page = problem.approval_url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
+        match (self.decision, &problem.approval, &problem.approval_code) {
+            (Some(Verdict::StepUp), Some(approval), Some(code)) => format!(
+                "Not done: {why}. Ask your human to answer approval {approval}{page}, whose code is {code}; then call the \
+                 tool again with the same arguments. Only she can approve it, at Aegis and not in this conversation."
+            ),
+            (Some(_), ..) => format!("Refused: {why}. Do not try it by other ways; tell your human if it is needed."),
+            _ => format!("Not done: {why}."),
+        }
+    }
+}
