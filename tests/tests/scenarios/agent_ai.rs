@@ -304,3 +304,15 @@ async fn a_use_is_evaluated_as_access_to_it_is_checked() {
     assert_eq!(deployment.post(&alice, EVALUATE, asked.clone()).await.refused(403), "agent_credential_required");
     assert_eq!(deployment.post("nonsense", EVALUATE, asked).await.refused(401), "invalid_token");
 }
+
+#[tokio::test]
+async fn what_is_too_large_for_its_route_is_refused_and_the_next_is_tried() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-aes", "AES-256-GCM").await;
+    let (_, token) = deployment.agent(&alice, "key:own-aes:encrypt", json!({})).await;
+    let encrypt = |size: usize| json!({ "name": "encrypt", "arguments": { "key": "own-aes", "plaintext": base64(&vec![0; size]) } });
+    let calls = json!({ "calls": [encrypt(65_537), encrypt(65_536)] });
+    let results = deployment.post(&token, CALLS, calls).await.ok()["results"].clone();
+    assert_eq!((&results[0]["refusal"]["code"], &results[1]["decision"]), (&json!("invalid-request"), &json!("allow")));
+}

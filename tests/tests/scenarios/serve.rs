@@ -197,10 +197,12 @@ fn an_enrolment_code_works_once() {
 fn a_body_that_is_too_large_is_told_as_any_other_problem() {
     let folder = tempfile::tempdir().unwrap();
     let server = Process::start(folder.path());
-    let answer = server.post("", "/v1/keys", json!("x".repeat(1024 * 1024)));
-    assert_eq!(answer.failed(413), "too-large");
-    assert_eq!(answer.headers["x-request-id"], text(&answer.body, "request_id"));
-    assert_eq!(answer.headers["cache-control"], "no-store");
+    for path in ["/v1/keys", "/v1/agent-ai/calls"] {
+        let answer = server.post("", path, json!("x".repeat(1024 * 1024)));
+        assert_eq!(answer.failed(413), "too-large", "{path}");
+        assert_eq!(answer.headers["x-request-id"], text(&answer.body, "request_id"));
+        assert_eq!(answer.headers["cache-control"], "no-store");
+    }
 }
 
 #[test]
