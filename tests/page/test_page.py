@@ -77,7 +77,7 @@ class Page(unittest.TestCase):
         expect(shown).to_contain_text("rent\\u{202e}0052")
         expect(shown).to_contain_text("<img src=x onerror=alert(1)>")
         self.assertEqual(self.page.locator("img").count(), 0)
-        for fact in ["key.sign", self.agent, HUMAN]:
+        for fact in ["key.sign", "treasury-2026 (key_", f"payments, interactive ({self.agent})", HUMAN]:
             expect(self.page.locator("#facts")).to_contain_text(fact)
         self.page.get_by_label("The code that the agent shows").fill("0000-0000")
         self.page.get_by_role("button", name="Approve this request").click()

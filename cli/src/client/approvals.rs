@@ -166,13 +166,19 @@ fn render(approval: &Value) -> String {
         "yes" => "every request of this operation on this key",
         _ => "this request alone",
     };
+    // An id, and what people know it by.
+    let named = |id: &str, words: &[String]| {
+        let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| !word.is_empty()).collect();
+        let about = if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) };
+        format!("{}{about}", field(approval, id))
+    };
     let mut fields: Vec<(&str, String)> = vec![
         ("approval", field(approval, "/id")),
         ("state", field(approval, "/state")),
-        ("agent", field(approval, "/agent")),
+        ("agent", named("/agent", &[field(approval, "/agent_label"), field(approval, "/agent_purpose")])),
         ("sponsor", field(approval, "/sponsor")),
         ("operation", field(approval, "/operation")),
-        ("key", field(approval, "/key")),
+        ("key", named("/key", &[field(approval, "/key_aliases")])),
         ("tier", field(approval, "/tier")),
         ("cause", field(approval, "/cause")),
         ("risk", field(approval, "/risk/score")),

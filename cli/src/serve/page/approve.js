@@ -68,9 +68,9 @@ byId("deny").addEventListener("click", () => {
 function show(approval) {
   const facts = [
     ["Operation", approval.operation],
-    ["Key", approval.key],
+    ["Key", known(approval.key, approval.key_aliases)],
     ["Tier", approval.tier],
-    ["Agent", approval.agent],
+    ["Agent", known(approval.agent, [approval.agent_label, approval.agent_purpose])],
     ["Its human", approval.sponsor],
     ["State", approval.state],
     ["Until", approval.expires_at],
@@ -91,6 +91,12 @@ function show(approval) {
   byId("answer").hidden = !open;
   say(open ? "This is what the agent asks for." : "You cannot answer this: it is " + approval.state + ", or not yours.");
   if (open) byId("code").focus();
+}
+
+// What people know it by, then its id.
+function known(id, words) {
+  const names = (words || []).filter(Boolean).join(", ");
+  return names && id ? `${names} (${id})` : id;
 }
 
 function payload(shown) {

@@ -1,14 +1,15 @@
 //! Approvals as humans see and answer them. What asks for one, and takes it, is the pipeline.
 
 use super::listing::{PageOf, PageQuery, cursor_at};
-use crate::agent::Credential;
+use crate::agent::{Agent, Credential, Purpose};
 use crate::ambient::Timestamp;
 use crate::approval::{
     ALL_APPROVALS, Answer, Approval, ApprovalRecord, ApprovalState, Code, Kept, MAX_SHAPE_SECONDS, MAX_USES, Payload,
     Terms, approval_item, of_sponsor, show,
 };
 use crate::error::Error;
-use crate::key::Tier;
+use crate::key::{KeyRecord, Tier};
+use crate::name::{AgentLabel, KeyName};
 use crate::operation::Operation;
 use crate::pipeline::{App, Done, Note, Permit, approval_facts};
 use crate::policy::Resource;
@@ -17,6 +18,7 @@ use crate::repository::{self, Loaded};
 use crate::store::{Index, Order, Put, Query, Table};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Which approvals to list.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -78,6 +80,14 @@ pub struct ApprovalDetail {
     /// Absent for who may not answer it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<Payload>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_label: Option<AgentLabel>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_purpose: Option<Purpose>,
+    /// The names that lead to the key now.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[schemars(default)]
+    pub key_aliases: BTreeSet<KeyName>,
 }
 
 /// Shows an approval; to those who may answer it with the body of the request, while it waits.
@@ -92,7 +102,16 @@ pub async fn get_approval(app: &App, permit: &Permit) -> Result<Done<ApprovalDet
         true => Some(payload(app, record, now).await?),
         false => None,
     };
-    Ok(Done::read(ApprovalDetail { approval: record.approval.clone().as_of(now), payload }))
+    let approval = record.approval.clone().as_of(now);
+    let agent: Option<Loaded<Agent>> =
+        repository::load(app.store.as_ref(), &repository::agent_item(&approval.agent)).await?;
+    let (agent_label, agent_purpose) = agent.map(|agent| (agent.value.label, agent.value.purpose)).unzip();
+    let key: Option<Loaded<KeyRecord>> = match &approval.key {
+        Some(id) => repository::load(app.store.as_ref(), &repository::key_item(id)).await?,
+        None => None,
+    };
+    let key_aliases = key.map(|key| key.value.key.aliases).unwrap_or_default();
+    Ok(Done::read(ApprovalDetail { approval, payload, agent_label, agent_purpose, key_aliases }))
 }
 
 async fn payload(app: &App, record: &ApprovalRecord, now: Timestamp) -> Result<Payload, Error> {
