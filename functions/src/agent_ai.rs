@@ -34,9 +34,7 @@ pub(crate) async fn answer(
     id: &RequestId,
     source: IpAddr,
 ) -> Result<Reply, Failed> {
-    let headers = request.headers();
-    caller::prove(host, headers, source)?;
-    let asking = Asking { host, headers, id, source };
+    let asking = Asking::proved(host, request, id, source)?;
     let calls = match asking.read(request.body()).and_then(Calls::in_order) {
         Ok(calls) => calls,
         Err(error) => return asking.unread(&error, request.body()).await,
@@ -76,15 +74,13 @@ pub(crate) async fn evaluate(
     id: &RequestId,
     source: IpAddr,
 ) -> Result<Reply, Failed> {
-    let headers = request.headers();
-    caller::prove(host, headers, source)?;
-    let asking = Asking { host, headers, id, source };
+    let asking = Asking::proved(host, request, id, source)?;
     let asked: Evaluation = match asking.read(request.body()) {
         Ok(asked) => asked,
         Err(error) => return asking.unread(&error, request.body()).await,
     };
     let tool = all_tools::named("check_access").ok_or(Error::NotFound { kind: "tool" })?;
-    let claims = claimed(asked.claims.as_ref(), None, headers);
+    let claims = claimed(asked.claims.as_ref(), None, asking.headers);
     let mut arguments = Asked::of(tool, Some(asked.arguments()));
     carry_out(host, asking.inbound(tool.route, claims.as_ref()).asking(&mut arguments)).await
 }
@@ -98,6 +94,18 @@ struct Asking<'a> {
 }
 
 impl<'a> Asking<'a> {
+    /// Nothing is read of who proves nothing.
+    fn proved(
+        host: &'a Host,
+        request: &'a http::Request<Bytes>,
+        id: &'a RequestId,
+        source: IpAddr,
+    ) -> Result<Self, Failed> {
+        let headers = request.headers();
+        caller::prove(host, headers, source)?;
+        Ok(Self { host, headers, id, source })
+    }
+
     fn text(&self, header: http::HeaderName) -> Option<&'a str> {
         self.headers.get(header).and_then(|value| value.to_str().ok())
     }

@@ -1,6 +1,7 @@
 """An Aegis server as a child process, and its REST API. Standard library only; every route and field is named here."""
 
 import base64
+import contextlib
 import json
 import os
 import pathlib
@@ -8,6 +9,7 @@ import queue
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import tempfile
 import threading
@@ -69,6 +71,20 @@ class Aegis:
         meanwhile()
         self.base = None
         return self._spawn(*arguments)
+
+    def restart_with_rules(self, toml):
+        """Starts the server again with other response rules, written into its store: one human alone may not loosen them."""
+        document = {"version": 1, "toml": toml, "created_at": "2026-01-01T00:00:00Z", "created_by": HUMAN}
+
+        def write():
+            store = sqlite3.connect(self.folder / "data" / "store.sqlite")
+            with contextlib.closing(store), store:
+                insert = "INSERT INTO state (partition, sort, revision, body) VALUES ('rules', '000001', 1, ?)"
+                store.execute(insert, [json.dumps(document)])
+                version = "json_set(body, '$.rules_version', 1)"
+                store.execute(f"UPDATE state SET revision = revision + 1, body = {version} WHERE partition = 'deployment'")
+
+        self.restart(meanwhile=write)
 
     def enrol_second(self, human):
         """Starts the server again, and lets somebody else enrol, with every role and the same passphrase."""

@@ -3,11 +3,9 @@
 Usage: run.py EXAMPLES, with AEGIS_BIN in the environment. The last line counts operations, in the words of libtest.
 """
 
-import contextlib
 import json
 import os
 import pathlib
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -22,6 +20,20 @@ SECOND = "bob@org"
 SETTINGS = "unverified_per_minute = 10000000\nrequests_per_minute = 10000000\n"
 # What its messages are, no OpenAPI document says: the suite `mcp` tests them.
 JSON_RPC = "/mcp"
+# An agent whose scope names some sixty keys or labels must ask a human, whatever the key; and there is something to undo.
+RULES = """
+[budget]
+per_hour = 5
+
+[thresholds]
+standard = { step_up = 0.08, deny = 2.0 }
+
+[[rule]]
+name = "scope"
+detectors = ["scope_violation", "scope_probe"]
+actions = ["freeze_agent"]
+inline = true
+"""
 CHECKS = ",".join([
     "not_a_server_error",
     "status_code_conformance",
@@ -48,7 +60,7 @@ def main():
         server.start()
         try:
             server.enrol_second(SECOND)
-            server.restart(meanwhile=lambda: ask_before_broad_scopes(server.folder / "data" / "store.sqlite"))
+            server.restart_with_rules(RULES)
             runs = [
                 run(server, "human", examples, []),
                 run(server, "agent", max(1, examples // 5), []),
@@ -63,19 +75,6 @@ def main():
     failed = sum(failed for _, failed, _ in runs) + len(unreached)
     print(f"test result: {'FAILED' if failed else 'ok'}. {passed} passed; {failed} failed; 0 ignored")
     sys.exit(bool(failed))
-
-
-def ask_before_broad_scopes(store):
-    """Response rules under which an agent whose scope names some sixty keys or labels must ask a human, whatever the key."""
-    rules = "[budget]\nper_hour = 5\n\n[thresholds]\nstandard = { step_up = 0.08, deny = 2.0 }\n"
-    # So that there is something to undo.
-    rules += '[[rule]]\nname = "scope"\ndetectors = ["scope_violation", "scope_probe"]\nactions = ["freeze_agent"]\ninline = true\n'
-    document = {"version": 1, "toml": rules, "created_at": "2026-01-01T00:00:00Z", "created_by": HUMAN}
-    with contextlib.closing(sqlite3.connect(store)) as connection, connection:
-        insert = "INSERT INTO state (partition, sort, revision, body) VALUES ('rules', '000001', 1, ?)"
-        connection.execute(insert, [json.dumps(document)])
-        update = "UPDATE state SET revision = revision + 1, body = json_set(body, '$.rules_version', 1) WHERE partition = ?"
-        connection.execute(update, ["deployment"])
 
 
 def operations(server):

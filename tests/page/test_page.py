@@ -1,11 +1,9 @@
 """The page on which a human answers an approval, in a real browser: Debian's Chromium, by mouse and by keyboard."""
 
 import base64
-import contextlib
 import json
 import os
 import pathlib
-import sqlite3
 import sys
 import unittest
 
@@ -29,7 +27,7 @@ class Page(unittest.TestCase):
         cls.server = Aegis()
         cls.addClassCleanup(cls.server.stop)
         cls.server.start()
-        cls.server.restart(meanwhile=lambda: write_rules(cls.server.folder / "data" / "store.sqlite"))
+        cls.server.restart_with_rules(RULES)
         cls.server.log_in()
         cls.server.create_key("treasury-2026", "ECDSA-P256")
         labels = [",".join(f"label-{number}=1" for number in half) for half in (range(31), range(31, 62))]
@@ -131,15 +129,6 @@ class Page(unittest.TestCase):
         self.assertTrue(blocked)
         wide = self.page.evaluate("() => document.documentElement.scrollWidth")
         self.assertLessEqual(wide, PHONE["width"])
-
-
-def write_rules(store):
-    document = {"version": 1, "toml": RULES, "created_at": "2026-01-01T00:00:00Z", "created_by": HUMAN}
-    with contextlib.closing(sqlite3.connect(store)) as connection, connection:
-        insert = "INSERT INTO state (partition, sort, revision, body) VALUES ('rules', '000001', 1, ?)"
-        connection.execute(insert, [json.dumps(document)])
-        update = "UPDATE state SET revision = revision + 1, body = json_set(body, '$.rules_version', 1) WHERE partition = ?"
-        connection.execute(update, ["deployment"])
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ pub const MAX_TTL: u32 = 86_400;
 pub const DEFAULT_TTL: u32 = 3_600;
 /// Most holds that are kept of an agent, and most that froze it besides the first.
 const MOST_KEPT: usize = 16;
-/// Who stops somebody when nobody does.
+/// Who acts when nobody does.
 pub(crate) const AEGIS: &str = "aegis";
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]

@@ -1,6 +1,7 @@
 //! How a deployment begins, and what each start brings forward: the epoch after a restore, the built-in policies after an
 //! upgrade. Each is on record.
 
+use crate::agent::AEGIS;
 use crate::ambient::{Entropy, Timestamp};
 use crate::deployment::{Deployment, PolicyDocument};
 use crate::error::Error;
@@ -107,9 +108,6 @@ async fn load_policy(store: &dyn Store, version: u32) -> Result<Option<PolicyDoc
     let found: Option<Loaded<PolicyDocument>> = repository::load(store, &repository::policy_item(version)).await?;
     Ok(found.map(|found| found.value))
 }
-
-/// Who wrote what nobody wrote.
-const AEGIS: &str = "aegis";
 
 #[cfg(test)]
 mod tests {
