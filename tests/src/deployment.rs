@@ -67,6 +67,15 @@ impl Halves {
     }
 }
 
+/// What the edge signed, of a request that it let pass.
+#[track_caller]
+pub fn passes(said: AtEdge) -> String {
+    match said {
+        AtEdge::Passes { crossing } => crossing,
+        AtEdge::Refused(refusal) => panic!("{refusal:?}"),
+    }
+}
+
 /// The public keys of edges.
 #[derive(Default)]
 pub struct KeysInMemory(Mutex<Vec<PermitKey>>);

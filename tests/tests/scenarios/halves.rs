@@ -2,7 +2,7 @@
 //! `AEGIS_TEST_HALVES=1` puts every other scenario through the same.
 
 use aegis_functions::edge::AtEdge;
-use aegis_tests::deployment::Deployment;
+use aegis_tests::deployment::{Deployment, passes};
 use aegis_tests::{Answer, message, text};
 use bytes::Bytes;
 use http::Request;
@@ -56,13 +56,6 @@ fn asking(path: &str, token: &str) -> Request<Bytes> {
     let request = Request::post(path).header(AUTHORIZATION, format!("Bearer {token}"));
     let request = request.header(CONTENT_TYPE, "application/json");
     request.body(Bytes::from(message(b"invoice 7").to_string())).unwrap()
-}
-
-fn passes(said: AtEdge) -> String {
-    match said {
-        AtEdge::Passes { crossing } => crossing,
-        AtEdge::Refused(refusal) => panic!("{refusal:?}"),
-    }
 }
 
 #[tokio::test]
