@@ -4,6 +4,7 @@
 //! skipped, with the reason; the last line counts what passed, failed and was skipped.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool reports on its terminal")]
 
+mod aws;
 mod cargo;
 mod child;
 mod deny;

@@ -2,7 +2,7 @@
 
 use crate::child::{Counts, NotPassed};
 use crate::workshop::Workshop;
-use crate::{cargo, deny, fuzz, interop, keychain, mcp, oidc, page};
+use crate::{aws, cargo, deny, fuzz, interop, keychain, mcp, oidc, page};
 
 /// Something that passes, fails or is skipped, on its own.
 pub(crate) struct Suite {
@@ -120,6 +120,14 @@ static SUITES: &[Suite] = &[
         installs: "cryptography from PyPI, in a venv; on Debian as root also openssl and python3-venv",
         kind: Kind::Test(Tier::Standard),
         run: interop::run,
+    },
+    Suite {
+        name: "aws",
+        proves: "the store on DynamoDB behaves as every store does, whatever the network loses",
+        minutes: (2, 6),
+        installs: "ministack and boto3 from PyPI, in a venv; on Debian as root also python3 and python3-venv",
+        kind: Kind::Test(Tier::Standard),
+        run: aws::run,
     },
     Suite {
         name: "long",

@@ -55,13 +55,24 @@ pub(crate) struct Venv {
 impl Venv {
     /// The existing one, unless its Python is gone.
     pub(crate) fn open(workshop: &Workshop) -> Result<Self, String> {
-        let venv = Self { folder: workshop.tools().join("venv") };
-        let python = need(workshop, "python3", "python3")?;
+        Self::made_with(workshop, "venv", &need(workshop, "python3", "python3")?)
+    }
+
+    /// One apart from the others, for what pins other versions than they do; with Python 3.11 or newer.
+    pub(crate) fn apart(workshop: &Workshop, name: &str) -> Result<Self, String> {
+        need(workshop, "python3", "python3")?;
+        let modern = |python: &PathBuf| workshop.succeeds(workshop.command(python).args(["-c", NEWER_THAN_3_10]));
+        let python = PYTHONS.iter().filter_map(|name| on_path(name)).find(modern);
+        Self::made_with(workshop, name, &python.ok_or("python3 is older than 3.11")?)
+    }
+
+    fn made_with(workshop: &Workshop, name: &str, python: &Path) -> Result<Self, String> {
+        let venv = Self { folder: workshop.tools().join(name) };
         if workshop.succeeds(workshop.command(venv.program("python")).args(["-m", "pip", "--version"])) {
             return Ok(venv);
         }
         println!("making a Python venv in {}", venv.folder.display());
-        let make = || workshop.succeeds(workshop.command(&python).args(["-m", "venv", "--clear"]).arg(&venv.folder));
+        let make = || workshop.succeeds(workshop.command(python).args(["-m", "venv", "--clear"]).arg(&venv.folder));
         if make() {
             return Ok(venv);
         }
@@ -113,3 +124,7 @@ fn apt_install(workshop: &Workshop, package: &str) -> Result<(), String> {
         false => Err(format!("`apt-get install {package}` failed")),
     }
 }
+
+/// Some distributions call a newer one by its number alone.
+const PYTHONS: &[&str] = &["python3", "python3.14", "python3.13", "python3.12", "python3.11"];
+const NEWER_THAN_3_10: &str = "import sys; sys.exit(sys.version_info < (3, 11))";

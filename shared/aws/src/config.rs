@@ -1,0 +1,19 @@
+//! What every client of AWS shares: region, credentials and endpoint from the environment, and how long a call may take.
+
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use std::time::Duration;
+
+/// Reads the environment; make it once and build every client from it. `AWS_ENDPOINT_URL` and its kind are honoured.
+pub async fn from_environment() -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts()).load().await
+}
+
+/// A caller of Aegis waits less than the 29 seconds of API Gateway, and one of several attempts must fit into that.
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(1))
+        .operation_attempt_timeout(Duration::from_secs(3))
+        .operation_timeout(Duration::from_secs(8))
+        .build()
+}
