@@ -4,6 +4,7 @@
 mod agent_ai;
 mod call;
 mod caller;
+pub mod deployed;
 pub mod edge;
 mod gate;
 mod handlers;

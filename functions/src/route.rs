@@ -8,6 +8,7 @@ use aegis_core::pipeline::{Done, Permit, Target};
 use aegis_core::record::Plane;
 use http::{Method, StatusCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
 use std::pin::Pin;
 
 /// One line of the route table. The router, the OpenAPI document and the unauthorized test read it.
@@ -27,6 +28,8 @@ pub struct Route {
     pub counts_as_unverified: bool,
     /// The way its requests come in.
     pub plane: Plane,
+    /// Whether it is served by a process alone, and not by the functions behind the API gateway.
+    pub embedded_only: bool,
     /// Whether errors have the members of RFC 6749 §5.2, in plain JSON.
     pub(crate) answers_as_oauth: bool,
     pub(crate) handler: Handler,
@@ -44,7 +47,8 @@ pub enum Access {
 }
 
 /// Which path parameter names what is acted upon.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TargetKind {
     Agent,
     Approval,
@@ -91,6 +95,7 @@ impl Route {
             takes_idempotency_key: false,
             counts_as_unverified: false,
             plane: Plane::Rest,
+            embedded_only: false,
             answers_as_oauth: false,
             handler,
             body: None,
@@ -149,6 +154,10 @@ impl Route {
 
     pub(crate) fn by(self, plane: Plane) -> Self {
         Self { plane, ..self }
+    }
+
+    pub(crate) fn embedded_only(self) -> Self {
+        Self { embedded_only: true, ..self }
     }
 
     pub(crate) fn oauth_errors(self) -> Self {

@@ -622,6 +622,7 @@ fn mcp_routes() -> Vec<Route> {
         Route::new(Method::POST, "/mcp", speak.0, speak.1, speak.2)
             .summary("Model Context Protocol: JSON-RPC over streamable HTTP, without sessions; for agents")
             .by(Plane::Mcp)
+            .embedded_only()
             .body::<serde_json::Map<String, serde_json::Value>>()
             .reply::<serde_json::Map<String, serde_json::Value>>(),
     ]
@@ -636,11 +637,13 @@ fn agent_ai_routes() -> Vec<Route> {
         })
         .summary("The tools the agent that asks is shown, in the shape its framework takes; for agents")
         .by(Plane::AgentAi)
+        .embedded_only()
         .query::<ListedQuery>()
         .reply::<Listed>(),
         Route::new(Method::POST, "/v1/agent-ai/calls", call.0, call.1, call.2)
             .summary("Does what a model called for: one call, or up to 16 in their order; for agents")
             .by(Plane::AgentAi)
+            .embedded_only()
             .body::<Calls>()
             .reply::<Answered>(),
         Route::new(
@@ -652,6 +655,7 @@ fn agent_ai_routes() -> Vec<Route> {
         )
         .summary("How risky a use of a key would be and what would be decided; nothing is done; for agents")
         .by(Plane::AgentAi)
+        .embedded_only()
         .body::<Evaluation>()
         .reply::<CheckedAccess>(),
     ]

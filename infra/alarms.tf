@@ -1,0 +1,54 @@
+locals {
+  alarm_actions = concat([aws_sns_topic.alerts.arn], var.alarm_actions)
+
+  alarms = merge(
+    {
+      authorizer-errors = {
+        about     = "Requests are refused because the authorizer fails."
+        namespace = "AWS/Lambda", metric = "Errors", statistic = "Sum", above = 0, minutes = 1
+        of        = { FunctionName = aws_lambda_function.this["authorizer"].function_name }
+      }
+      api-5xx = {
+        about     = "Requests fail that should not."
+        namespace = "AWS/ApiGateway", metric = "5XXError", statistic = "Sum", above = 0, minutes = 5
+        of        = { ApiName = aws_api_gateway_rest_api.this.name, Stage = aws_api_gateway_stage.this.stage_name }
+      }
+      stream-age = {
+        about     = "Records are committed faster than they are told, or not told at all."
+        namespace = "AWS/Lambda", metric = "IteratorAge", statistic = "Maximum", above = 60000, minutes = 1
+        of        = { FunctionName = aws_lambda_function.this["publish"].function_name }
+      }
+      detection-lag = {
+        about     = "Detection lies too far behind: nobody would notice what begins now."
+        namespace = "Aegis", metric = "DetectionLagSeconds", statistic = "Maximum", above = var.max_detection_lag_seconds, minutes = 1
+        of        = { Deployment = var.name }
+      }
+    },
+    {
+      for name, queue in aws_sqs_queue.dead : "${name}-dead" => {
+        about     = "Something could not be delivered and waits to be looked at."
+        namespace = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", statistic = "Maximum", above = 0, minutes = 1
+        of        = { QueueName = queue.name }
+      }
+    }
+  )
+}
+
+resource "aws_cloudwatch_metric_alarm" "this" {
+  for_each = local.alarms
+
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = each.value.about
+  namespace           = each.value.namespace
+  metric_name         = each.value.metric
+  dimensions          = each.value.of
+  statistic           = each.value.statistic
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = each.value.above
+  period              = 60 * each.value.minutes
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = local.alarm_actions
+  ok_actions          = local.alarm_actions
+  tags                = local.tags
+}

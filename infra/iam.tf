@@ -1,0 +1,235 @@
+# One role for each function, with what it needs and no more. What a statement is about stands in the tables below.
+locals {
+  operation_of = { for function, operations in local.operations : function => operations[0] }
+
+  # The partitions of the state table that deciding on a request writes: uses are counted, and whoever leaves its scope is
+  # stopped in the same write (shared/core/src/pipeline, shared/core/src/response.rs).
+  decides = ["agent/*", "credential/*", "live/*", "recommendation/*", "response/*", "responses", "uses/*"]
+
+  # An operation decides again, and opens and redeems approvals besides.
+  asks = concat(local.decides, ["approval/*", "human/*"])
+
+  # What the operations of a kind change, by what their names begin with. Those that use a key, or read, change nothing.
+  changes = {
+    "agent."                = []
+    "alias."                = ["alias/*", "key/*"]
+    "approval."             = []
+    "credential."           = []
+    "human."                = []
+    "key.activate"          = ["key/*"]
+    "key.cancel-destroy"    = ["key/*"]
+    "key.compromise"        = ["key/*"]
+    "key.create"            = ["alias/*", "intent/*", "key/*"]
+    "key.deactivate"        = ["key/*"]
+    "key.destroy"           = ["key/*"]
+    "key.import"            = ["alias/*", "intent/*", "key/*", "wrapping-key/*"]
+    "key.import-parameters" = ["wrapping-key/*"]
+    "key.register"          = ["alias/*", "claim/*", "intent/*", "key/*"]
+    "key.resume"            = ["key/*"]
+    "key.rotate"            = ["intent/*", "key/*"]
+    "key.suspend"           = ["key/*"]
+    "key.update"            = ["alias/*", "key/*"]
+    "public"                = ["exchanged/*"]
+    "recommendation."       = []
+    "rules.apply"           = ["deployment", "rules", "rules-history"]
+    "rules.confirm"         = ["deployment", "rules", "rules-history"]
+    "rules.rollback"        = ["deployment", "rules", "rules-history"]
+    "webhook."              = ["feed", "webhook/*"]
+  }
+
+  # Those whose replies are remembered by the caller's Idempotency-Key.
+  repeatable = ["agent.issue", "credential.issue", "key.create", "key.import", "key.register", "key.rotate", "webhook.create"]
+
+  # By the beginnings of partitions, which IAM compares; absent: all of them.
+  state_writes = merge(
+    {
+      for function, operation in local.operation_of : function => distinct(concat(
+        local.asks,
+        lookup(local.changes, operation, lookup(local.changes, "${split(".", operation)[0]}.", [])),
+        contains(local.repeatable, operation) ? ["idempotency/*"] : [],
+      ))
+    },
+    {
+      authorizer = local.decides
+      publish    = ["feed"]
+      anomaly    = concat(local.decides, ["behaviour/*", "feed", "usage/*"])
+      respond    = concat(local.decides, ["feed", "intent/*", "key/*", "webhook/*"])
+      setup      = null
+      scheduled  = null
+    }
+  )
+
+  # Who reads the audit trail. Everybody but `publish`, which tells of what is there already, writes it; nobody changes it.
+  journal_readers = concat(
+    [
+      for function, operation in local.operation_of : function if anytrue([
+        startswith(operation, "audit."),
+        endswith(operation, ".report"),
+        startswith(operation, "recommendation."),
+        contains(["agent.activity", "response.list", "rules.dry-run"], operation),
+      ])
+    ],
+    ["anomaly", "respond", "scheduled"]
+  )
+  journal_writers = [for function in keys(local.functions) : function if function != "publish"]
+
+  # Every operation computes with the digest key or with keys of the deployment, all sealed under `root`; so do rotation
+  # and the signatures of webhooks. The authorizer has no KMS at all.
+  kms_root = merge(
+    { for function in keys(local.operation_of) : function => ["kms:Decrypt"] },
+    {
+      respond   = ["kms:Decrypt"]
+      scheduled = ["kms:Decrypt"]
+      setup     = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"]
+    }
+  )
+
+  kms_token = merge(
+    {
+      for function, operation in local.operation_of : function => ["kms:Sign"]
+      if contains(["agent.issue", "credential.issue", "public"], operation)
+    },
+    { setup = ["kms:GetPublicKey"] }
+  )
+
+  permit_key_actions = merge(
+    { for function in keys(local.operation_of) : function => ["dynamodb:GetItem"] if function != "public" },
+    { authorizer = ["dynamodb:PutItem"] }
+  )
+
+  # What one function alone does.
+  own_statements = {
+    publish = [
+      {
+        Sid      = "Stream"
+        Effect   = "Allow"
+        Action   = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"]
+        Resource = [aws_dynamodb_table.journal.stream_arn]
+      },
+      # Knows no resources.
+      { Sid = "Streams", Effect = "Allow", Action = ["dynamodb:ListStreams"], Resource = ["*"] },
+      { Sid = "Bus", Effect = "Allow", Action = ["events:PutEvents"], Resource = [aws_cloudwatch_event_bus.this.arn] },
+      { Sid = "Undelivered", Effect = "Allow", Action = ["sqs:SendMessage"], Resource = [aws_sqs_queue.dead["publish"].arn] },
+    ]
+    anomaly = [
+      {
+        Sid      = "Queue"
+        Effect   = "Allow"
+        Action   = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
+        Resource = [aws_sqs_queue.consumer["anomaly"].arn]
+      },
+    ]
+    respond = [
+      {
+        Sid      = "Queue"
+        Effect   = "Allow"
+        Action   = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
+        Resource = [aws_sqs_queue.consumer["respond"].arn]
+      },
+      { Sid = "Alert", Effect = "Allow", Action = ["sns:Publish"], Resource = [aws_sns_topic.alerts.arn] },
+    ]
+  }
+
+  statements = {
+    for function in keys(local.functions) : function => concat(
+      [
+        {
+          Sid      = "Log"
+          Effect   = "Allow"
+          Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+          Resource = ["${aws_cloudwatch_log_group.function[function].arn}:*"]
+        },
+        {
+          Sid      = "ReadState"
+          Effect   = "Allow"
+          Action   = ["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:Query"]
+          Resource = [aws_dynamodb_table.state.arn, "${aws_dynamodb_table.state.arn}/index/*"]
+        },
+      ],
+      [
+        for partitions in [local.state_writes[function]] : {
+          Sid      = "WriteState"
+          Effect   = "Allow"
+          Action   = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
+          Resource = [aws_dynamodb_table.state.arn]
+          Condition = {
+            "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = sort(coalesce(partitions, [])) }
+          }
+        } if partitions != null
+      ],
+      [
+        for partitions in [local.state_writes[function]] : {
+          Sid      = "WriteState"
+          Effect   = "Allow"
+          Action   = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
+          Resource = [aws_dynamodb_table.state.arn]
+        } if partitions == null
+      ],
+      [
+        for writes in [contains(local.journal_writers, function)] : {
+          Sid      = "WriteJournal"
+          Effect   = "Allow"
+          Action   = ["dynamodb:PutItem"]
+          Resource = [aws_dynamodb_table.journal.arn]
+        } if writes
+      ],
+      [
+        for reads in [contains(local.journal_readers, function)] : {
+          Sid      = "ReadJournal"
+          Effect   = "Allow"
+          Action   = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"]
+          Resource = [aws_dynamodb_table.journal.arn, "${aws_dynamodb_table.journal.arn}/index/*"]
+        } if reads
+      ],
+      [
+        for actions in [lookup(local.permit_key_actions, function, [])] : {
+          Sid      = "PermitKeys"
+          Effect   = "Allow"
+          Action   = actions
+          Resource = [aws_dynamodb_table.permit_keys.arn]
+        } if length(actions) > 0
+      ],
+      [
+        for actions in [lookup(local.kms_root, function, [])] : {
+          Sid      = "RootKey"
+          Effect   = "Allow"
+          Action   = actions
+          Resource = [aws_kms_key.root.arn]
+        } if length(actions) > 0
+      ],
+      [
+        for actions in [lookup(local.kms_token, function, [])] : {
+          Sid      = "TokenKey"
+          Effect   = "Allow"
+          Action   = actions
+          Resource = [aws_kms_key.token.arn]
+        } if length(actions) > 0
+      ],
+      [for statement in lookup(local.own_statements, function, []) : statement],
+    )
+  }
+}
+
+resource "aws_iam_role" "function" {
+  for_each = toset(keys(local.functions))
+
+  name = "${var.name}-${each.key}"
+  tags = local.tags
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "lambda.amazonaws.com" }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "function" {
+  for_each = toset(keys(local.functions))
+
+  name   = "needs"
+  role   = aws_iam_role.function[each.key].id
+  policy = jsonencode({ Version = "2012-10-17", Statement = local.statements[each.key] })
+}

@@ -1,0 +1,129 @@
+variable "name" {
+  description = "What everything is called by: `NAME-…`. One deployment serves one organisation."
+  type        = string
+  default     = "aegis"
+
+  # Of a function's 64 characters the longest name in routes.json takes 26.
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,30}[a-z0-9]$", var.name))
+    error_message = "3 to 32 of a-z, 0-9 and -, a letter first."
+  }
+}
+
+variable "artifacts" {
+  description = "The folder with the zips: authorizer.zip, operation.zip, setup.zip, publish.zip, anomaly.zip, respond.zip, scheduled.zip."
+  type        = string
+}
+
+variable "deployment_epoch" {
+  description = "Raised by one after a restore: whatever was issued before is refused from then on."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.deployment_epoch >= 1 && floor(var.deployment_epoch) == var.deployment_epoch
+    error_message = "A whole number, 1 at first."
+  }
+}
+
+variable "public_url" {
+  description = "Where callers reach the API, without a slash at its end: the issuer of its tokens. Empty: tokens name the deployment by a URN."
+  type        = string
+  default     = ""
+}
+
+variable "oidc_issuer" {
+  description = "The OpenID provider that humans log in at."
+  type        = string
+  default     = ""
+}
+
+variable "oidc_client_id" {
+  description = "What the OpenID provider knows Aegis as: the `aud` of the ID tokens it takes."
+  type        = string
+  default     = ""
+}
+
+variable "oidc_human_claim" {
+  description = "The claim that says who somebody is."
+  type        = string
+  default     = "email"
+}
+
+variable "roles" {
+  description = "Who has which role: role (admin, operator, auditor, user) to claims, each `claim:value`."
+  type        = map(list(string))
+  default     = {}
+
+  validation {
+    condition     = alltrue([for role in keys(var.roles) : contains(["admin", "operator", "auditor", "user"], role)])
+    error_message = "The roles are admin, operator, auditor and user."
+  }
+}
+
+variable "memory_size" {
+  description = "Of a function, in MB, by its name; `default` for those that are not named. Processor time grows with it."
+  type        = map(number)
+  default     = {}
+}
+
+variable "timeout" {
+  description = "Of a function, in seconds, by its name; `default` for those that are not named. Behind the API at most 29."
+  type        = map(number)
+  default     = {}
+}
+
+variable "log_level" {
+  description = "What the functions log: error, warn, info, debug, or directives by module."
+  type        = string
+  default     = "info"
+}
+
+variable "log_retention_days" {
+  description = "How long logs are kept. Audit records lie in the journal, for ever."
+  type        = number
+  default     = 90
+}
+
+variable "deletion_protection" {
+  description = "Whether the tables refuse to be deleted, and the keys of the deployment wait 30 days rather than 7. Turn it off in an apply of its own before `destroy`."
+  type        = bool
+  default     = true
+}
+
+variable "throttling_rate" {
+  description = "Requests a second that the API takes in all, on average."
+  type        = number
+  default     = 500
+}
+
+variable "throttling_burst" {
+  description = "Requests that the API takes at once."
+  type        = number
+  default     = 1000
+}
+
+variable "max_detection_lag_seconds" {
+  description = "From when on the alarm about detection goes off. Aegis itself becomes careful after 300."
+  type        = number
+  default     = 300
+}
+
+variable "alarm_actions" {
+  description = "What else hears of alarms, beside the topic for alerts: ARNs."
+  type        = list(string)
+  default     = []
+}
+
+variable "tags" {
+  description = "Put on everything that takes tags, beside `aegis:deployment`."
+  type        = map(string)
+  default     = {}
+}
+
+locals {
+  tags    = merge(var.tags, { "aegis:deployment" = var.name })
+  account = data.aws_caller_identity.this.account_id
+  region  = data.aws_region.this.name
+  aws     = data.aws_partition.this.partition
+}
