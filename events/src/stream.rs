@@ -28,7 +28,7 @@ use std::sync::Arc;
 const CONSUMER: &str = "detection";
 /// How often a batch whose states another process changed is taken in again.
 const ATTEMPTS: u32 = 24;
-/// States written at once: at their largest below the 4 MiB of a transaction.
+/// States written at once: at their largest below what a transaction holds.
 const AT_ONCE: usize = 50;
 /// How late something may be found and still be told and answered, in seconds: a day. What is older, as where a deployment
 /// begins to detect on a trail that was there before, only teaches.

@@ -174,6 +174,7 @@ impl<'a> Asking<'a> {
             query: "",
             body: &[],
             idempotency_key: None,
+            crossing: None,
             malformed: None,
         }
     }

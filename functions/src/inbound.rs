@@ -5,7 +5,7 @@ use crate::route::{Access, Handler, Parameters, Route};
 use crate::{Host, Reply};
 use aegis_core::error::{Error, Failed};
 use aegis_core::id::RequestId;
-use aegis_core::pipeline::{self, Request};
+use aegis_core::pipeline::{self, Crossing, Permit, Request};
 use aegis_core::reason::Reason;
 use aegis_core::record::{Claimed, Plane};
 use std::net::IpAddr;
@@ -24,6 +24,8 @@ pub(crate) struct Inbound<'a> {
     pub(crate) query: &'a str,
     pub(crate) body: &'a [u8],
     pub(crate) idempotency_key: Option<Result<&'a str, &'static str>>,
+    /// What an edge decided on it, or why what came with it is nothing of the kind; `None` where no edge did.
+    pub(crate) crossing: Option<Result<Crossing, Reason>>,
     /// Why it cannot be carried out, whoever asks: it is decided on and recorded like any other, and then fails.
     pub(crate) malformed: Option<Malformed<'a>>,
 }
@@ -55,7 +57,7 @@ pub(crate) async fn carry_out(host: &Host, inbound: Inbound<'_>) -> Result<Reply
             source: inbound.source,
             user_agent: inbound.user_agent,
             claims: inbound.claims,
-            body: inbound.body,
+            body: Some(inbound.body),
             idempotency_key: inbound.idempotency_key,
         }),
     };
@@ -82,20 +84,7 @@ pub(crate) async fn carry_out(host: &Host, inbound: Inbound<'_>) -> Result<Reply
             Ok(reply?)
         }
         (Handler::Permitted(handler), Some(asked)) => {
-            if asked.token.is_empty() {
-                host.gate.count(inbound.source, app.clock.now())?;
-                return Err(Error::Unauthenticated { reason: Reason::MissingToken }.into());
-            }
-            if !asked.token.is_known() {
-                host.gate.check(inbound.source, app.clock.now())?;
-            }
-            let permit = match pipeline::admit(app, &asked).await {
-                Err(failed) if is_of_nobody(&failed.error) => {
-                    host.gate.count(inbound.source, app.clock.now())?;
-                    return Err(failed);
-                }
-                other => other?,
-            };
+            let permit = admitted(host, &asked, inbound.crossing).await?;
             let malformed = inbound.malformed;
             pipeline::perform(app, &asked, &permit, |earlier| async {
                 match malformed {
@@ -110,6 +99,30 @@ pub(crate) async fn carry_out(host: &Host, inbound: Inbound<'_>) -> Result<Reply
             Err(Error::Unauthenticated { reason: Reason::MissingToken }.into())
         }
     }
+}
+
+/// Decides on a request, unless an edge did, which is looked at again. Requests that prove nothing are counted.
+pub(crate) async fn admitted(
+    host: &Host,
+    asked: &Request<'_>,
+    crossing: Option<Result<Crossing, Reason>>,
+) -> Result<Permit, Failed> {
+    let app = host.app.as_ref();
+    if asked.token.is_empty() {
+        host.gate.count(asked.source, app.clock.now())?;
+        return Err(Error::Unauthenticated { reason: Reason::MissingToken }.into());
+    }
+    if !asked.token.is_known() {
+        host.gate.check(asked.source, app.clock.now())?;
+    }
+    let permit = match crossing {
+        None => pipeline::admit(app, asked).await,
+        Some(crossing) => pipeline::resume(app, asked, crossing).await,
+    };
+    if permit.as_ref().is_err_and(|failed| is_of_nobody(&failed.error)) {
+        host.gate.count(asked.source, app.clock.now())?;
+    }
+    permit
 }
 
 /// Whether a request was refused because its token proves nothing.

@@ -5,6 +5,7 @@ mod agent_ai;
 mod call;
 mod caller;
 pub mod deployed;
+pub mod edge;
 mod gate;
 mod handlers;
 mod inbound;
@@ -22,6 +23,7 @@ pub use metrics::Metrics;
 pub use problem::{PROBLEMS, Stranded, problem};
 pub use route::{Access, Route, TargetKind};
 
+use crate::edge::{Crossed, Read};
 use crate::inbound::{Inbound, carry_out};
 use crate::route::{Handler, Parameters};
 use aegis_core::error::{Error, Failed};
@@ -68,6 +70,16 @@ impl Host {
 
 /// Answers one request. `source` is where the host knows it to come from.
 pub async fn handle(host: &Arc<Host>, request: http::Request<Bytes>, source: IpAddr) -> Response<Bytes> {
+    handle_as(host, request, source, None).await
+}
+
+/// The same, of a request that an edge may have decided on.
+async fn handle_as(
+    host: &Arc<Host>,
+    request: http::Request<Bytes>,
+    source: IpAddr,
+    crossed: Option<Crossed<'_>>,
+) -> Response<Bytes> {
     let app = &host.app;
     let (id, began) = (RequestId::new(app.clock.now(), &app.entropy), app.clock.precise());
     let found = router::find(request.method(), request.uri().path());
@@ -81,7 +93,7 @@ pub async fn handle(host: &Arc<Host>, request: http::Request<Bytes>, source: IpA
     let of_agents = found.as_ref().is_ok_and(|(route, _)| route.plane.is_for_agents());
     let span = tracing::info_span!("request", request_id = %id, operation);
     let result = match found {
-        Ok((route, parameters)) => respond(host, route, parameters, &request, &id, source).instrument(span).await,
+        Ok(found) => respond(host, found, &request, &id, source, crossed).instrument(span).await,
         Err(missing) => Ok(missing.response(&id)),
     };
     let response = result.unwrap_or_else(|failed| {
@@ -113,11 +125,11 @@ fn finished(mut response: Response<Bytes>, id: &RequestId) -> Response<Bytes> {
 
 async fn respond(
     host: &Arc<Host>,
-    route: &'static Route,
-    parameters: Parameters,
+    (route, parameters): (&'static Route, Parameters),
     request: &http::Request<Bytes>,
     id: &RequestId,
     source: IpAddr,
+    crossed: Option<Crossed<'_>>,
 ) -> Result<Response<Bytes>, Failed> {
     match route.handler {
         Handler::Calls => return Ok(agent_ai::answer(host, request, id, source).await?.response(route.status)),
@@ -125,6 +137,14 @@ async fn respond(
         Handler::Mcp => return mcp::answer(host, request, id, source).await,
         Handler::Permitted(_) | Handler::Public(_) => {}
     }
+    let crossing = match crossed {
+        Some(crossed) => match crossed.read(route, host.app.clock.now()).await? {
+            Ok(Read::Answer(answer)) => return Ok(edge::said(answer)),
+            Ok(Read::Permit(crossing)) => Some(Ok(crossing)),
+            Err(reason) => Some(Err(reason)),
+        },
+        None => None,
+    };
     let header = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
     let traced = || agent_ai::claims::claimed(None, None, request.headers());
     let claims = if route.plane == Plane::AgentAi { traced() } else { None };
@@ -141,6 +161,7 @@ async fn respond(
         query: request.uri().query().unwrap_or_default(),
         body: request.body(),
         idempotency_key: idempotency_key(route, request.headers().get(IDEMPOTENCY_KEY)),
+        crossing,
         malformed: None,
     };
     Ok(carry_out(host, inbound).await?.response(route.status))

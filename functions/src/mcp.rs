@@ -152,6 +152,7 @@ async fn identify(
         query: "",
         body: request.body(),
         idempotency_key: None,
+        crossing: None,
         malformed: refused.as_deref().map(|why| Malformed { field: "arguments", why }),
     };
     match carry_out(host, inbound).await {

@@ -205,7 +205,7 @@ pub(crate) fn describe(Failed { error, record }: &Failed, request_id: &RequestId
     (status, problem)
 }
 
-fn respond(error: &Error, (status, problem): (StatusCode, Problem)) -> Response<Bytes> {
+pub(crate) fn respond(error: &Error, (status, problem): (StatusCode, Problem)) -> Response<Bytes> {
     let mut response = answer(status, &problem);
     let headers = response.headers_mut();
     match error {

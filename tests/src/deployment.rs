@@ -5,11 +5,14 @@ use crate::Answer;
 use aegis_core::agent::{Agent, Hold, HoldKind};
 use aegis_core::ambient::{Clock, Entropy, Timestamp};
 use aegis_core::deployment::DigestKey;
+use aegis_core::error::Error;
 use aegis_core::human::Role;
 use aegis_core::id::{AgentId, RecommendationId};
 use aegis_core::keystore::{KeyStore, KeyStores};
 use aegis_core::login::{HumanClaim, Logins, Provider};
-use aegis_core::pipeline::{self, App, LiveCounters, PolicyCache, Recorded, RulesCache, Shares};
+use aegis_core::pipeline::{
+    self, App, LiveCounters, PermitKey, PermitKeys, PermitReader, PolicyCache, Recorded, RulesCache, Shares,
+};
 use aegis_core::rate::Rate;
 use aegis_core::repository::{self, Loaded};
 use aegis_core::store::Store;
@@ -18,10 +21,12 @@ use aegis_core::store::memory::MemoryStore;
 use aegis_core::token::{TokenKeys, public_jwk};
 use aegis_core::usage::consumer;
 use aegis_embedded::store::SqliteStore;
+use aegis_functions::edge::{self, AtEdge, Crossed, Edge};
 use aegis_functions::mcp::Mcp;
 use aegis_functions::{Gate, Host, Metrics, handle};
 use aegis_keystores::folder::FolderKeyStore;
 use aegis_keystores::software::{KeyEncryptionKey, SoftwareKeyStore};
+use async_trait::async_trait;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -29,9 +34,10 @@ use http::{Method, Request};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use zeroize::Zeroizing;
 
 /// The instant every deployment begins at.
@@ -45,6 +51,45 @@ pub struct Deployment<S = SqliteStore> {
     now: Arc<AtomicI64>,
     logins: AtomicU64,
     folder: Option<tempfile::TempDir>,
+    halves: Option<Halves>,
+}
+
+/// An edge that decides, and what acts, as they lie apart on AWS.
+struct Halves {
+    edge: Edge,
+    reader: PermitReader,
+}
+
+impl Halves {
+    fn new() -> Self {
+        let keys = Arc::new(KeysInMemory::default());
+        Self { edge: Edge::new(keys.clone()), reader: PermitReader::new(keys) }
+    }
+}
+
+/// What the edge signed, of a request that it let pass.
+#[track_caller]
+pub fn passes(said: AtEdge) -> String {
+    match said {
+        AtEdge::Passes { crossing } => crossing,
+        AtEdge::Refused(refusal) => panic!("{refusal:?}"),
+    }
+}
+
+/// The public keys of edges.
+#[derive(Default)]
+pub struct KeysInMemory(Mutex<Vec<PermitKey>>);
+
+#[async_trait]
+impl PermitKeys for KeysInMemory {
+    async fn find(&self, kid: &str) -> Result<Option<PermitKey>, Error> {
+        Ok(self.0.lock().unwrap().iter().find(|key| key.kid == kid).cloned())
+    }
+
+    async fn publish(&self, key: &PermitKey) -> Result<(), Error> {
+        self.0.lock().unwrap().push(key.clone());
+        Ok(())
+    }
 }
 
 impl Deployment {
@@ -126,7 +171,8 @@ impl<S: Store + 'static> Deployment<S> {
             metrics: Metrics::new(),
             mcp: Mcp::new("https://aegis.example.org"),
         });
-        Self { host, store, provider, kid, now, logins: AtomicU64::new(0), folder }
+        let halves = std::env::var_os("AEGIS_TEST_HALVES").map(|_| Halves::new());
+        Self { host, store, provider, kid, now, logins: AtomicU64::new(0), folder, halves }
     }
 
     /// The folder with the store.
@@ -238,9 +284,37 @@ impl<S: Store + 'static> Deployment<S> {
     }
 
     pub async fn send(&self, request: Request<Bytes>) -> Answer {
-        let response = handle(&self.host, request, [127, 0, 0, 1].into()).await;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Answer { status, body: serde_json::from_slice(response.body()).unwrap_or(Value::Null), headers }
+        let served = edge::operation_of(request.method(), request.uri().path());
+        match served.filter(|operation| self.halves.is_some() && *operation != "public") {
+            None => Answer::of(&handle(&self.host, request, SOURCE).await),
+            Some(_) => self.send_by_halves(request).await,
+        }
+    }
+
+    /// From now on as on AWS: an edge decides, and something else acts.
+    pub fn split(&mut self) {
+        self.halves = Some(Halves::new());
+    }
+
+    /// What the edge says of a request.
+    pub async fn decide(&self, request: &Request<Bytes>) -> AtEdge {
+        let mut head = Request::builder().method(request.method()).uri(request.uri()).body(()).unwrap();
+        *head.headers_mut() = request.headers().clone();
+        edge::decide(&self.host, &self.halves.as_ref().unwrap().edge, &head, SOURCE).await
+    }
+
+    /// What is answered to a request that comes with this from an edge.
+    pub async fn act(&self, request: Request<Bytes>, crossing: &str) -> Answer {
+        let crossed = Crossed { signed: crossing, reader: &self.halves.as_ref().unwrap().reader };
+        Answer::of(&edge::act(&self.host, request, SOURCE, Some(crossed)).await)
+    }
+
+    /// As a gateway does: the edge first, without the body; then, with what it signed, the operation.
+    async fn send_by_halves(&self, request: Request<Bytes>) -> Answer {
+        match self.decide(&request).await {
+            AtEdge::Passes { crossing } => self.act(request, &crossing).await,
+            AtEdge::Refused(refusal) => Answer::of(&refusal.response()),
+        }
     }
 
     /// An active key.
@@ -264,6 +338,8 @@ impl<S: Store + 'static> Deployment<S> {
     }
 }
 
+/// Where requests come from.
+const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const STICK: &str = "stick";
 const ISSUER: &str = "https://provider.example";
 

@@ -20,6 +20,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    pub(crate) fn of(response: &http::Response<bytes::Bytes>) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Self { status, body: serde_json::from_slice(response.body()).unwrap_or(Value::Null), headers }
+    }
+
     /// The body, of an answer that must be a success.
     #[track_caller]
     pub fn ok(self) -> Value {

@@ -106,6 +106,14 @@ static SUITES: &[Suite] = &[
         run: cargo::scenarios,
     },
     Suite {
+        name: "halves",
+        proves: "the stories hold where an edge decides and something else acts, as on AWS",
+        minutes: (1, 2),
+        installs: "",
+        kind: Kind::Test(Tier::Standard),
+        run: cargo::halves,
+    },
+    Suite {
         name: "interop",
         proves: "OpenSSL and Python's cryptography accept what Aegis makes",
         minutes: (1, 2),

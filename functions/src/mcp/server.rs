@@ -164,6 +164,7 @@ fn inbound<'a>(visit: &'a Visit, parts: &'a Parts, claims: Option<&'a Claimed>, 
         query: "",
         body: &[],
         idempotency_key: None,
+        crossing: None,
         malformed: None,
     }
 }

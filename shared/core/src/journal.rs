@@ -252,7 +252,7 @@ pub async fn find(store: &dyn Store, id: &RecordId) -> Result<Option<AuditRecord
     store.get(&item_key(id)).await?.map(|stored| Ok(decode(&stored)?.value)).transpose()
 }
 
-fn item_key(id: &RecordId) -> ItemKey {
+pub(crate) fn item_key(id: &RecordId) -> ItemKey {
     ItemKey::journal(format!("{RECORDS}{id}"), "record")
 }
 

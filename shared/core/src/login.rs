@@ -142,7 +142,7 @@ pub async fn exchange(app: &App, id_token: &str, arrival: &Arrival<'_>) -> Resul
         let exchanged = Exchanged { digest: digest.clone(), expires_at }.put(Expect::Absent)?;
         let exchanged_key = exchanged.item.key.clone();
         // Before the ID token is spent: one that cannot be signed costs nothing.
-        let signed = app.tokens.sign(&claims)?;
+        let signed = app.tokens.sign(&claims).await?;
         let puts = vec![
             human.put(human_expect)?,
             credential.put(Expect::Absent)?,

@@ -5,6 +5,7 @@
 
 mod admit;
 mod begin;
+mod crossing;
 mod facts;
 mod foresee;
 mod limits;
@@ -13,11 +14,13 @@ mod once;
 mod perform;
 mod permit;
 mod refuse;
+mod resume;
 mod share;
 mod step_up;
 
 pub use admit::{Sight, admit};
 pub use begin::initialize;
+pub use crossing::{Answer, Crossing, KEY_LIFE, PermitKey, PermitKeys, PermitReader, PermitSigner};
 pub(crate) use facts::{FRESH_LOGIN, approval_facts};
 pub use facts::{Facts, Found, Target};
 pub use foresee::{Foreseen, foresee};
@@ -25,6 +28,7 @@ pub use live::LiveCounters;
 pub use once::{Once, Recorded};
 pub use perform::{Done, Note, perform};
 pub use permit::{Obligation, Permit};
+pub use resume::resume;
 pub use share::Shares;
 
 use crate::ambient::{Clock, Entropy, Timestamp};
@@ -81,10 +85,17 @@ pub struct Request<'a> {
     pub user_agent: Option<&'a str>,
     /// Recorded, never decided on.
     pub claims: Option<&'a Claimed>,
-    /// Digested for the record, never kept.
-    pub body: &'a [u8],
+    /// Digested for the record, never kept. `None` at an edge, which sees none.
+    pub body: Option<&'a [u8]>,
     /// Or why it cannot be one.
     pub idempotency_key: Option<Result<&'a str, &'static str>>,
+}
+
+impl Request<'_> {
+    /// What acts on a request has its body, be it empty.
+    pub(crate) fn body(&self) -> &[u8] {
+        self.body.unwrap_or_default()
+    }
 }
 
 impl std::fmt::Debug for Request<'_> {

@@ -38,6 +38,10 @@ pub enum Reason {
     NoSecondHuman,
     OutsideWindow,
     Overloaded,
+    /// A permit from another process that no edge signed, that is too old, or that is for another request.
+    PermitInvalid,
+    /// A permit that was acted upon before.
+    PermitReplayed,
     Policy,
     RateLimited,
     /// The risk score lies above what is refused.
@@ -61,7 +65,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 40] = [
         Self::AgentCredentialRequired,
         Self::AgentFrozen,
         Self::AgentRevoked,
@@ -85,6 +89,8 @@ impl Reason {
         Self::NoSecondHuman,
         Self::OutsideWindow,
         Self::Overloaded,
+        Self::PermitInvalid,
+        Self::PermitReplayed,
         Self::Policy,
         Self::RateLimited,
         Self::RiskTooHigh,
@@ -127,6 +133,8 @@ impl Reason {
             Self::NoSecondHuman => "no_second_human",
             Self::OutsideWindow => "outside_window",
             Self::Overloaded => "overloaded",
+            Self::PermitInvalid => "permit_invalid",
+            Self::PermitReplayed => "permit_replayed",
             Self::Policy => "policy",
             Self::RateLimited => "rate_limited",
             Self::RiskTooHigh => "risk_too_high",
@@ -183,6 +191,8 @@ impl Reason {
             }
             Self::OutsideWindow => "the grant's time window does not include now",
             Self::Overloaded => "the server is busy",
+            Self::PermitInvalid => "the decision that came with this request is not valid for it",
+            Self::PermitReplayed => "the decision that came with this request was acted upon before",
             Self::Policy => "policy does not permit this",
             Self::RateLimited => "too many requests from this caller",
             Self::RiskTooHigh => "the risk of this request is too high",

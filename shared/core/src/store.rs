@@ -59,8 +59,8 @@ pub const MAX_SPREAD: u8 = 4;
 pub const MAX_BATCH: usize = 100;
 /// Largest body of an item, in bytes.
 pub const MAX_ITEM: usize = 64 * 1024;
-/// Largest sum of bodies in a transaction, in bytes (DynamoDB's limit).
-pub const MAX_TRANSACTION: usize = 4 * 1024 * 1024;
+/// Largest sum of bodies in a transaction, in bytes. DynamoDB takes 4 MiB, and counts keys and index entries, too.
+pub const MAX_TRANSACTION: usize = 3584 * 1024;
 /// Most items a page may hold.
 pub const MAX_PAGE: usize = 1000;
 
@@ -347,7 +347,7 @@ pub fn check_limits(puts: &[Put]) -> Result<(), StoreError> {
         () if distinct.len() < puts.len() => limit("an item may appear once in a transaction"),
         () if puts.iter().any(|put| put.item.body.len() > MAX_ITEM) => limit("an item holds at most 64 KiB"),
         () if puts.iter().map(|put| put.item.body.len()).sum::<usize>() > MAX_TRANSACTION => {
-            limit("a transaction holds at most 4 MiB")
+            limit("a transaction holds at most 3.5 MiB")
         }
         () if !puts.iter().all(|put| indexed_once(&put.item)) => limit("an item appears once in an index"),
         () if puts.iter().any(|put| put.item.key.table == Table::Journal && put.expect != Expect::Absent) => {

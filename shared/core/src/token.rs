@@ -2,11 +2,13 @@
 //! `authorization_details` (RFC 9396). A token proves who asks; whether it still may, the store says each time.
 
 use crate::ambient::Timestamp;
+use crate::encoding::{base64url, from_base64url};
 use crate::error::Error;
 use crate::id::{AgentId, CredentialId, KeyId};
 use crate::name::HumanId;
 use crate::reason::Reason;
 use crate::scope::Scope;
+use async_trait::async_trait;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use lru::LruCache;
@@ -100,11 +102,31 @@ pub struct Epochs {
     pub agents: Vec<u32>,
 }
 
+/// What holds the token-signing key: this process, or a key store that never gives it away.
+#[async_trait]
+pub trait TokenSigner: Send + Sync {
+    /// The ECDSA P-256 signature over the SHA-256 digest of `message`, as JWS has it: `r` and `s`, of 32 bytes each.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; [`Error::Damaged`].
+    async fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error>;
+}
+
+/// A key in this process.
+#[async_trait]
+impl TokenSigner for EncodingKey {
+    async fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let signature = jsonwebtoken::crypto::sign(message, self, Algorithm::ES256).map_err(damaged)?;
+        from_base64url(&signature)
+            .ok_or_else(|| Error::Damaged { what: "token-signing key", source: "its signature is no base64url".into() })
+    }
+}
+
 /// Signs tokens, and checks those presented. One signing key; its public half is at `/.well-known/jwks.json`.
 pub struct TokenKeys {
     issuer: String,
     audience: String,
-    signer: EncodingKey,
+    signer: Arc<dyn TokenSigner>,
     kid: String,
     verifiers: HashMap<String, DecodingKey>,
     jwks: JwkSet,
@@ -120,6 +142,11 @@ pub struct Presented<'a> {
 }
 
 impl Presented<'_> {
+    /// What the token is remembered by.
+    pub(crate) fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.token.is_empty()
@@ -145,6 +172,19 @@ impl TokenKeys {
     pub fn new(issuer: String, audience: String, pkcs8: &[u8]) -> Result<Self, Error> {
         let signer = EncodingKey::from_ec_der(pkcs8);
         let jwk = public_jwk(&signer)?;
+        Self::with_signer(issuer, audience, Arc::new(signer), jwk)
+    }
+
+    /// `jwk` is the public half of the key that `signer` signs with.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it is no public key.
+    pub fn with_signer(
+        issuer: String,
+        audience: String,
+        signer: Arc<dyn TokenSigner>,
+        jwk: Jwk,
+    ) -> Result<Self, Error> {
         let kid = jwk.common.key_id.clone().unwrap_or_default();
         let verifier = DecodingKey::from_jwk(&jwk).map_err(damaged)?;
         Ok(Self {
@@ -173,9 +213,11 @@ impl TokenKeys {
 
     /// # Errors
     /// [`Error::Invalid`] if the token would be longer than [`MAX_TOKEN`]: its scope is too large.
-    pub fn sign(&self, claims: &Claims) -> Result<String, Error> {
+    pub async fn sign(&self, claims: &Claims) -> Result<String, Error> {
         let header = Header { typ: Some(TYPE.into()), kid: Some(self.kid.clone()), ..Header::new(Algorithm::ES256) };
-        let token = jsonwebtoken::encode(&header, claims, &self.signer).map_err(damaged)?;
+        let signed = format!("{}.{}", part(&header)?, part(claims)?);
+        let signature = self.signer.sign(signed.as_bytes()).await?;
+        let token = format!("{signed}.{}", base64url(&signature));
         match token.len() <= MAX_TOKEN {
             true => Ok(token),
             false => Err(Error::invalid("scope", "a token of this scope would be longer than 6 KiB")),
@@ -263,6 +305,12 @@ pub fn public_jwk(signer: &EncodingKey) -> Result<Jwk, Error> {
     Ok(jwk)
 }
 
+/// A part of a JWS (RFC 7515 §3.1).
+fn part(value: &impl Serialize) -> Result<String, Error> {
+    let json = serde_json::to_vec(value).map_err(|error| damaged(error.into()))?;
+    Ok(base64url(&json))
+}
+
 /// SHA-256: what a verified token is remembered by.
 fn digest(token: &str) -> [u8; 32] {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes());
@@ -286,10 +334,10 @@ pub(crate) mod tests {
         TokenKeys::new("http://127.0.0.1".into(), "aegis".into(), &pkcs8()).unwrap()
     }
 
-    #[test]
-    fn a_token_survives_the_round_trip_cold_and_cached() {
+    #[tokio::test]
+    async fn a_token_survives_the_round_trip_cold_and_cached() {
         let keys = keys();
-        let token = keys.sign(&claims()).unwrap();
+        let token = keys.sign(&claims()).await.unwrap();
         for _ in 0..2 {
             let back = keys.verify(&token, at(NOW)).unwrap();
             assert_eq!(back.act.as_ref().unwrap().chain().len(), 2);
@@ -297,10 +345,10 @@ pub(crate) mod tests {
         }
     }
 
-    #[test]
-    fn time_is_checked_on_cached_tokens_too() {
+    #[tokio::test]
+    async fn time_is_checked_on_cached_tokens_too() {
         let keys = keys();
-        let token = keys.sign(&claims()).unwrap();
+        let token = keys.sign(&claims()).await.unwrap();
         keys.verify(&token, at(NOW)).unwrap();
         let table = [
             (NOW - LEEWAY, Ok(())),
@@ -315,8 +363,10 @@ pub(crate) mod tests {
 
     #[test]
     fn foreign_and_altered_tokens_are_refused() {
-        let keys = keys();
-        let own = |header: Header, claims: &Value| jsonwebtoken::encode(&header, claims, &keys.signer).unwrap();
+        let pkcs8 = pkcs8();
+        let keys = TokenKeys::new("http://127.0.0.1".into(), "aegis".into(), &pkcs8).unwrap();
+        let signer = EncodingKey::from_ec_der(&pkcs8);
+        let own = |header: Header, claims: &Value| jsonwebtoken::encode(&header, claims, &signer).unwrap();
         let header = || Header { typ: Some(TYPE.into()), kid: Some(keys.kid.clone()), ..Header::new(Algorithm::ES256) };
         let good = serde_json::to_value(claims()).unwrap();
         let with = |field: &str, value: Value| {
@@ -328,11 +378,11 @@ pub(crate) mod tests {
 
         let public = keys.jwks.keys[0].clone();
         let hmac_key = EncodingKey::from_secret(serde_json::to_string(&public).unwrap().as_bytes());
-        let stranger = EncodingKey::from_ec_der(&pkcs8());
+        let stranger = EncodingKey::from_ec_der(&self::pkcs8());
         let stranger_jwk = public_jwk(&stranger).unwrap();
         let signed_by = |header: Header, key: &EncodingKey| jsonwebtoken::encode(&header, &good, key).unwrap();
         let none = |header: Value| {
-            let part = |value: &Value| crate::encoding::base64url(value.to_string().as_bytes());
+            let part = |value: &Value| base64url(value.to_string().as_bytes());
             format!("{}.{}.", part(&header), part(&good))
         };
         let valid = own(header(), &good);
@@ -371,11 +421,11 @@ pub(crate) mod tests {
         }
     }
 
-    #[test]
-    fn a_scope_too_large_for_a_token_is_refused_at_issue() {
+    #[tokio::test]
+    async fn a_scope_too_large_for_a_token_is_refused_at_issue() {
         let mut claims = claims();
         claims.client_id = "x".repeat(MAX_TOKEN);
-        assert!(matches!(keys().sign(&claims), Err(Error::Invalid { field: "scope", .. })));
+        assert!(matches!(keys().sign(&claims).await, Err(Error::Invalid { field: "scope", .. })));
     }
 
     #[test]

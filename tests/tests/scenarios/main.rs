@@ -16,6 +16,7 @@ mod documents;
 mod faults;
 mod formats;
 mod front;
+mod halves;
 mod http;
 mod import;
 mod keys;

@@ -58,7 +58,7 @@ impl Checks {
             source: IpAddr::V4(Ipv4Addr::LOCALHOST),
             user_agent: None,
             claims: None,
-            body: body.as_bytes(),
+            body: Some(body.as_bytes()),
             idempotency_key: None,
         };
         let permit = pipeline::admit(app, &request).await.unwrap();
@@ -92,7 +92,7 @@ impl Checks {
             sign: time(async || drop(black_box(sign(app, &permit, &input).await.unwrap()))).await,
             record: time(async || {
                 let operation = Operation::KeySign.as_str();
-                black_box(app.digest_key.request(operation, Some(&key), request.body));
+                black_box(app.digest_key.request(operation, Some(&key), request.body.unwrap_or_default()));
                 black_box(journal::put(app.store.as_ref(), &record).unwrap());
             })
             .await,

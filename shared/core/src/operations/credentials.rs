@@ -76,7 +76,7 @@ pub async fn issue_credential(
         chain.push(load_agent(app, ancestor).await?.value);
     }
     let (claims, credential) = claims_for(app, permit, &chain, ttl, older_login).await?;
-    let token = app.tokens.sign(&claims)?;
+    let token = app.tokens.sign(&claims).await?;
     let issued =
         IssuedCredential { id: credential.id.clone(), agent: agent.id, token, expires_at: credential.expires_at };
     let puts = vec![credential.put(Expect::Absent)?];

@@ -51,37 +51,9 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
         risk: Some(&risk),
         policy_version: facts.policies.version,
     };
-    if request.plane.is_for_agents() && facts.chain.is_empty() {
-        return Err(refuse::failed(app, refused, Error::Denied { reason: Reason::AgentCredentialRequired }).await?);
-    }
-    // Before all else that could refuse it: whoever touches a canary is stopped, whatever it was allowed.
-    if touches_canary(&facts, &found, request.operation) {
-        return Err(refuse::denied(app, refused, &facts, Reason::CanaryKey).await?);
-    }
-    if let Some(why) = request.idempotency_key.as_ref().and_then(|key| key.as_ref().err()) {
-        let error = Error::invalid("Idempotency-Key", *why);
-        return Err(refuse::failed(app, refused, error).await?);
-    }
-    if let Err(verdict) = authorize(&facts, &found, request.operation, now) {
-        return Err(match verdict {
-            Verdict::Denied(reason) => refuse::denied(app, refused, &facts, reason).await?,
-            Verdict::Failed(error) => refuse::failed(app, refused, error).await?,
-        });
-    }
-    if !fits_login(facts.claims.scope, request.operation) {
-        return Err(refuse::failed(app, refused, Error::Denied { reason: Reason::ApprovalLogin }).await?);
-    }
-    let decision = weigh(&facts, &found, request.operation, &risk, sighting.as_ref(), now);
-    let (stepped_up, by_agent) = (decision == Decision::StepUp, !facts.chain.is_empty());
-    let needs_fresh = request.operation.needs_fresh_login() || stepped_up;
-    if needs_fresh && !by_agent && !facts.has_fresh_login(now) {
-        return Err(refuse::failed(app, refused, Error::FreshLoginNeeded { max_age: FRESH_LOGIN }).await?);
-    }
-    if decision == Decision::Deny {
-        let held = facts.held(now) == Some(HoldKind::Deny);
-        let reason = if held { Reason::Held } else { Reason::RiskTooHigh };
-        return Err(refuse::failed(app, refused, Error::Denied { reason }).await?);
-    }
+    barred(app, refused, &facts, now).await?;
+    let by_agent = !facts.chain.is_empty();
+    let stepped_up = weighed(app, refused, &facts, &risk, sighting.as_ref(), now).await?;
     let obligation = (stepped_up && by_agent).then_some(Obligation::StepUp);
     // What waits for a human is no use yet: it counts once it is made.
     if obligation.is_none()
@@ -91,7 +63,58 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
         return Err(refuse::failed(app, refused, spent).await?);
     }
     let expires_at = after_seconds(now, LIFETIME);
-    Ok(Permit { id, operation: request.operation, facts, found, risk, obligation, expires_at })
+    Ok(Permit { id, operation: request.operation, facts, found, risk, obligation, expires_at, crossed: false })
+}
+
+/// Refuses what policy does not permit whoever asks.
+pub(super) async fn barred(app: &App, refused: Refused<'_>, facts: &Facts, now: Timestamp) -> Result<(), Failed> {
+    let (request, found) = (refused.request, refused.found);
+    if request.plane.is_for_agents() && facts.chain.is_empty() {
+        return Err(refuse::failed(app, refused, Error::Denied { reason: Reason::AgentCredentialRequired }).await?);
+    }
+    // Before all else that could refuse it: whoever touches a canary is stopped, whatever it was allowed.
+    if touches_canary(facts, found, request.operation) {
+        return Err(refuse::denied(app, refused, facts, Reason::CanaryKey).await?);
+    }
+    if let Some(why) = request.idempotency_key.as_ref().and_then(|key| key.as_ref().err()) {
+        let error = Error::invalid("Idempotency-Key", *why);
+        return Err(refuse::failed(app, refused, error).await?);
+    }
+    if let Err(verdict) = authorize(facts, found, request.operation, now) {
+        return Err(match verdict {
+            Verdict::Denied(reason) => refuse::denied(app, refused, facts, reason).await?,
+            Verdict::Failed(error) => refuse::failed(app, refused, error).await?,
+        });
+    }
+    if !fits_login(facts.claims.scope, request.operation) {
+        return Err(refuse::failed(app, refused, Error::Denied { reason: Reason::ApprovalLogin }).await?);
+    }
+    Ok(())
+}
+
+/// Refuses what is too risky, and says whether a human has to approve the rest first. Of a human herself a fresh login is
+/// asked instead.
+pub(super) async fn weighed(
+    app: &App,
+    refused: Refused<'_>,
+    facts: &Facts,
+    risk: &Risk,
+    sighting: Option<&Sighting>,
+    now: Timestamp,
+) -> Result<bool, Failed> {
+    let operation = refused.request.operation;
+    let decision = weigh(facts, refused.found, operation, risk, sighting, now);
+    let (stepped_up, by_agent) = (decision == Decision::StepUp, !facts.chain.is_empty());
+    let needs_fresh = operation.needs_fresh_login() || stepped_up;
+    if needs_fresh && !by_agent && !facts.has_fresh_login(now) {
+        return Err(refuse::failed(app, refused, Error::FreshLoginNeeded { max_age: FRESH_LOGIN }).await?);
+    }
+    if decision == Decision::Deny {
+        let held = facts.held(now) == Some(HoldKind::Deny);
+        let reason = if held { Reason::Held } else { Reason::RiskTooHigh };
+        return Err(refuse::failed(app, refused, Error::Denied { reason }).await?);
+    }
+    Ok(stepped_up)
 }
 
 /// What the risk score and the holds on the agent lead to. Only what policy permits is weighed. A human who reads, revokes or

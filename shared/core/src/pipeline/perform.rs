@@ -8,7 +8,7 @@ use super::step_up;
 use super::{ATTEMPTS, App, Permit, Request};
 use crate::ambient::after_seconds;
 use crate::error::{Error, Failed};
-use crate::id::KeyId;
+use crate::id::{KeyId, RecordId};
 use crate::idempotency::{REMEMBERED, Replay};
 use crate::journal;
 use crate::operation::Operation;
@@ -71,6 +71,10 @@ where
         Err(Failure::Recorded(error)) => Err(Failed { error, record: Some(record.id) }),
         Err(Failure::Unrecorded(error @ Error::Unavailable { dependency: "the store", .. })) => Err(error.into()),
         Err(Failure::Unrecorded(error)) => {
+            if matches!(error, Error::Denied { reason: Reason::PermitReplayed }) {
+                // The permit's own record is that of the first time.
+                record.id = RecordId::new(app.clock.now(), &app.entropy);
+            }
             tell(&mut record, &error);
             journal::append(app, &mut record).await?;
             Err(Failed { error, record: Some(record.id) })
@@ -168,8 +172,11 @@ where
         }
         if done.puts.is_empty() {
             let now = app.clock.now();
-            if done.note.once.as_ref().is_none_or(|once| !app.reads.covers(once, now)) {
-                journal::append(app, record).await?;
+            // A permit that crossed is used up by its record.
+            let covers = |once: &Once| !permit.crossed && app.reads.covers(once, now);
+            if !done.note.once.as_ref().is_some_and(covers) {
+                let put = journal::put_timed(app, record)?;
+                app.store.put_if(put.item, put.expect).await.map_err(|error| lost(permit, error))?;
                 done.note.once.into_iter().for_each(|once| app.reads.insert(once, now));
             }
             return Ok(done.value);
@@ -181,11 +188,19 @@ where
         done.puts.push(journal::put_timed(app, record)?);
         match app.store.transact(done.puts).await {
             Ok(()) => return denied.map_or(Ok(done.value), |error| Err(Failure::Recorded(error))),
-            Err(StoreError::Conflict { .. }) => {}
-            Err(error) => return Err(Error::from(error).into()),
+            Err(StoreError::Conflict { key }) if key != journal::item_key(&record.id) => {}
+            Err(error) => return Err(lost(permit, error).into()),
         }
     }
     Err(Error::Contended.into())
+}
+
+/// Why a record could not be written: another of the same id is there only if the permit was acted upon before.
+fn lost(permit: &Permit, error: StoreError) -> Error {
+    match error {
+        StoreError::Conflict { .. } if permit.crossed => Error::Denied { reason: Reason::PermitReplayed },
+        other => other.into(),
+    }
 }
 
 /// The place where a request with an idempotency key is remembered.
@@ -209,7 +224,7 @@ async fn find_replay(app: &App, request: &Request<'_>, facts: &Facts) -> Result<
     let replay = Replay {
         actor: facts.actor(),
         slot: format!("{}/{key}", request.operation),
-        digest: app.digest_key.digest(&[target.as_bytes(), request.body]),
+        digest: app.digest_key.digest(&[target.as_bytes(), request.body()]),
         resource: String::new(),
         expires_at: after_seconds(now, REMEMBERED),
     };

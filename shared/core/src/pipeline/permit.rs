@@ -21,6 +21,8 @@ pub struct Permit {
     pub(super) risk: Risk,
     pub(super) obligation: Option<Obligation>,
     pub(super) expires_at: Timestamp,
+    /// Whether another process decided: then its id may have been acted upon before.
+    pub(super) crossed: bool,
 }
 
 /// What must be done before what a permit allows.

@@ -185,7 +185,7 @@ pub(super) fn begin_record(
         human: Some(claims.sub.clone()),
         agents: claims.act.as_ref().map(|act| act.chain()).unwrap_or_default(),
         credential: Some(claims.jti.clone()),
-        request_digest: Some(app.digest_key.request(request.operation.as_str(), key.as_ref(), request.body)),
+        request_digest: request.body.map(|body| app.digest_key.request(request.operation.as_str(), key.as_ref(), body)),
         key,
         key_requested,
         object,

@@ -99,7 +99,7 @@ impl<'a> Ask<'a> {
             key.map_or("", |key| key.id.as_str()).as_bytes(),
             format!("{tier:?}").as_bytes(),
             target.as_bytes(),
-            request.body,
+            request.body(),
         ]);
         Ok(Self { permit, agent, arrived_at: request.arrived_at, tier, binding, raced })
     }
@@ -224,13 +224,13 @@ async fn open(
         used: Vec::new(),
     };
     let asked = asked(app, &approval);
-    let length = approval::length(request.body);
-    let (payload, parts) = match request.body.len() {
+    let length = approval::length(request.body());
+    let (payload, parts) = match request.body().len() {
         _ if permit.operation == Operation::KeyWrap => (Kept::Withheld { length }, Vec::new()),
         0..=MAX_PAYLOAD => {
             // Whatever becomes of it, nobody can use it for longer.
             let longest = after_seconds(expires_at, rules.use_seconds().max(i64::from(MAX_SHAPE_SECONDS)));
-            let parts = approval::seal(&app.digest_key, &app.entropy, &id, request.body, longest)?;
+            let parts = approval::seal(&app.digest_key, &app.entropy, &id, request.body(), longest)?;
             (Kept::Sealed { parts: u8::try_from(parts.len()).unwrap_or(u8::MAX) }, parts)
         }
         _ => (Kept::TooLarge { length }, Vec::new()),

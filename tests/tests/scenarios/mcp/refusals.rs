@@ -30,7 +30,7 @@ async fn whoever_proves_nothing_gets_401_and_is_told_where_tokens_come_from() {
     let app = &deployment.host.app;
     let mut claims = (*app.tokens.verify(&token, app.clock.now()).unwrap()).clone();
     claims.aud = "another".into();
-    let elsewhere = app.tokens.sign(&claims).unwrap();
+    let elsewhere = app.tokens.sign(&claims).await.unwrap();
     let cases = [("", "missing_token"), ("nonsense", "invalid_token"), (&elsewhere, "invalid_token")];
     for version in VERSIONS {
         for (token, reason) in cases {

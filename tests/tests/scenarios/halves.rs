@@ -1,0 +1,194 @@
+//! A deployment in two halves: an edge decides without a body, and what acts believes it only as far as it must.
+//! `AEGIS_TEST_HALVES=1` puts every other scenario through the same.
+
+use aegis_functions::edge::AtEdge;
+use aegis_tests::deployment::{Deployment, passes};
+use aegis_tests::{Answer, message, text};
+use bytes::Bytes;
+use http::Request;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use serde_json::{Value, json};
+
+struct Story {
+    deployment: Deployment,
+    alice: String,
+    agent: String,
+    token: String,
+}
+
+impl Story {
+    async fn new() -> Self {
+        let mut deployment = Deployment::new().await;
+        deployment.split();
+        let alice = deployment.alice().await;
+        for key in ["invoices", "receipts", "treasury"] {
+            deployment.key(&alice, key, "Ed25519").await;
+        }
+        let scope = "key:invoices:sign,verify key:receipts:sign";
+        let (agent, token) = deployment.agent(&alice, scope, json!({ "purpose": "service" })).await;
+        Self { deployment, alice, agent, token }
+    }
+
+    fn signing(&self, key: &str, token: &str) -> Request<Bytes> {
+        asking(&format!("/v1/keys/{key}/sign"), token)
+    }
+
+    /// What the edge signs for an ordinary signature.
+    async fn permit(&self) -> String {
+        passes(self.deployment.decide(&self.signing("invoices", &self.token)).await)
+    }
+
+    async fn record(&self, id: &str) -> Value {
+        self.deployment.get(&self.alice, &format!("/v1/audit/{id}")).await.ok()
+    }
+
+    /// Refused on record, and nothing came of it.
+    async fn refuses(&self, answer: &Answer, reason: &str, what: &str) {
+        assert_eq!(answer.refused(403), reason, "{what}");
+        assert!(answer.body.get("signature").is_none(), "{what}");
+        let record = self.record(&text(&answer.body, "record")).await;
+        assert_eq!((&record["outcome"], &record["reason"]), (&json!("denied"), &json!(reason)), "{what}");
+        assert_eq!(record["agents"][0], json!(self.agent), "{what}");
+    }
+}
+
+fn asking(path: &str, token: &str) -> Request<Bytes> {
+    let request = Request::post(path).header(AUTHORIZATION, format!("Bearer {token}"));
+    let request = request.header(CONTENT_TYPE, "application/json");
+    request.body(Bytes::from(message(b"invoice 7").to_string())).unwrap()
+}
+
+#[tokio::test]
+async fn a_permit_is_good_for_one_request_whose_record_bears_its_id() {
+    let story = Story::new().await;
+    let permit = story.permit().await;
+    let answer = story.deployment.act(story.signing("invoices", &story.token), &permit).await.ok();
+    assert!(answer.get("signature").is_some());
+    let claims = aegis_core::encoding::from_base64url(permit.split('.').nth(1).unwrap()).unwrap();
+    let id = text(&serde_json::from_slice(&claims).unwrap(), "jti");
+    let record = story.record(&id).await;
+    assert_eq!((&record["operation"], &record["outcome"]), (&json!("key.sign"), &json!("ok")));
+    assert!(record["request_digest"].is_string(), "what acts has seen the body");
+
+    let again = story.deployment.act(story.signing("invoices", &story.token), &permit).await;
+    story.refuses(&again, "permit_replayed", "again").await;
+    assert_ne!(again.body["record"], json!(id));
+}
+
+#[tokio::test]
+async fn what_only_reads_takes_a_permit_once_too() {
+    let story = Story::new().await;
+    let asking = || {
+        let request = Request::get("/v1/audit").header(AUTHORIZATION, format!("Bearer {}", story.alice));
+        request.body(Bytes::new()).unwrap()
+    };
+    let permit = passes(story.deployment.decide(&asking()).await);
+    story.deployment.act(asking(), &permit).await.ok();
+    assert_eq!(story.deployment.act(asking(), &permit).await.refused(403), "permit_replayed");
+}
+
+#[tokio::test]
+async fn what_no_edge_signed_for_this_request_releases_nothing() {
+    let story = Story::new().await;
+    let deployment = &story.deployment;
+    let other = story.deployment.token(&story.alice, &story.agent).await;
+    let mut stranger = Deployment::new().await;
+    stranger.split();
+    // Made by another edge, whose key is not where only edges write.
+    let foreign = {
+        let alice = stranger.alice().await;
+        stranger.key(&alice, "invoices", "Ed25519").await;
+        let (_, token) = stranger.agent(&alice, "key:invoices:sign", json!({})).await;
+        passes(stranger.decide(&story.signing("invoices", &token)).await)
+    };
+    let permit = story.permit().await;
+    let (head, rest) = permit.split_once('.').unwrap();
+    let (claims, signature) = rest.split_once('.').unwrap();
+    let mut asked: Value = serde_json::from_slice(&aegis_core::encoding::from_base64url(claims).unwrap()).unwrap();
+    asked["exp"] = json!(asked["exp"].as_i64().unwrap() + 3_600);
+    let longer = aegis_core::encoding::base64url(asked.to_string().as_bytes());
+    let verifying = passes(deployment.decide(&asking("/v1/keys/invoices/verify", &story.token)).await);
+    let table = [
+        ("nothing", String::new(), "invoices", &story.token),
+        ("no permit", "rec_1".to_string(), "invoices", &story.token),
+        ("a token in its place", story.token.clone(), "invoices", &story.token),
+        ("altered", format!("{head}.{longer}.{signature}"), "invoices", &story.token),
+        ("without a signature", format!("{head}.{claims}."), "invoices", &story.token),
+        ("too long", format!("{permit}{}", "A".repeat(9_000)), "invoices", &story.token),
+        ("of another deployment's edge", foreign, "invoices", &story.token),
+        ("for another key", permit.clone(), "receipts", &story.token),
+        ("for another operation", verifying, "invoices", &story.token),
+        ("for another credential", permit.clone(), "invoices", &other),
+    ];
+    for (what, permit, key, token) in table {
+        let answer = deployment.act(story.signing(key, token), &permit).await;
+        story.refuses(&answer, "permit_invalid", what).await;
+    }
+    // None of that used it up.
+    deployment.act(story.signing("invoices", &story.token), &permit).await.ok();
+}
+
+#[tokio::test]
+async fn a_permit_expires() {
+    for (passed, good) in [(30, true), (31, false)] {
+        let story = Story::new().await;
+        let permit = story.permit().await;
+        story.deployment.pass(passed);
+        let answer = story.deployment.act(story.signing("invoices", &story.token), &permit).await;
+        match good {
+            true => drop(answer.ok()),
+            false => story.refuses(&answer, "permit_invalid", "expired").await,
+        }
+    }
+}
+
+/// Between the edge and the operation anything may happen.
+#[tokio::test]
+async fn what_a_decision_rests_on_is_read_again() {
+    let story = Story::new().await;
+    let (agent, deployment) = (&story.agent, &story.deployment);
+    let permit = story.permit().await;
+    deployment.post(&story.alice, &format!("/v1/agents/{agent}/freeze"), json!({})).await.ok();
+    let frozen = deployment.act(story.signing("invoices", &story.token), &permit).await;
+    assert_eq!(frozen.refused(403), "agent_frozen");
+    deployment.post(&story.alice, &format!("/v1/agents/{agent}/unfreeze"), json!({})).await.ok();
+
+    let token = deployment.token(&story.alice, agent).await;
+    let permit = passes(deployment.decide(&story.signing("invoices", &token)).await);
+    deployment.hold_for_step_up(agent).await;
+    let held = deployment.act(story.signing("invoices", &token), &permit).await;
+    assert_eq!(held.refused(403), "step_up");
+
+    let permit = passes(deployment.decide(&story.signing("receipts", &token)).await);
+    deployment.post(&story.alice, &format!("/v1/agents/{agent}/revoke"), json!({})).await.ok();
+    let revoked = deployment.act(story.signing("receipts", &token), &permit).await;
+    assert_eq!(revoked.refused(401), "agent_revoked");
+}
+
+/// What a gateway has no words for, the operation says in the edge's: on record once.
+#[tokio::test]
+async fn a_refusal_that_a_gateway_cannot_put_crosses_too() {
+    let story = Story::new().await;
+    let deployment = &story.deployment;
+    let missing = asking("/v1/keys/nothing/sign", &story.alice);
+    let said = passes(deployment.decide(&missing).await);
+    let records = || async { deployment.get(&story.alice, "/v1/audit?op=key.sign").await.ok()["items"].clone() };
+    let before = records().await.as_array().unwrap().len();
+    assert_eq!(deployment.act(missing, &said).await.failed(404), "not-found");
+    assert_eq!(records().await.as_array().unwrap().len(), before);
+    // Said of one operation, it is no answer to another.
+    let other = deployment.act(asking("/v1/keys/invoices/verify", &story.token), &said).await;
+    story.refuses(&other, "permit_invalid", "an answer to another").await;
+
+    let AtEdge::Refused(refusal) = deployment.decide(&story.signing("treasury", &story.token)).await else {
+        panic!("a key out of scope")
+    };
+    let told = (refusal.status.as_u16(), refusal.code.as_str(), refusal.reason.as_str());
+    assert_eq!(told, (403, "denied", "scope_violation"));
+    let record = story.record(&refusal.record).await;
+    assert_eq!((&record["reason"], record.get("request_digest")), (&json!("scope_violation"), None));
+    let AtEdge::Refused(nobody) = deployment.decide(&asking("/v1/keys/invoices/sign", "x.y.z")).await else {
+        panic!("no token")
+    };
+    assert_eq!((nobody.status.as_u16(), nobody.reason.as_str()), (401, "invalid_token"));
+}
