@@ -15,7 +15,7 @@ pub(crate) fn fmt(workshop: &Workshop) -> Result<Counts, NotPassed> {
 
 pub(crate) fn clippy(workshop: &Workshop) -> Result<Counts, NotPassed> {
     // With what only tests are built with: nothing of the rest is left out by it.
-    let all = ["clippy", "--workspace", "--all-targets", "--features", "aegis-cli/mcp-fixtures"];
+    let all = ["clippy", "--workspace", "--all-targets", "--features", "aegis-cli/mcp-fixtures,aegis-tests/deployed"];
     child::run(workshop.cargo().args(all).args(["--", "-D", "warnings"]))
 }
 
