@@ -56,6 +56,10 @@ impl Emulator {
         }
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
     pub(crate) fn endpoint(&self) -> String {
         endpoint(self.port)
     }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use crate::aws::Emulator;
 use crate::child::{self, Counts, NotPassed};
 use crate::workshop::Workshop;
-use crate::{lambda, tools};
+use crate::{lambda, relay, tools};
 
 pub(crate) fn run(workshop: &Workshop) -> Result<Counts, NotPassed> {
     let program = tools::on_path("terraform").ok_or("terraform is not installed");
@@ -43,7 +43,7 @@ fn stories(workshop: &Workshop, emulator: &Emulator, terraform: &Terraform<'_>) 
     let outputs = terraform.scratch.join("outputs.json");
     let failed = |error: std::io::Error| NotPassed::Failed(format!("{}: {error}", outputs.display()));
     fs::write(&outputs, terraform.output(&["-json"])?).map_err(failed)?;
-    let url = terraform.output(&["-raw", "api_url"])?;
+    let url = emulator.endpoint() + &terraform.output(&["-raw", "api_path"])?;
     let mut command = workshop.cargo();
     command.args([
         "test",
@@ -80,12 +80,13 @@ impl<'a> Terraform<'a> {
         for old in ["state", "state.backup"] {
             let _ = fs::remove_file(scratch.join(old));
         }
+        let relay = relay::start(emulator.address()).map_err(failed)?;
         let environment = vec![
             ("CHECKPOINT_DISABLE", "1".into()),
             ("TF_DATA_DIR", scratch.join("data").into()),
             ("TF_IN_AUTOMATION", "1".into()),
             ("TF_VAR_artifacts", artifacts.into()),
-            ("TF_VAR_endpoint", emulator.endpoint().into()),
+            ("TF_VAR_endpoint", format!("http://{relay}").into()),
         ];
         Ok(Self { workshop, program, environment, scratch })
     }

@@ -16,6 +16,7 @@ mod lambda;
 mod mcp;
 mod oidc;
 mod page;
+mod relay;
 mod report;
 mod suites;
 mod tools;

