@@ -21,8 +21,7 @@ pub struct Deployed {
 
 /// Every route that is not for a process alone, in the order of their paths.
 pub fn table() -> Vec<Deployed> {
-    let mut deployed: Vec<_> =
-        routes::table().iter().filter(|route| !route.embedded_only).map(Deployed::of).collect();
+    let mut deployed: Vec<_> = routes::table().iter().filter(|route| !route.embedded_only).map(Deployed::of).collect();
     deployed.sort_by(|a, b| (a.path, &a.method).cmp(&(b.path, &b.method)));
     deployed
 }
