@@ -1,7 +1,6 @@
 //! AWS as the suites have it: MiniStack from PyPI, in a process of its own on a loopback port, without Docker.
 //!
-//! It checks signatures and the policies of roles. Where it answers otherwise than AWS does is shown, fault by fault, in
-//! `tests/aws/emulator_faults.py`.
+//! It checks signatures and the policies of roles. What it cannot show: indexes that lag, and transactions that meet.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
