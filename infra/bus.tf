@@ -16,6 +16,23 @@ locals {
   }
 }
 
+# Within the queue itself rather than a resource of its own, which would wait another 25 s.
+locals {
+  from_bus = {
+    for queue, consumer in merge([for name in keys(local.consumers) : { "${name}" = name, "${name}-dead" = name }]...) : queue => jsonencode({
+      Version = "2012-10-17"
+      Statement = [{
+        Sid       = "FromBus"
+        Effect    = "Allow"
+        Principal = { Service = "events.amazonaws.com" }
+        Action    = "sqs:SendMessage"
+        Resource  = "arn:${local.aws}:sqs:${local.region}:${local.account}:${var.name}-${queue}"
+        Condition = { ArnEquals = { "aws:SourceArn" = aws_cloudwatch_event_rule.consumer[consumer].arn } }
+      }]
+    })
+  }
+}
+
 # What could not be delivered: from the journal by `publish`, from the bus or a queue by a consumer.
 resource "aws_sqs_queue" "dead" {
   for_each = toset(concat(["publish"], keys(local.consumers)))
@@ -23,6 +40,7 @@ resource "aws_sqs_queue" "dead" {
   name                      = "${var.name}-${each.key}-dead"
   message_retention_seconds = 1209600
   sqs_managed_sse_enabled   = true
+  policy                    = try(local.from_bus["${each.key}-dead"], null)
   tags                      = local.tags
 }
 
@@ -33,6 +51,7 @@ resource "aws_sqs_queue" "consumer" {
   message_retention_seconds  = 345600
   visibility_timeout_seconds = 6 * lookup(local.timeout, each.key, 60)
   sqs_managed_sse_enabled    = true
+  policy                     = local.from_bus[each.key]
   tags                       = local.tags
 
   redrive_policy = jsonencode({
@@ -61,31 +80,6 @@ resource "aws_cloudwatch_event_target" "consumer" {
   dead_letter_config {
     arn = aws_sqs_queue.dead[each.key].arn
   }
-}
-
-locals {
-  from_bus = merge(
-    { for consumer, queue in aws_sqs_queue.consumer : consumer => { consumer = consumer, queue = queue } },
-    { for consumer in keys(local.consumers) : "${consumer}-dead" => { consumer = consumer, queue = aws_sqs_queue.dead[consumer] } },
-  )
-}
-
-resource "aws_sqs_queue_policy" "from_bus" {
-  for_each = local.from_bus
-
-  queue_url = each.value.queue.id
-
-  policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Sid       = "FromBus"
-      Effect    = "Allow"
-      Principal = { Service = "events.amazonaws.com" }
-      Action    = "sqs:SendMessage"
-      Resource  = each.value.queue.arn
-      Condition = { ArnEquals = { "aws:SourceArn" = aws_cloudwatch_event_rule.consumer[each.value.consumer].arn } }
-    }]
-  })
 }
 
 resource "aws_lambda_event_source_mapping" "consumer" {

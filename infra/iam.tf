@@ -2,9 +2,9 @@
 locals {
   operation_of = { for function, operations in local.operations : function => operations[0] }
 
-  # The partitions of the state table that deciding on a request writes: uses are counted, and whoever leaves its scope is
-  # stopped in the same write (shared/core/src/pipeline, shared/core/src/response.rs).
-  decides = ["agent/*", "credential/*", "live/*", "recommendation/*", "response/*", "responses", "uses/*"]
+  # The partitions of the state table whose items deciding on a request writes: whoever leaves its scope is stopped in the
+  # same write (shared/core/src/pipeline/refuse.rs, shared/core/src/response.rs).
+  decides = ["agent/*", "credential/*", "recommendation/*", "response/*", "responses"]
 
   # An operation decides again, and opens and redeems approvals besides.
   asks = concat(local.decides, ["approval/*", "human/*"])
@@ -37,16 +37,19 @@ locals {
     "webhook."              = ["feed", "webhook/*"]
   }
 
-  # Those whose replies are remembered by the caller's Idempotency-Key.
-  repeatable = ["agent.issue", "credential.issue", "key.create", "key.import", "key.register", "key.rotate", "webhook.create"]
+  # What they made is remembered by the caller's Idempotency-Key.
+  repeatable = toset([for route in local.routes : route.function if route.idempotent])
 
-  # By the beginnings of partitions, which IAM compares; absent: all of them.
+  # Whose counters: uses are counted before they are made (shared/core/src/pipeline/limits.rs).
+  counts = { for function in concat(["authorizer"], keys(local.operation_of)) : function => ["uses/*"] }
+
+  # By the beginnings of partitions, which IAM compares.
   state_writes = merge(
     {
       for function, operation in local.operation_of : function => distinct(concat(
         local.asks,
         lookup(local.changes, operation, lookup(local.changes, "${split(".", operation)[0]}.", [])),
-        contains(local.repeatable, operation) ? ["idempotency/*"] : [],
+        contains(local.repeatable, function) ? ["idempotency/*"] : [],
       ))
     },
     {
@@ -54,8 +57,8 @@ locals {
       publish    = ["feed"]
       anomaly    = concat(local.decides, ["behaviour/*", "feed", "usage/*"])
       respond    = concat(local.decides, ["feed", "intent/*", "key/*", "webhook/*"])
-      setup      = null
-      scheduled  = null
+      setup      = ["*"]
+      scheduled  = ["*"]
     }
   )
 
@@ -142,28 +145,33 @@ locals {
         {
           Sid      = "ReadState"
           Effect   = "Allow"
-          Action   = ["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:Query"]
+          Action   = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"]
           Resource = [aws_dynamodb_table.state.arn, "${aws_dynamodb_table.state.arn}/index/*"]
+        },
+        # An item is put, a counter is added to, and their partitions begin with `i:` and `n:`
+        # (shared/aws/src/store/layout.rs). Nothing is deleted: what expires, DynamoDB removes by itself.
+        {
+          Sid      = "WriteState"
+          Effect   = "Allow"
+          Action   = ["dynamodb:PutItem"]
+          Resource = [aws_dynamodb_table.state.arn]
+          Condition = {
+            "ForAllValues:StringLike" = {
+              "dynamodb:LeadingKeys" = [for partition in sort(local.state_writes[function]) : "i:${partition}"]
+            }
+          }
         },
       ],
       [
-        for partitions in [local.state_writes[function]] : {
-          Sid      = "WriteState"
+        for partitions in [lookup(local.counts, function, [])] : {
+          Sid      = "Count"
           Effect   = "Allow"
-          Action   = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
+          Action   = ["dynamodb:UpdateItem"]
           Resource = [aws_dynamodb_table.state.arn]
           Condition = {
-            "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = sort(coalesce(partitions, [])) }
+            "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = [for partition in partitions : "n:${partition}"] }
           }
-        } if partitions != null
-      ],
-      [
-        for partitions in [local.state_writes[function]] : {
-          Sid      = "WriteState"
-          Effect   = "Allow"
-          Action   = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
-          Resource = [aws_dynamodb_table.state.arn]
-        } if partitions == null
+        } if length(partitions) > 0
       ],
       [
         for writes in [contains(local.journal_writers, function)] : {

@@ -17,6 +17,8 @@ pub struct Deployed {
     pub function: String,
     /// What the path names.
     pub target: TargetKind,
+    /// Whether what it made is remembered by the caller's idempotency key.
+    pub idempotent: bool,
 }
 
 /// Every route that is not for a process alone, in the order of their paths.
@@ -33,11 +35,18 @@ impl Deployed {
             Access::Public => None,
         };
         let function = operation.map_or(PUBLIC.to_string(), |name| format!("op-{}", name.replace('.', "-")));
-        Self { method: route.method.to_string(), path: route.path, operation, function, target: route.kind }
+        Self {
+            method: route.method.to_string(),
+            path: route.path,
+            operation,
+            function,
+            target: route.kind,
+            idempotent: route.takes_idempotency_key,
+        }
     }
 }
 
-/// The function of all routes without a credential.
+/// The function of all routes without a credential, and of what is no route.
 const PUBLIC: &str = "public";
 
 #[cfg(test)]

@@ -60,7 +60,6 @@ impl Emulator {
     }
 
     /// A program of its environment: `python` has boto3.
-    #[expect(dead_code, reason = "for what is next to use the emulator")]
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.venv.program(name)
     }

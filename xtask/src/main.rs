@@ -8,9 +8,11 @@ mod aws;
 mod cargo;
 mod child;
 mod deny;
+mod deploy;
 mod fuzz;
 mod interop;
 mod keychain;
+mod lambda;
 mod mcp;
 mod oidc;
 mod page;
@@ -24,6 +26,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::child::NotPassed;
 use crate::suites::{Suite, Tier};
 use crate::workshop::Workshop;
 
@@ -48,6 +51,16 @@ fn run(xtask: &Xtask) -> Result<bool, String> {
                 None => cargo::bench(&workshop),
             };
             return measured.map(|_| true).map_err(|_| "the measurement did not run to its end".to_string());
+        }
+        Task::Zips => {
+            let workshop = Workshop::find()?;
+            return match lambda::zips(&workshop) {
+                Ok(folder) => {
+                    println!("{}", folder.display());
+                    Ok(true)
+                }
+                Err(NotPassed::Failed(why) | NotPassed::Skipped(why)) => Err(why),
+            };
         }
         Task::Test { quick, full, choice } => (suites::for_test(tier(*quick, *full)), choice, Duration::ZERO),
         Task::Ci { full, choice, started } => (suites::for_ci(tier(false, *full)), choice, since(*started)),
@@ -93,6 +106,8 @@ enum Task {
         #[command(subcommand)]
         what: Option<Bench>,
     },
+    /// Build the functions of a deployment on AWS, each a zip, and say where they are.
+    Zips,
     /// Run the test suites, installing what they need.
     Test {
         /// Only what needs nothing installed: the newcomer's path.

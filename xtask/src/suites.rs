@@ -2,7 +2,7 @@
 
 use crate::child::{Counts, NotPassed};
 use crate::workshop::Workshop;
-use crate::{aws, cargo, deny, fuzz, interop, keychain, mcp, oidc, page};
+use crate::{aws, cargo, deny, deploy, fuzz, interop, keychain, mcp, oidc, page};
 
 /// Something that passes, fails or is skipped, on its own.
 pub(crate) struct Suite {
@@ -128,6 +128,15 @@ static SUITES: &[Suite] = &[
         installs: "ministack and boto3 from PyPI, in a venv; on Debian as root also python3 and python3-venv",
         kind: Kind::Test(Tier::Standard),
         run: aws::run,
+    },
+    Suite {
+        name: "aws-deploy",
+        proves: "Terraform deploys it, it answers as it should, a second plan changes nothing and nothing is left behind",
+        minutes: (7, 14),
+        installs: "ministack and boto3 from PyPI, in a venv; Terraform's provider for AWS, in the target folder; on Debian as \
+                   root also python3 and python3-venv",
+        kind: Kind::Test(Tier::Standard),
+        run: deploy::run,
     },
     Suite {
         name: "long",

@@ -44,6 +44,11 @@ impl Workshop {
         Ok(self.target.join("debug").join("aegis"))
     }
 
+    /// What a build left in the target folder, by its name there.
+    pub(crate) fn built(&self, name: &str) -> PathBuf {
+        self.target.join(name)
+    }
+
     /// A release build's program.
     pub(crate) fn released(&self, name: &str) -> PathBuf {
         self.target.join("release").join(name)

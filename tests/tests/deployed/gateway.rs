@@ -1,0 +1,52 @@
+//! The gateway in front of the functions: what it lets through, and what it answers by itself.
+
+use aegis_functions::deployed;
+use aegis_tests::process::plain;
+use serde_json::Value;
+
+/// A request, and its status, kind and body.
+fn ask(method: &str, path: &str, token: Option<&str>) -> (u16, String, Value) {
+    let url = std::env::var("AEGIS_URL").unwrap() + path;
+    let mut request = http::Request::builder().method(method).uri(url);
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let mut response = plain().run(request.body(()).unwrap()).unwrap();
+    let kind = response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_string());
+    let body = response.body_mut().read_to_string().unwrap();
+    (response.status().as_u16(), kind.unwrap_or_default(), serde_json::from_str(&body).unwrap_or_default())
+}
+
+/// A path that fits a route, whatever it names.
+fn named(path: &str) -> String {
+    path.replace('{', "no-such-").replace('}', "")
+}
+
+#[test]
+fn no_route_is_open_without_a_credential() {
+    for route in deployed::table().iter().filter(|route| route.operation.is_some()) {
+        for token in [None, Some("no.such.token")] {
+            let (status, kind, body) = ask(&route.method, &named(route.path), token);
+            let what = format!("{} {} with {token:?}: {body}", route.method, route.path);
+            assert_eq!((status, kind.as_str()), (401, "application/problem+json"), "{what}");
+            assert_eq!(body["code"], "unauthenticated", "{what}");
+            assert_eq!(body["status"], 401, "{what}");
+            assert!(body["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_path_that_is_none_has_the_same_shape_as_any_problem() {
+    for (method, path) in [("GET", "/v1/nothing"), ("GET", "/v1/keys/some-key/nothing"), ("GET", "/")] {
+        let (status, kind, body) = ask(method, path, None);
+        assert_eq!((status, kind.as_str()), (404, "application/problem+json"), "{method} {path}: {body}");
+        assert_eq!(body["code"], "no-such-route", "{method} {path}");
+    }
+}
+
+#[test]
+fn a_method_that_is_none_names_those_that_are() {
+    let (status, _, body) = ask("PUT", "/v1/keys", None);
+    assert_eq!((status, body["code"].as_str()), (405, Some("method-not-allowed")), "{body}");
+}

@@ -1,0 +1,60 @@
+//! The functions of a deployment on AWS, each a zip with its `bootstrap`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::child::{self, NotPassed};
+use crate::tools;
+use crate::workshop::Workshop;
+
+/// Builds them, and zips them into a folder whose name `infra/` takes as `artifacts`.
+pub(crate) fn zips(workshop: &Workshop) -> Result<PathBuf, NotPassed> {
+    let python = tools::need(workshop, "python3", "python3").map_err(NotPassed::Skipped)?;
+    let mut build = workshop.cargo();
+    build.args(["build", "--profile", "lambda", "--package", "aegis-functions", "--features", "lambda"]);
+    child::run(build.args(PROGRAMS.iter().flat_map(|program| ["--bin", program])))?;
+    let folder = workshop.built("zips");
+    let failed = |error: std::io::Error| NotPassed::Failed(format!("{}: {error}", folder.display()));
+    fs::create_dir_all(&folder).map_err(failed)?;
+    for program in PROGRAMS {
+        let zip = folder.join(format!("{program}.zip"));
+        let mut command = workshop.command(&python);
+        command.arg("xtask/zip.py").arg(workshop.built("lambda").join(program)).arg(&zip);
+        child::run(&mut command)?;
+        fits(program, &zip)?;
+    }
+    Ok(folder)
+}
+
+/// What is larger starts more slowly, and somebody should know why it is.
+fn fits(program: &str, zip: &Path) -> Result<(), NotPassed> {
+    let size = fs::metadata(zip).map_err(|error| NotPassed::Failed(format!("{}: {error}", zip.display())))?.len();
+    println!("{program}.zip: {} KiB", size / 1024);
+    match size <= LARGEST {
+        true => Ok(()),
+        false => Err(NotPassed::Failed(format!("{program}.zip has {size} bytes, and {LARGEST} at most"))),
+    }
+}
+
+/// As `infra/functions.tf` names them.
+const PROGRAMS: &[&str] = &["anomaly", "authorizer", "operation", "publish", "respond", "scheduled", "setup"];
+
+/// In bytes. A zip with five SDKs of AWS had 2.9 MB.
+const LARGEST: u64 = 8 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_program_is_deployed() {
+        let deployed = include_str!("../../infra/functions.tf");
+        for program in PROGRAMS {
+            assert!(
+                deployed.contains(&format!("bin = \"{program}\""))
+                    || deployed.contains(&format!("bin         = \"{program}\"")),
+                "{program}"
+            );
+        }
+    }
+}
