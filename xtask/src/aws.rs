@@ -116,7 +116,7 @@ fn endpoint(port: u16) -> String {
 }
 
 /// Free a moment ago. Nothing reserves it.
-fn free_port() -> std::io::Result<u16> {
+pub(crate) fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
