@@ -163,7 +163,7 @@ impl<'a> Terraform<'a> {
     fn with_state(&self, what: &str, more: &[&str]) -> Command {
         let mut command = self.command(what);
         // Most of it is waiting.
-        command.args(["-no-color", "-input=false", "-parallelism=30"]).arg(self.state()).args(more);
+        command.args(["-no-color", "-input=false", "-parallelism=10"]).arg(self.state()).args(more);
         command
     }
 
