@@ -199,7 +199,6 @@ locals {
         title      = "$context.authorizer.title"
         status     = 403
         code       = "$context.authorizer.code"
-        detail     = "$context.authorizer.detail"
         reason     = "$context.authorizer.reason"
         record     = "$context.authorizer.record"
         request_id = "$context.authorizer.request_id"

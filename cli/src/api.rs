@@ -2,7 +2,7 @@
 
 use crate::Failure;
 use crate::failure::chain;
-use crate::serve::tls;
+use aegis_functions::oidc::tls;
 use http::{HeaderMap, Method};
 use serde::Serialize;
 use serde_json::{Value, json};

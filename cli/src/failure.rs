@@ -47,6 +47,12 @@ impl Failure {
     }
 }
 
+impl From<aegis_functions::oidc::Unusable> for Failure {
+    fn from(unusable: aegis_functions::oidc::Unusable) -> Self {
+        Self::Usage(unusable.0)
+    }
+}
+
 /// One sentence: what failed, and the chain of its causes.
 pub(crate) fn chain(what: &str, error: &dyn std::error::Error) -> String {
     let mut text = format!("{what}: {error}");

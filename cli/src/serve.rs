@@ -8,12 +8,12 @@ mod follow;
 mod http;
 mod listen;
 mod local_issuer;
+#[cfg(test)]
 mod oidc;
 mod page;
 mod proxies;
 mod usage;
 mod webhooks;
-pub(crate) use oidc::{Issuer, Source, tls};
 
 use crate::Failure;
 use aegis_core::ambient::{Clock, Entropy, Timestamp};
@@ -29,13 +29,13 @@ use aegis_core::token::TokenKeys;
 use aegis_embedded::root::{KdfParams, Passphrase, Root};
 use aegis_embedded::store::{OpenError, SqliteStore};
 use aegis_functions::mcp::Mcp;
+use aegis_functions::oidc::Oidc;
 use aegis_functions::{Gate, Host, Metrics};
 use aegis_keystores::software::{KeyEncryptionKey, SoftwareKeyStore};
 use certificate::TlsFiles;
 use config::Settings;
 use listen::Bounds;
 use local_issuer::LocalIssuer;
-use oidc::Oidc;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -289,7 +289,7 @@ impl Server {
         if let Err(error) = self.counting.await {
             tracing::error!(error = %error, "counting uses failed");
         }
-        write_summaries(&self.host, Timestamp::MAX).await;
+        aegis_functions::write_summaries(&self.host, Timestamp::MAX).await;
     }
 }
 
@@ -321,28 +321,12 @@ async fn keep_house(host: Arc<Host>, store: Arc<SqliteStore>, mut stopped: watch
             _ = stopped.changed() => return,
         }
         let now = host.app.clock.now();
-        write_summaries(&host, now).await;
+        aegis_functions::write_summaries(&host, now).await;
         if let Err(error) = maintenance::run_due(&host.app).await {
             tracing::error!(error = %error, "scheduled work failed");
         }
         if let Err(error) = store.sweep_expired(now).await {
             tracing::error!(error = %error, "expired items not removed");
-        }
-    }
-}
-
-async fn write_summaries(host: &Host, before: Timestamp) {
-    for tally in host.gate.take_before(before) {
-        let written = maintenance::record_unverified(&host.app, tally.minute, tally.key, tally.count).await;
-        if let Err(error) = written {
-            tracing::error!(error = %error, count = tally.count, source = ?tally.key, "summary not recorded");
-        }
-    }
-    for tally in host.app.rates.take_before(before) {
-        let refused = tally.count.saturating_sub(host.app.rates.most());
-        let written = maintenance::record_throttled(&host.app, tally.minute, tally.key.as_deref(), refused).await;
-        if let Err(error) = written {
-            tracing::error!(error = %error, count = refused, actor = ?tally.key, "summary not recorded");
         }
     }
 }

@@ -49,16 +49,38 @@ pub async fn drain(app: &App, feed: &dyn Feed) -> Result<usize, Error> {
         Heartbeat::beat(app.store.as_ref(), now).await?;
         return Ok(0);
     };
-    take_in(app, &batch).await?;
-    for record in &batch {
-        if (record.operation, record.outcome) == (Operation::RecommendationDismiss, Outcome::Ok) {
-            passed_over(learn(app, record).await)?;
-        }
-    }
+    take_in_all(app, &batch).await?;
     place.last = Some(last.id.clone());
     place.put_away(app.store.as_ref(), expect).await?;
     Heartbeat::beat(app.store.as_ref(), last.at.min(now)).await?;
     Ok(batch.len())
+}
+
+/// Takes in records that something else brought, in any order and any number of times: what is known of one already
+/// changes nothing.
+///
+/// # Errors
+/// As [`drain`]; some may have been taken in then.
+pub async fn observe(app: &App, mut records: Vec<Arc<AuditRecord>>) -> Result<(), Error> {
+    records.sort_by(|one, other| one.id.cmp(&other.id));
+    records.dedup_by(|one, other| one.id == other.id);
+    while !records.is_empty() {
+        let mut batch = records.clone();
+        cut(&mut batch);
+        take_in_all(app, &batch).await?;
+        records.drain(..batch.len());
+    }
+    Ok(())
+}
+
+async fn take_in_all(app: &App, batch: &[Arc<AuditRecord>]) -> Result<(), Error> {
+    take_in(app, batch).await?;
+    for record in batch {
+        if (record.operation, record.outcome) == (Operation::RecommendationDismiss, Outcome::Ok) {
+            passed_over(learn(app, record).await)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether there are committed records that were not taken in yet.

@@ -9,8 +9,12 @@ pub mod edge;
 mod gate;
 mod handlers;
 mod inbound;
+#[cfg(feature = "lambda")]
+pub mod lambda;
 pub mod mcp;
 mod metrics;
+#[cfg(feature = "oidc")]
+pub mod oidc;
 mod openapi;
 mod problem;
 mod route;
@@ -26,8 +30,10 @@ pub use route::{Access, Route, TargetKind};
 use crate::edge::{Crossed, Read};
 use crate::inbound::{Inbound, carry_out};
 use crate::route::{Handler, Parameters};
+use aegis_core::ambient::Timestamp;
 use aegis_core::error::{Error, Failed};
 use aegis_core::id::RequestId;
+use aegis_core::maintenance;
 use aegis_core::pipeline::App;
 use aegis_core::reason::Reason;
 use aegis_core::record::Plane;
@@ -111,6 +117,23 @@ async fn handle_as(
 pub fn strand(host: &Host, why: Stranded) -> Response<Bytes> {
     let id = RequestId::new(host.app.clock.now(), &host.app.entropy);
     finished(why.response(&id), &id)
+}
+
+/// Writes to the journal how many requests of the minutes before proved nothing, or came too often.
+pub async fn write_summaries(host: &Host, before: Timestamp) {
+    for tally in host.gate.take_before(before) {
+        let written = maintenance::record_unverified(&host.app, tally.minute, tally.key, tally.count).await;
+        if let Err(error) = written {
+            tracing::error!(error = %error, count = tally.count, source = ?tally.key, "summary not recorded");
+        }
+    }
+    for tally in host.app.rates.take_before(before) {
+        let refused = tally.count.saturating_sub(host.app.rates.most());
+        let written = maintenance::record_throttled(&host.app, tally.minute, tally.key.as_deref(), refused).await;
+        if let Err(error) = written {
+            tracing::error!(error = %error, count = refused, actor = ?tally.key, "summary not recorded");
+        }
+    }
 }
 
 /// What every response has.

@@ -343,7 +343,7 @@ const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const STICK: &str = "stick";
 const ISSUER: &str = "https://provider.example";
 
-fn p256() -> Vec<u8> {
+pub(crate) fn p256() -> Vec<u8> {
     let random = aws_lc_rs::rand::SystemRandom::new();
     EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap().as_ref().to_vec()
 }

@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a harness stops the test that something fails in")]
 
 pub mod deployment;
+pub mod issuer;
 pub mod mcp;
 pub mod process;
 pub mod receiver;
+pub mod site;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,6 +1,7 @@
 //! Suites that are one cargo command.
 //!
-//! All name `--workspace`: cargo then chooses the same features every time, and builds each dependency once.
+//! All but those that only check build the default members, whichever they want of them: cargo then chooses the same
+//! features every time, and builds each dependency once.
 
 use std::io::IsTerminal;
 
@@ -15,7 +16,8 @@ pub(crate) fn fmt(workshop: &Workshop) -> Result<Counts, NotPassed> {
 
 pub(crate) fn clippy(workshop: &Workshop) -> Result<Counts, NotPassed> {
     // With what only tests are built with: nothing of the rest is left out by it.
-    let all = ["clippy", "--workspace", "--all-targets", "--features", "aegis-cli/mcp-fixtures,aegis-tests/deployed"];
+    let features = "aegis-aws/emulator,aegis-cli/mcp-fixtures,aegis-functions/lambda,aegis-tests/deployed";
+    let all = ["clippy", "--workspace", "--all-targets", "--features", features];
     child::run(workshop.cargo().args(all).args(["--", "-D", "warnings"]))
 }
 
@@ -25,14 +27,14 @@ pub(crate) fn docs(workshop: &Workshop) -> Result<Counts, NotPassed> {
 
 pub(crate) fn unit(workshop: &Workshop) -> Result<Counts, NotPassed> {
     let mut command = workshop.cargo();
-    command.args(["test", "--workspace", "--lib", "--bins", "--no-fail-fast"]).args(in_colour());
+    command.args(["test", "--lib", "--bins", "--no-fail-fast"]).args(in_colour());
     child::run_cargo_tests(&mut command)
 }
 
 pub(crate) fn scenarios(workshop: &Workshop) -> Result<Counts, NotPassed> {
     let aegis = workshop.aegis()?;
     let mut command = workshop.cargo();
-    command.args(["test", "--workspace", "--test", "*", "--no-fail-fast"]).args(in_colour());
+    command.args(["test", "--test", "*", "--no-fail-fast"]).args(in_colour());
     child::run_cargo_tests(command.env("AEGIS_BIN", aegis))
 }
 
@@ -59,7 +61,7 @@ pub(crate) fn halves(workshop: &Workshop) -> Result<Counts, NotPassed> {
 pub(crate) fn long(workshop: &Workshop) -> Result<Counts, NotPassed> {
     let aegis = workshop.aegis()?;
     let mut command = workshop.cargo();
-    command.args(["test", "--workspace", "--test", "scenarios", "--no-fail-fast", "--", "crash", "revocation"]);
+    command.args(["test", "--test", "scenarios", "--no-fail-fast", "--", "crash", "revocation"]);
     child::run_cargo_tests(command.env("AEGIS_BIN", aegis).env("AEGIS_FULL", "1"))
 }
 
@@ -73,7 +75,7 @@ pub(crate) fn bench(workshop: &Workshop) -> Result<Counts, NotPassed> {
 
 /// What detection reaches on generated fleets; the harness has arguments of its own.
 pub(crate) fn bench_detect(workshop: &Workshop, arguments: &[String]) -> Result<Counts, NotPassed> {
-    child::run(workshop.cargo().args(["build", "--release", "--workspace", "--bin", "detect"]))?;
+    child::run(workshop.cargo().args(["build", "--release", "--bin", "detect"]))?;
     child::run(workshop.command(workshop.released("detect")).args(arguments))
 }
 

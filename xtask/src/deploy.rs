@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use crate::aws::Emulator;
+use crate::aws::{self, Emulator};
 use crate::child::{self, Counts, NotPassed};
 use crate::workshop::Workshop;
 use crate::{lambda, relay, tools};
@@ -20,12 +20,14 @@ pub(crate) fn run(workshop: &Workshop) -> Result<Counts, NotPassed> {
         None => lambda::zips(workshop)?,
     };
     let emulator = Emulator::start(workshop)?;
-    let terraform = Terraform::new(workshop, program, &emulator, &artifacts)?;
+    let issuer =
+        format!("http://127.0.0.1:{}", aws::free_port().map_err(|error| NotPassed::Failed(error.to_string()))?);
+    let terraform = Terraform::new(workshop, program, &emulator, &artifacts, &issuer)?;
     terraform.init()?;
     let began = Instant::now();
     terraform.run("apply", &["-auto-approve"])?;
     println!("deployed in {} s", began.elapsed().as_secs());
-    let mut counts = stories(workshop, &emulator, &terraform)?;
+    let mut counts = stories(workshop, &emulator, &terraform, &issuer)?;
     let unexplained = terraform.drift()?;
     counts.passed = counts.passed.saturating_add(u32::from(unexplained.is_empty()));
     if !unexplained.is_empty() {
@@ -39,7 +41,12 @@ pub(crate) fn run(workshop: &Workshop) -> Result<Counts, NotPassed> {
 }
 
 /// The tests that speak to a deployment, wherever it is.
-fn stories(workshop: &Workshop, emulator: &Emulator, terraform: &Terraform<'_>) -> Result<Counts, NotPassed> {
+fn stories(
+    workshop: &Workshop,
+    emulator: &Emulator,
+    terraform: &Terraform<'_>,
+    issuer: &str,
+) -> Result<Counts, NotPassed> {
     let outputs = terraform.scratch.join("outputs.json");
     let failed = |error: std::io::Error| NotPassed::Failed(format!("{}: {error}", outputs.display()));
     fs::write(&outputs, terraform.output(&["-json"])?).map_err(failed)?;
@@ -56,12 +63,18 @@ fn stories(workshop: &Workshop, emulator: &Emulator, terraform: &Terraform<'_>) 
         "--no-fail-fast",
     ]);
     command.env("AEGIS_URL", url).env("AEGIS_DEPLOYMENT", &outputs);
+    // The tests are the deployment's identity provider.
+    command.env("AEGIS_TEST_ISSUER", issuer).env("AEGIS_TEST_PYTHON", emulator.program("python"));
     let counts = child::run_cargo_tests(emulator.known_to(&mut command))?;
     match counts.failed {
         0 => Ok(counts),
         failed => Err(NotPassed::Failed(format!("{failed} of the tests on the deployment failed"))),
     }
 }
+
+/// What the tests' identity provider says of a human's roles.
+const ROLES: &str =
+    r#"{"admin": ["role:admin"], "auditor": ["role:auditor"], "operator": ["role:operator"], "user": ["role:user"]}"#;
 
 struct Terraform<'a> {
     workshop: &'a Workshop,
@@ -72,7 +85,13 @@ struct Terraform<'a> {
 }
 
 impl<'a> Terraform<'a> {
-    fn new(workshop: &'a Workshop, program: PathBuf, emulator: &Emulator, artifacts: &Path) -> Result<Self, NotPassed> {
+    fn new(
+        workshop: &'a Workshop,
+        program: PathBuf,
+        emulator: &Emulator,
+        artifacts: &Path,
+        issuer: &str,
+    ) -> Result<Self, NotPassed> {
         let scratch = workshop.tools().join("terraform");
         let failed = |error: std::io::Error| NotPassed::Failed(format!("{}: {error}", scratch.display()));
         fs::create_dir_all(&scratch).map_err(failed)?;
@@ -87,6 +106,9 @@ impl<'a> Terraform<'a> {
             ("TF_IN_AUTOMATION", "1".into()),
             ("TF_VAR_artifacts", artifacts.into()),
             ("TF_VAR_endpoint", format!("http://{relay}").into()),
+            ("TF_VAR_oidc_issuer", issuer.into()),
+            ("TF_VAR_oidc_client_id", "aegis".into()),
+            ("TF_VAR_roles", ROLES.into()),
         ];
         Ok(Self { workshop, program, environment, scratch })
     }
@@ -143,7 +165,7 @@ impl<'a> Terraform<'a> {
     fn with_state(&self, what: &str, more: &[&str]) -> Command {
         let mut command = self.command(what);
         // Most of it is waiting.
-        command.args(["-no-color", "-input=false", "-parallelism=30"]).arg(self.state()).args(more);
+        command.args(["-no-color", "-input=false", "-parallelism=10"]).arg(self.state()).args(more);
         command
     }
 

@@ -39,8 +39,8 @@ fn fits(program: &str, zip: &Path) -> Result<(), NotPassed> {
 /// As `infra/functions.tf` names them.
 const PROGRAMS: &[&str] = &["anomaly", "authorizer", "operation", "publish", "respond", "scheduled", "setup"];
 
-/// In bytes. A zip with five SDKs of AWS had 2.9 MB.
-const LARGEST: u64 = 8 * 1024 * 1024;
+/// In bytes. The largest is `operation`, with every operation, the policy engine and three SDKs of AWS in it.
+const LARGEST: u64 = 12 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -124,7 +124,7 @@ static SUITES: &[Suite] = &[
     Suite {
         name: "aws",
         proves: "the store on DynamoDB behaves as every store does, whatever the network loses",
-        minutes: (2, 6),
+        minutes: (1, 4),
         installs: "ministack and boto3 from PyPI, in a venv; on Debian as root also python3 and python3-venv",
         kind: Kind::Test(Tier::Standard),
         run: aws::run,

@@ -40,7 +40,7 @@ impl Workshop {
     /// The same with more said to cargo. What is built last lies there.
     pub(crate) fn aegis_with(&self, more: &[&str]) -> Result<PathBuf, NotPassed> {
         // `--test` makes cargo choose features as for the tests; without, shared dependencies may be built twice.
-        child::run(self.cargo().args(["build", "--workspace", "--bin", "aegis", "--test", "*"]).args(more))?;
+        child::run(self.cargo().args(["build", "--bin", "aegis", "--test", "*"]).args(more))?;
         Ok(self.target.join("debug").join("aegis"))
     }
 

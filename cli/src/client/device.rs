@@ -4,8 +4,9 @@
 use super::connection::{Client, is_loopback};
 use super::output;
 use crate::Failure;
-use crate::serve::{Issuer, Source, stop_signal};
+use crate::serve::stop_signal;
 use aegis_core::error::Cause;
+use aegis_functions::oidc::{Issuer, Source};
 use indicatif::ProgressBar;
 use serde::Deserialize;
 use serde_json::{Value, json};

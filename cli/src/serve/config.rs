@@ -3,12 +3,12 @@
 use super::Arguments;
 use super::backend::Backend;
 use super::certificate::TlsFiles;
-use super::oidc::Oidc;
 use super::proxies::Proxies;
 use crate::Failure;
 use aegis_core::human::Role;
 use aegis_core::login::RoleMap;
 use aegis_core::name::BackendName;
+use aegis_functions::oidc::Oidc;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

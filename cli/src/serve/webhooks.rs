@@ -1,12 +1,12 @@
 //! Webhooks, sent while the server runs.
 
 use super::config::Settings;
-use super::oidc::tls;
 use crate::Failure;
 use aegis_core::feed::Feed;
 use aegis_embedded::webhooks::{Courier, PATIENCE, Poster};
 use aegis_events::published::render;
 use aegis_functions::Host;
+use aegis_functions::oidc::tls;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -19,7 +19,7 @@ pub(super) fn courier(host: &Host, feed: Arc<dyn Feed>, settings: &Settings) -> 
     let ca_file = settings.webhooks_ca_file.as_deref();
     let tls = match tls(ca_file) {
         Ok(tls) => Some(tls),
-        Err(error) if ca_file.is_some() => return Err(error),
+        Err(error) if ca_file.is_some() => return Err(error.into()),
         // Nobody may want a webhook here; if somebody does, its deliveries say so.
         Err(_) => None,
     };

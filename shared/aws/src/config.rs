@@ -1,7 +1,8 @@
 //! What every client of AWS shares: region, credentials and endpoint from the environment, and how long a call may take.
 
+use aws_config::BehaviorVersion;
+pub use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
 use std::time::Duration;
 
 /// Reads the environment; make it once and build every client from it. `AWS_ENDPOINT_URL` and its kind are honoured.

@@ -1,7 +1,7 @@
 //! The storage port on DynamoDB: the tables `state` and `journal`, alike but for what roles may do with them. Both are made
-//! by who deploys; how their items are laid out is [`layout`].
+//! by who deploys; how their items are laid out is in `store/layout.rs`.
 //!
-//! Reads are repeated by the SDK, writes by [`attempts`], so that a write that was made and whose answer was lost is
+//! Reads are repeated by the SDK, writes by the store itself, so that a write that was made and whose answer was lost is
 //! neither taken for another writer's nor made twice.
 
 mod attempts;

@@ -305,6 +305,24 @@ pub fn public_jwk(signer: &EncodingKey) -> Result<Jwk, Error> {
     Ok(jwk)
 }
 
+/// The same of a public key as its uncompressed point (SEC 1 §2.3.3).
+///
+/// # Errors
+/// [`Error::Damaged`] if it is none.
+pub fn jwk_of_point(point: &[u8]) -> Result<Jwk, Error> {
+    let no_point = || Error::Damaged { what: "token-signing key", source: "its public half is no P-256 point".into() };
+    let (x, y) = match point.split_first() {
+        Some((4, coordinates)) if coordinates.len() == 64 => coordinates.split_at(32),
+        _ => return Err(no_point()),
+    };
+    let jwk = serde_json::json!({
+        "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "x": base64url(x), "y": base64url(y),
+    });
+    let mut jwk: Jwk = serde_json::from_value(jwk).map_err(|_| no_point())?;
+    jwk.common.key_id = Some(jwk.thumbprint(ThumbprintHash::SHA256).map_err(damaged)?);
+    Ok(jwk)
+}
+
 /// A part of a JWS (RFC 7515 §3.1).
 fn part(value: &impl Serialize) -> Result<String, Error> {
     let json = serde_json::to_vec(value).map_err(|error| damaged(error.into()))?;

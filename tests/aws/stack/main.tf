@@ -144,3 +144,18 @@ output "function_names" {
 output "role_names" {
   value = module.aegis.role_names
 }
+
+# Somebody who wants to be told.
+resource "aws_sqs_queue" "alerts" {
+  name = "${var.name}-told"
+}
+
+resource "aws_sns_topic_subscription" "alerts" {
+  topic_arn = module.aegis.alerts_topic_arn
+  protocol  = "sqs"
+  endpoint  = aws_sqs_queue.alerts.arn
+}
+
+output "alerts_queue_url" {
+  value = aws_sqs_queue.alerts.url
+}

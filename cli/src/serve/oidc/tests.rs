@@ -197,8 +197,8 @@ async fn over_https_only_the_authority_of_ca_file_vouches() {
     assert_eq!(fetched(&files.cert).unwrap().unwrap().len(), 1);
     let said = fetched(&other).unwrap().unwrap_err().to_string();
     assert!(said.contains("certificate"), "{said}");
-    assert!(matches!(fetched(&files.key), Err(Failure::Usage(_))));
-    assert!(matches!(fetched(&folder.path().join("missing.pem")), Err(Failure::Usage(_))));
+    assert!(matches!(fetched(&files.key), Err(Unusable(_))));
+    assert!(matches!(fetched(&folder.path().join("missing.pem")), Err(Unusable(_))));
 }
 
 const DISCOVERY: &str = "/.well-known/openid-configuration";

@@ -4,7 +4,9 @@ use crate::network::{Fault, Network};
 use crate::tables;
 use aegis_aws::store::DynamoStore;
 use aegis_core::ambient::Timestamp;
-use aegis_core::store::{Add, Expect, Item, ItemKey, Order, Position, Put, Query, Revision, Store, StoreError, Table};
+use aegis_core::store::{
+    Add, Expect, Item, ItemKey, MAX_ITEM, MAX_PAGE, Order, Position, Put, Query, Revision, Store, StoreError, Table,
+};
 use aws_sdk_dynamodb::types::AttributeValue;
 
 fn answer(code: &str, more: &str) -> String {
@@ -218,6 +220,32 @@ async fn keys_of_a_batch_that_were_not_read_are_asked_for_again() {
     network.plan("BatchGetItem", std::iter::repeat_n(in_part, 8));
     unavailable(store.batch_get(&keys).await);
     assert_eq!(network.asked().len(), 3 + 8);
+}
+
+/// DynamoDB ends a page at 1 MB, however much was asked for.
+#[tokio::test]
+async fn a_page_that_is_cut_short_goes_on_where_it_ended() {
+    let (store, _) = both().await;
+    let sorts: Vec<String> = (10..30).map(|n| n.to_string()).collect();
+    for sort in &sorts {
+        store.put_if(item(sort, &"x".repeat(MAX_ITEM)), Expect::Absent).await.unwrap();
+    }
+    for order in [Order::Ascending, Order::Descending] {
+        let bounds = (Some("11".to_owned()), Some("29".to_owned()));
+        let mut query = Query { from: bounds.0, below: bounds.1, order, limit: MAX_PAGE, ..whole("p") };
+        let (mut found, mut pages) = (Vec::new(), 0);
+        loop {
+            let page = store.query(&query).await.unwrap();
+            found.extend(page.items.into_iter().map(|stored| stored.item.key.sort));
+            pages += 1;
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => break,
+            }
+        }
+        found.sort();
+        assert!(pages > 1 && found == sorts[1..19], "{order:?}: {pages} pages, {found:?}");
+    }
 }
 
 /// The one test here that waits for a time limit of the store's.

@@ -17,8 +17,8 @@ pub(crate) async fn named(network: &Network) -> (DynamoStore, Tables) {
 }
 
 pub(crate) async fn client(network: &Network) -> Client {
-    let endpoint =
-        std::env::var("AEGIS_TEST_AWS_ENDPOINT").expect("AEGIS_TEST_AWS_ENDPOINT says where the emulator is");
+    // Where this fails, no emulator was started.
+    let endpoint = std::env::var("AEGIS_TEST_AWS_ENDPOINT").unwrap();
     let config = aegis_aws::config::from_environment().await;
     let config = aws_sdk_dynamodb::config::Builder::from(&config).endpoint_url(endpoint);
     Client::from_conf(config.http_client(network.clone()).build())

@@ -1,8 +1,7 @@
 //! Discovery and the key set (OpenID Connect Discovery 1.0), through a client that is bounded in time and size and follows
 //! no redirect.
 
-use super::{Issuer, is_private, is_this_machine};
-use crate::Failure;
+use super::{Issuer, Unusable, is_private, is_this_machine};
 use aegis_core::error::Cause;
 use jsonwebtoken::jwk::Jwk;
 use serde::Deserialize;
@@ -18,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ANSWER: u64 = 256 * 1024;
 
 /// One provider, as a client meets it.
-pub(crate) struct Source {
+pub struct Source {
     issuer: Issuer,
     agent: ureq::Agent,
 }
@@ -36,7 +35,7 @@ struct KeySet {
 }
 
 impl Source {
-    pub(crate) fn new(issuer: Issuer, ca_file: Option<&Path>) -> Result<Self, Failure> {
+    pub fn new(issuer: Issuer, ca_file: Option<&Path>) -> Result<Self, Unusable> {
         let mut config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -52,14 +51,14 @@ impl Source {
     }
 
     /// The provider's keys as it publishes them now.
-    pub(super) fn fetch(&self) -> Result<Vec<Jwk>, Cause> {
+    pub fn fetch(&self) -> Result<Vec<Jwk>, Cause> {
         let discovery: Discovery = self.discover()?;
         let set: KeySet = self.get(&discovery.jwks_uri)?;
         Ok(set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect())
     }
 
     /// The discovery document, if it is this issuer's own.
-    pub(crate) fn discover<T: DeserializeOwned>(&self) -> Result<T, Cause> {
+    pub fn discover<T: DeserializeOwned>(&self) -> Result<T, Cause> {
         let issuer = &self.issuer.0;
         let base = issuer.strip_suffix('/').unwrap_or(issuer);
         let document: serde_json::Value = self.get(&format!("{base}/.well-known/openid-configuration"))?;
@@ -80,7 +79,7 @@ impl Source {
     }
 
     /// An answer's status, and its JSON.
-    pub(crate) fn post_form(&self, address: &str, form: &[(&str, &str)]) -> Result<(u16, serde_json::Value), Cause> {
+    pub fn post_form(&self, address: &str, form: &[(&str, &str)]) -> Result<(u16, serde_json::Value), Cause> {
         self.refuse_open(address)?;
         let request = self.agent.post(address).header("accept", "application/json");
         let mut response = request.send_form(form.iter().copied())?;
@@ -100,7 +99,7 @@ impl Source {
 }
 
 /// TLS by rustls on aws-lc-rs, for a client that trusts the authorities of a file, or the system's.
-pub(crate) fn tls(ca_file: Option<&Path>) -> Result<TlsConfig, Failure> {
+pub fn tls(ca_file: Option<&Path>) -> Result<TlsConfig, Unusable> {
     let roots = ca_file.map_or_else(system_authorities, authorities_of)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     Ok(TlsConfig::builder()
@@ -110,8 +109,8 @@ pub(crate) fn tls(ca_file: Option<&Path>) -> Result<TlsConfig, Failure> {
         .build())
 }
 
-fn authorities_of(path: &Path) -> Result<Vec<Certificate<'static>>, Failure> {
-    let what = |why: &str| Failure::Usage(format!("ca_file {}: {why}", path.display()));
+fn authorities_of(path: &Path) -> Result<Vec<Certificate<'static>>, Unusable> {
+    let what = |why: &str| Unusable(format!("ca_file {}: {why}", path.display()));
     let pem = std::fs::read(path).map_err(|error| what(&error.to_string()))?;
     let mut found = Vec::new();
     for item in ureq::tls::parse_pem(&pem) {
@@ -122,13 +121,11 @@ fn authorities_of(path: &Path) -> Result<Vec<Certificate<'static>>, Failure> {
     if found.is_empty() { Err(what("it holds no certificate")) } else { Ok(found) }
 }
 
-fn system_authorities() -> Result<Vec<Certificate<'static>>, Failure> {
+fn system_authorities() -> Result<Vec<Certificate<'static>>, Unusable> {
     // Single files that cannot be read are common, and the rest will do.
     let found = rustls_native_certs::load_native_certs().certs;
     match found.is_empty() {
         false => Ok(found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()),
-        true => {
-            Err(Failure::Usage("no certificate authorities were found on this system: name a file of them".to_string()))
-        }
+        true => Err(Unusable("no certificate authorities were found on this system: name a file of them".to_string())),
     }
 }

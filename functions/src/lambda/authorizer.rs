@@ -1,0 +1,46 @@
+//! The authorizer: identify, authorize, score, decide, and answer misuse inline. It sees no body.
+
+use super::Function;
+use super::events::{Authorized, CROSSING, GatewayRequest};
+use crate::edge::{self, AtEdge, Refusal};
+use aegis_core::error::Cause;
+use http::StatusCode;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What the gateway takes for a 401.
+#[derive(Debug, thiserror::Error)]
+#[error("Unauthorized")]
+struct Unauthorized;
+
+/// # Errors
+/// `Unauthorized` for who proves nothing; anything else where nothing could be decided, which the gateway tells as its own
+/// failure.
+pub async fn answer(function: Arc<Function>, request: GatewayRequest) -> Result<Authorized, Cause> {
+    let at = function.edge().await?;
+    let method = request.method_arn.clone().unwrap_or_default();
+    let source = request.source()?;
+    let (head, _) = request.into_http()?.into_parts();
+    let decided = edge::decide(&at.host, &at.edge, &http::Request::from_parts(head, ()), source).await;
+    super::summarize(&at.host).await;
+    match decided {
+        AtEdge::Passes { crossing } => Ok(Authorized::new(true, &method, BTreeMap::from([(CROSSING, crossing)]))),
+        AtEdge::Refused(refusal) => match refusal.status {
+            StatusCode::UNAUTHORIZED => Err(Unauthorized.into()),
+            StatusCode::FORBIDDEN => Ok(Authorized::new(false, &method, told(*refusal))),
+            status => Err(format!("{status}: {}", refusal.title).into()),
+        },
+    }
+}
+
+/// What the gateway puts into the body of its 403.
+fn told(refusal: Refusal) -> BTreeMap<&'static str, String> {
+    let plain = |text: String| text.replace(['"', '\\', '\n'], "'");
+    BTreeMap::from([
+        ("code", plain(refusal.code)),
+        ("title", plain(refusal.title)),
+        ("reason", plain(refusal.reason)),
+        ("record", plain(refusal.record)),
+        ("request_id", plain(refusal.request_id)),
+    ])
+}

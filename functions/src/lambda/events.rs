@@ -1,0 +1,246 @@
+//! What AWS hands to functions and takes from them, as far as it is read here. The shapes are those of the AWS
+//! documentation: API Gateway REST (proxy, and REQUEST authorizer), DynamoDB streams, SQS, EventBridge.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+type Many = BTreeMap<String, Vec<String>>;
+
+/// A request at the gateway: for the authorizer without a body.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayRequest {
+    #[serde(default)]
+    pub(super) method_arn: Option<String>,
+    http_method: String,
+    path: String,
+    #[serde(default)]
+    headers: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    multi_value_headers: Option<Many>,
+    #[serde(default)]
+    query_string_parameters: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    multi_value_query_string_parameters: Option<Many>,
+    request_context: RequestContext,
+    #[serde(default)]
+    body: Option<String>,
+    #[serde(default)]
+    is_base64_encoded: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct RequestContext {
+    identity: Identity,
+    #[serde(default)]
+    authorizer: Option<BTreeMap<String, Value>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Identity {
+    source_ip: String,
+}
+
+/// What of a path would end it, or stand for something else in a URI.
+const IN_PATHS: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'?').add(b'`');
+
+impl GatewayRequest {
+    /// From where the gateway saw it come. No header counts.
+    pub(super) fn source(&self) -> Result<IpAddr, Unreadable> {
+        self.request_context.identity.source_ip.parse().map_err(|_| Unreadable("sourceIp"))
+    }
+
+    /// What the authorizer gave along.
+    pub(super) fn crossing(&self) -> Option<&str> {
+        self.request_context.authorizer.as_ref()?.get(CROSSING)?.as_str()
+    }
+
+    /// The request as a client made it.
+    pub(super) fn into_http(self) -> Result<http::Request<Bytes>, Unreadable> {
+        let method: Method = self.http_method.parse().map_err(|_| Unreadable("httpMethod"))?;
+        let mut uri = utf8_percent_encode(&self.path, IN_PATHS).to_string();
+        let pairs = pairs(self.multi_value_query_string_parameters, self.query_string_parameters);
+        if !pairs.is_empty() {
+            uri.push('?');
+            uri.push_str(&serde_urlencoded::to_string(pairs).map_err(|_| Unreadable("queryStringParameters"))?);
+        }
+        let mut headers = HeaderMap::new();
+        for (name, value) in self::pairs(self.multi_value_headers, self.headers) {
+            let name: HeaderName = name.parse().map_err(|_| Unreadable("headers"))?;
+            headers.append(name, HeaderValue::from_str(&value).map_err(|_| Unreadable("headers"))?);
+        }
+        let body = self.body.unwrap_or_default();
+        let body = match self.is_base64_encoded {
+            true => aegis_core::encoding::from_base64(&body).ok_or(Unreadable("body"))?,
+            false => body.into_bytes(),
+        };
+        let mut request = http::Request::new(Bytes::from(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri.parse().map_err(|_| Unreadable("path"))?;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+}
+
+/// The one with many values, if the gateway sent it.
+fn pairs(many: Option<Many>, single: Option<BTreeMap<String, String>>) -> Vec<(String, String)> {
+    match many {
+        Some(many) => {
+            many.into_iter().flat_map(|(name, values)| values.into_iter().map(move |v| (name.clone(), v))).collect()
+        }
+        None => single.unwrap_or_default().into_iter().collect(),
+    }
+}
+
+/// Part of an event is not what AWS says it is.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` of the event is not what it should be")]
+pub(super) struct Unreadable(&'static str);
+
+/// The name of what an authorizer gives along.
+pub(super) const CROSSING: &str = "crossing";
+
+/// What a function answers the gateway.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayResponse {
+    status_code: u16,
+    multi_value_headers: Many,
+    body: String,
+    is_base64_encoded: bool,
+}
+
+impl From<http::Response<Bytes>> for GatewayResponse {
+    fn from(response: http::Response<Bytes>) -> Self {
+        let mut headers = Many::new();
+        for (name, value) in response.headers() {
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            headers.entry(name.to_string()).or_default().push(value);
+        }
+        Self {
+            status_code: response.status().as_u16(),
+            multi_value_headers: headers,
+            // All that Aegis answers is JSON.
+            body: String::from_utf8_lossy(response.body()).into_owned(),
+            is_base64_encoded: false,
+        }
+    }
+}
+
+/// What an authorizer answers the gateway.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Authorized {
+    principal_id: &'static str,
+    policy_document: PolicyDocument,
+    context: BTreeMap<&'static str, String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct PolicyDocument {
+    version: &'static str,
+    statement: [Statement; 1],
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Statement {
+    action: &'static str,
+    effect: &'static str,
+    resource: String,
+}
+
+impl Authorized {
+    /// `method` is the ARN of what was asked for: nothing else is allowed by it.
+    pub(super) fn new(allows: bool, method: &str, context: BTreeMap<&'static str, String>) -> Self {
+        let effect = if allows { "Allow" } else { "Deny" };
+        let statement = Statement { action: "execute-api:Invoke", effect, resource: method.to_string() };
+        let policy_document = PolicyDocument { version: "2012-10-17", statement: [statement] };
+        Self { principal_id: "aegis", policy_document, context }
+    }
+}
+
+/// A batch of a stream of DynamoDB.
+#[derive(Debug, Deserialize)]
+pub struct StreamEvent {
+    #[serde(rename = "Records")]
+    pub(super) records: Vec<StreamRecord>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct StreamRecord {
+    dynamodb: Change,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Change {
+    sequence_number: String,
+    #[serde(default)]
+    new_image: Option<BTreeMap<String, Value>>,
+}
+
+impl StreamRecord {
+    pub(super) fn sequence_number(&self) -> &str {
+        &self.dynamodb.sequence_number
+    }
+
+    /// A text attribute of what was written.
+    pub(super) fn text(&self, attribute: &str) -> Option<&str> {
+        self.dynamodb.new_image.as_ref()?.get(attribute)?.get("S")?.as_str()
+    }
+}
+
+/// A batch of a queue.
+#[derive(Debug, Deserialize)]
+pub struct QueueEvent {
+    #[serde(rename = "Records")]
+    pub(super) records: Vec<QueueMessage>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct QueueMessage {
+    pub(super) message_id: String,
+    body: String,
+}
+
+/// An event of the bus.
+#[derive(Debug, Deserialize)]
+pub(super) struct BusEvent {
+    #[serde(rename = "detail-type")]
+    pub(super) kind: String,
+    pub(super) detail: Value,
+}
+
+impl QueueMessage {
+    pub(super) fn event(&self) -> Result<BusEvent, serde_json::Error> {
+        serde_json::from_str(&self.body)
+    }
+}
+
+/// Which of a batch must come again.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchAnswer {
+    batch_item_failures: Vec<Failure>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failure {
+    item_identifier: String,
+}
+
+impl BatchAnswer {
+    pub(super) fn again(&mut self, item: &str) {
+        self.batch_item_failures.push(Failure { item_identifier: item.to_string() });
+    }
+}

@@ -1,0 +1,166 @@
+//! What the functions run on: the same pipeline as every host, on the ports of AWS. A function gets no secret that its
+//! work does not need.
+
+use super::Function;
+use crate::edge::Edge;
+use crate::mcp::Mcp;
+use crate::{Gate, Host, Metrics};
+use aegis_aws::permits::PermitKeyTable;
+use aegis_aws::root::{Root, SealedRoot};
+use aegis_aws::store::{DynamoStore, Tables};
+use aegis_aws::token::KmsTokenSigner;
+use aegis_aws::{dynamodb, kms};
+use aegis_core::ambient::{Clock, Entropy, Timestamp};
+use aegis_core::deployment::DigestKey;
+use aegis_core::error::Error;
+use aegis_core::keystore::KeyStores;
+use aegis_core::login::{HumanClaim, Logins, Provider};
+use aegis_core::pipeline::{App, LiveCounters, PermitReader, PolicyCache, Recorded, RulesCache, Shares};
+use aegis_core::rate::Rate;
+use aegis_core::token::{TokenKeys, TokenSigner};
+use aegis_keystores::software::{KeyEncryptionKey, SoftwareKeyStore};
+use async_trait::async_trait;
+use jsonwebtoken::jwk::JwkSet;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// What decides without the body.
+pub(super) struct AtEdge {
+    pub(super) host: Arc<Host>,
+    pub(super) edge: Edge,
+}
+
+/// What acts.
+pub(super) struct Whole {
+    pub(super) host: Arc<Host>,
+    pub(super) reader: PermitReader,
+}
+
+/// Who tokens are for.
+const AUDIENCE: &str = "aegis";
+/// Requests of one human, or of one agent with all below it, that one instance takes in a minute; of one source without a
+/// principal. The gateway's own throttling counts over all instances.
+const REQUESTS_PER_MINUTE: u64 = 6_000;
+const UNVERIFIED_PER_MINUTE: u64 = 600;
+
+impl Function {
+    pub(super) fn store(&self) -> DynamoStore {
+        let tables = Tables { state: self.settings.state_table.clone(), journal: self.settings.journal_table.clone() };
+        DynamoStore::new(dynamodb(&self.aws), tables)
+    }
+
+    fn permit_keys(&self) -> Arc<PermitKeyTable> {
+        Arc::new(PermitKeyTable::new(dynamodb(&self.aws), self.settings.permit_keys_table.clone()))
+    }
+
+    async fn sealed_root(&self) -> Result<SealedRoot, Error> {
+        let found = SealedRoot::read(&self.store()).await?;
+        found.ok_or_else(|| Error::Unavailable {
+            dependency: "the store",
+            source: "the deployment is not set up: the function `setup` has not run".into(),
+        })
+    }
+
+    /// The edge: reads and decides, and holds no secret of the deployment.
+    pub(super) async fn edge(&self) -> Result<&AtEdge, Error> {
+        self.edge
+            .get_or_try_init(|| async {
+                let sealed = self.sealed_root().await?;
+                let host = self.host(self.app(&sealed, None)?);
+                Ok(AtEdge { host, edge: Edge::new(self.permit_keys()) })
+            })
+            .await
+    }
+
+    pub(super) async fn whole(&self) -> Result<&Whole, Error> {
+        self.whole
+            .get_or_try_init(|| async {
+                let sealed = self.sealed_root().await?;
+                let root = sealed.open(&kms(&self.aws), &self.settings.root_key).await?;
+                let host = self.host(self.app(&sealed, Some(root))?);
+                Ok(Whole { host, reader: PermitReader::new(self.permit_keys()) })
+            })
+            .await
+    }
+
+    /// What detects: it reads records and stops agents, and opens no key.
+    pub(super) async fn inner(&self) -> Result<&Arc<App>, Error> {
+        self.inner.get_or_try_init(|| async { Ok(Arc::new(self.app(&self.sealed_root().await?, None)?)) }).await
+    }
+
+    fn host(&self, app: App) -> Arc<Host> {
+        let url = self.settings.public_url.as_deref().unwrap_or("https://aegis.invalid");
+        Arc::new(Host {
+            app: Arc::new(app),
+            gate: Gate::new(UNVERIFIED_PER_MINUTE),
+            metrics: Metrics::new(),
+            mcp: Mcp::new(url),
+        })
+    }
+
+    /// Without a root nothing can be made, opened, digested or signed.
+    fn app(&self, sealed: &SealedRoot, root: Option<Root>) -> Result<App, Error> {
+        let entropy = Entropy::system();
+        let settings = &self.settings;
+        let issuer = settings.public_url.clone().unwrap_or_else(|| format!("urn:aegis:{}", sealed.deployment));
+        let signer: Arc<dyn TokenSigner> = match &root {
+            Some(_) => Arc::new(KmsTokenSigner::new(kms(&self.aws), sealed.token_key_id.clone())),
+            None => Arc::new(NoSigner),
+        };
+        let provider = match &settings.oidc {
+            Some(oidc) if root.is_some() => {
+                oidc.provider().map_err(|error| Error::Damaged { what: "settings", source: error.into() })?
+            }
+            _ => nobody(),
+        };
+        let root = root.unwrap_or_else(|| throwaway(&entropy));
+        let kek = KeyEncryptionKey::new(root.kek_id, root.kek);
+        Ok(App {
+            store: Arc::new(self.store()),
+            keystores: KeyStores::new(Arc::new(SoftwareKeyStore::new(kek, entropy.clone())), BTreeMap::new()),
+            tokens: TokenKeys::with_signer(issuer, AUDIENCE.to_string(), signer, sealed.token_key.clone())?,
+            logins: Logins::new(provider, settings.roles.clone()),
+            digest_key: DigestKey::new(*root.digest_key),
+            clock: Clock::new(Timestamp::now),
+            entropy,
+            policies: PolicyCache::default(),
+            rules: RulesCache::default(),
+            rates: Rate::new(REQUESTS_PER_MINUTE),
+            live: LiveCounters::default(),
+            reads: Recorded::default(),
+            shares: Shares::default(),
+            webhooks_to_private: false,
+            approval_page: None,
+        })
+    }
+}
+
+/// A root of no deployment, for what never opens or digests anything: material that is not its own is refused, and what it
+/// would make nobody could open.
+fn throwaway(entropy: &Entropy) -> Root {
+    let (mut kek, mut digest_key) = (Zeroizing::new([0; 32]), Zeroizing::new([0; 32]));
+    entropy.fill(kek.as_mut());
+    entropy.fill(digest_key.as_mut());
+    Root { kek_id: "kek_none".to_string(), kek, digest_key }
+}
+
+/// A provider that vouches for nobody.
+fn nobody() -> Provider {
+    Provider {
+        issuer: String::new(),
+        client_id: AUDIENCE.to_string(),
+        human_claim: HumanClaim::Sub,
+        keys: Arc::new(JwkSet { keys: Vec::new() }),
+        device_scopes: None,
+    }
+}
+
+struct NoSigner;
+
+#[async_trait]
+impl TokenSigner for NoSigner {
+    async fn sign(&self, _: &[u8]) -> Result<Vec<u8>, Error> {
+        Err(Error::Damaged { what: "token-signing key", source: "this function signs no tokens".into() })
+    }
+}

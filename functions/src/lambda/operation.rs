@@ -1,0 +1,32 @@
+//! An operation: acts on what the authorizer decided. Where no gateway stood before it, it decides itself.
+
+use super::Function;
+use super::events::{GatewayRequest, GatewayResponse};
+use crate::edge::{self, Crossed};
+use crate::problem::{Stranded, problem};
+use aegis_core::ambient::{Entropy, Timestamp};
+use aegis_core::error::{Cause, Failed};
+use aegis_core::id::RequestId;
+use std::sync::Arc;
+
+/// # Errors
+/// An event that no gateway makes.
+pub async fn answer(function: Arc<Function>, request: GatewayRequest) -> Result<GatewayResponse, Cause> {
+    let (source, crossing) = (request.source()?, request.crossing().map(ToString::to_string));
+    let request = request.into_http()?;
+    let id = || RequestId::new(Timestamp::now(), &Entropy::system());
+    let serves = function.settings.operation.as_deref();
+    let asked = edge::operation_of(request.method(), request.uri().path());
+    // Its role fits its own operation.
+    if asked.is_none() || asked != serves {
+        return Ok(Stranded::NoSuchPath.response(&id()).into());
+    }
+    let whole = match function.whole().await {
+        Ok(whole) => whole,
+        Err(error) => return Ok(problem(&Failed::from(error), &id()).into()),
+    };
+    let crossed = crossing.as_deref().map(|signed| Crossed { signed, reader: &whole.reader });
+    let response = edge::act(&whole.host, request, source, crossed).await;
+    super::summarize(&whole.host).await;
+    Ok(response.into())
+}

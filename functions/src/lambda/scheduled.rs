@@ -1,0 +1,60 @@
+//! What happens by itself, once a minute: rotation, the end of keys and approvals, what was begun and not recorded,
+//! responses that are left, and a heartbeat that goes the way of the records.
+
+use super::Function;
+use aegis_core::ambient::after_seconds;
+use aegis_core::error::{Cause, Error};
+use aegis_core::heartbeat::Heartbeat;
+use aegis_core::pipeline::App;
+use aegis_core::store::{Expect, Item, ItemKey, StoreError};
+use aegis_core::{maintenance, response};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What the partition of a heartbeat begins with, in the journal; its minute follows.
+pub(super) const HEARTBEAT: &str = "heartbeat/";
+
+/// # Errors
+/// Nothing could be done.
+pub async fn answer(function: Arc<Function>, _: Value) -> Result<Value, Cause> {
+    let app = &function.whole().await?.host.app;
+    beat(app).await?;
+    lag(app).await?;
+    let done = maintenance::run_due(app).await?;
+    let answered = response::run_pending(app).await?;
+    Ok(json!({ "done": done, "responses": answered }))
+}
+
+/// Once detection has it, it has all that was on record before: through stream, bus and queue.
+async fn beat(app: &App) -> Result<(), Error> {
+    let now = app.clock.now();
+    let body = serde_json::to_string(&Heartbeat { through: now });
+    let body = body.map_err(|error| Error::Damaged { what: "heartbeat", source: error.into() })?;
+    let minute = now.as_second().div_euclid(60);
+    let key = ItemKey::journal(format!("{HEARTBEAT}{minute}"), "heartbeat");
+    let item = Item { key, body, indexes: Vec::new(), expires_at: Some(after_seconds(now, 86_400)) };
+    match app.store.put_if(item, Expect::Absent).await {
+        // Called twice in a minute.
+        Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A metric in the embedded format of CloudWatch: a line of the log.
+async fn lag(app: &App) -> Result<(), Error> {
+    let Some(heartbeat) = Heartbeat::read(app.store.as_ref()).await? else { return Ok(()) };
+    let now = app.clock.now();
+    let metric = json!({ "Name": LAG, "Unit": "Seconds" });
+    let metrics = json!([{ "Namespace": "Aegis", "Dimensions": [[]], "Metrics": [metric] }]);
+    let line = json!({
+        "_aws": { "Timestamp": now.as_millisecond(), "CloudWatchMetrics": metrics },
+        LAG: heartbeat.lag(now),
+    });
+    #[expect(clippy::print_stdout, reason = "CloudWatch reads metrics from standard output")]
+    {
+        println!("{line}");
+    }
+    Ok(())
+}
+
+const LAG: &str = "DetectionLagSeconds";

@@ -1,0 +1,120 @@
+//! What Terraform tells a function, in its environment.
+
+use crate::oidc::{Issuer, Oidc, Unusable, openid};
+use aegis_core::login::{HumanClaim, RoleMap};
+use serde::de::DeserializeOwned;
+
+/// The settings of a deployment, as each of its functions reads them.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub(super) state_table: String,
+    pub(super) journal_table: String,
+    pub(super) permit_keys_table: String,
+    pub(super) bus: String,
+    pub(super) root_key: String,
+    pub(super) token_key: String,
+    /// Grows with each restore.
+    pub(super) epoch: u32,
+    /// What clients call the deployment by; without it a name is made of the deployment's id.
+    pub(super) public_url: Option<String>,
+    pub(super) oidc: Option<Oidc>,
+    pub(super) roles: RoleMap,
+    /// The one operation that this function serves, or `public`.
+    pub(super) operation: Option<String>,
+    pub(super) alert_topic: Option<String>,
+}
+
+impl Settings {
+    /// # Errors
+    /// [`Unusable`]: what is missing, or cannot be what it should be.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Unusable> {
+        let needed = |name: &str| variable(name).ok_or_else(|| Unusable(format!("{name} is not set")));
+        let epoch = needed("AEGIS_DEPLOYMENT_EPOCH")?;
+        let oidc = match variable("AEGIS_OIDC_ISSUER") {
+            None => None,
+            Some(issuer) => Some(Oidc {
+                issuer: Issuer::try_from(issuer).map_err(|error| Unusable(format!("AEGIS_OIDC_ISSUER: {error}")))?,
+                client_id: needed("AEGIS_OIDC_CLIENT_ID")?,
+                scopes: openid(),
+                human_claim: match variable("AEGIS_OIDC_HUMAN_CLAIM") {
+                    None => HumanClaim::default(),
+                    Some(name) => json("AEGIS_OIDC_HUMAN_CLAIM", &format!("{name:?}"))?,
+                },
+                ca_file: None,
+            }),
+        };
+        Ok(Self {
+            state_table: needed("AEGIS_STATE_TABLE")?,
+            journal_table: needed("AEGIS_JOURNAL_TABLE")?,
+            permit_keys_table: needed("AEGIS_PERMIT_KEYS_TABLE")?,
+            bus: needed("AEGIS_BUS")?,
+            root_key: needed("AEGIS_ROOT_KEY")?,
+            token_key: needed("AEGIS_TOKEN_KEY")?,
+            epoch: json("AEGIS_DEPLOYMENT_EPOCH", &epoch)?,
+            public_url: variable("AEGIS_PUBLIC_URL"),
+            oidc,
+            roles: json("AEGIS_ROLES", &variable("AEGIS_ROLES").unwrap_or_else(|| "{}".to_string()))?,
+            operation: variable("AEGIS_OPERATION"),
+            alert_topic: variable("AEGIS_ALERT_TOPIC"),
+        })
+    }
+}
+
+fn json<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, Unusable> {
+    serde_json::from_str(text).map_err(|error| Unusable(format!("{name}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aegis_core::human::Role;
+    use std::collections::HashMap;
+
+    const GOOD: [(&str, &str); 11] = [
+        ("AEGIS_STATE_TABLE", "a-state"),
+        ("AEGIS_JOURNAL_TABLE", "a-journal"),
+        ("AEGIS_PERMIT_KEYS_TABLE", "a-permit-keys"),
+        ("AEGIS_BUS", "a"),
+        ("AEGIS_ROOT_KEY", "arn:root"),
+        ("AEGIS_TOKEN_KEY", "arn:token"),
+        ("AEGIS_DEPLOYMENT_EPOCH", "3"),
+        ("AEGIS_OIDC_ISSUER", "https://login.example"),
+        ("AEGIS_OIDC_CLIENT_ID", "aegis"),
+        ("AEGIS_OIDC_HUMAN_CLAIM", "email"),
+        ("AEGIS_ROLES", r#"{"admin": ["group:security"]}"#),
+    ];
+
+    fn read(changed: &str, to: Option<&str>) -> Result<Settings, Unusable> {
+        let mut variables = HashMap::from(GOOD);
+        match to {
+            Some(value) => drop(variables.insert(changed, value)),
+            None => drop(variables.remove(changed)),
+        }
+        Settings::read(|name| variables.get(name).map(ToString::to_string))
+    }
+
+    #[test]
+    fn what_terraform_sets_is_read() {
+        let settings = read("AEGIS_OPERATION", Some("key.sign")).unwrap();
+        assert_eq!((settings.epoch, settings.operation.as_deref()), (3, Some("key.sign")));
+        assert_eq!(settings.oidc.unwrap().human_claim, HumanClaim::Email);
+        assert!(settings.roles[&Role::Admin].contains("group:security"));
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        let needed = GOOD
+            .iter()
+            .filter(|(name, _)| !["AEGIS_OIDC_ISSUER", "AEGIS_OIDC_HUMAN_CLAIM", "AEGIS_ROLES"].contains(name));
+        let wrong = [
+            ("AEGIS_DEPLOYMENT_EPOCH", Some("minus one")),
+            ("AEGIS_OIDC_ISSUER", Some("http://login.example")),
+            ("AEGIS_OIDC_HUMAN_CLAIM", Some("nickname")),
+            ("AEGIS_ROLES", Some("{\"emperor\": []}")),
+        ];
+        for (name, to) in needed.map(|(name, _)| (*name, None)).chain(wrong) {
+            let error = read(name, to).unwrap_err();
+            assert!(error.0.contains(name), "{name}: {error}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! An identity provider of the test's own, where a deployment fetches its keys: on a loopback port, for this process.
+
+use aegis_core::token::public_jwk;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub struct Issuer {
+    url: String,
+    signer: EncodingKey,
+    kid: String,
+    logins: AtomicU64,
+}
+
+impl Issuer {
+    /// Answers at `url` from now on.
+    pub fn at(url: &str) -> Self {
+        let signer = EncodingKey::from_ec_der(&crate::deployment::p256());
+        let jwk = public_jwk(&signer).unwrap();
+        let kid = jwk.common.key_id.clone().unwrap();
+        let listener = TcpListener::bind(url.strip_prefix("http://").unwrap()).unwrap();
+        let discovery = json!({ "issuer": url, "jwks_uri": format!("{url}/jwks") }).to_string();
+        let keys = json!({ "keys": [jwk] }).to_string();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // Whoever hangs up gets nothing.
+                let _ = answer(&stream, &discovery, &keys);
+            }
+        });
+        Self { url: url.to_string(), signer, kid, logins: AtomicU64::new(0) }
+    }
+
+    /// What a login now gives.
+    pub fn id_token(&self, human: &str, roles: &[&str]) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let claims: Value = json!({
+            "iss": self.url, "sub": human, "aud": "aegis", "iat": now, "exp": now + 300, "auth_time": now,
+            "roles": roles, "jti": self.logins.fetch_add(1, Ordering::SeqCst).to_string(),
+        });
+        let header = Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::ES256) };
+        jsonwebtoken::encode(&header, &claims, &self.signer).unwrap()
+    }
+}
+
+fn answer(mut stream: &TcpStream, discovery: &str, keys: &str) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream).lines();
+    let request = lines.next().transpose()?.unwrap_or_default();
+    for line in lines {
+        if line?.is_empty() {
+            break;
+        }
+    }
+    let body = if request.contains("/jwks") { keys } else { discovery };
+    let length = body.len();
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
+}

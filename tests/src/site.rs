@@ -1,0 +1,89 @@
+//! A deployment that is there already, spoken to over HTTP. `AEGIS_URL` says where its API is, `AEGIS_TEST_ISSUER` where it
+//! looks for its identity provider, which is the test's own.
+
+use crate::Answer;
+use crate::issuer::Issuer;
+use crate::process::plain;
+use http::Method;
+use serde_json::{Value, json};
+use std::sync::OnceLock;
+
+pub struct Site {
+    pub url: String,
+    issuer: Issuer,
+}
+
+/// The one of this process.
+pub fn site() -> &'static Site {
+    static SITE: OnceLock<Site> = OnceLock::new();
+    SITE.get_or_init(|| Site {
+        url: std::env::var("AEGIS_URL").unwrap(),
+        issuer: Issuer::at(&std::env::var("AEGIS_TEST_ISSUER").unwrap()),
+    })
+}
+
+/// Roles of who may do everything that a human may.
+pub const EVERYTHING: [&str; 4] = ["admin", "auditor", "operator", "user"];
+
+impl Site {
+    /// A human's session.
+    pub fn log_in(&self, human: &str, roles: &[&str]) -> String {
+        let id_token = self.issuer.id_token(human, roles);
+        let form = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", id_token.as_str()),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
+        ];
+        let sent = plain().post(format!("{}/v1/oauth/token", self.url)).send_form(form);
+        crate::text(&answer(sent).ok(), "access_token")
+    }
+
+    pub fn get(&self, token: &str, path: &str) -> Answer {
+        self.call(&Method::GET, token, path, None)
+    }
+
+    pub fn post(&self, token: &str, path: &str, body: Value) -> Answer {
+        self.call(&Method::POST, token, path, Some(body))
+    }
+
+    pub fn call(&self, method: &Method, token: &str, path: &str, body: Option<Value>) -> Answer {
+        let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.url));
+        if !token.is_empty() {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let Some(body) = body else { return answer(plain().run(request.body(()).unwrap())) };
+        let request = request.header("content-type", "application/json");
+        answer(plain().run(request.body(body.to_string()).unwrap()))
+    }
+
+    /// An active key of a name that no other test takes.
+    pub fn key(&self, token: &str, name: &str, algorithm: &str) -> Value {
+        self.post(token, "/v1/keys", json!({ "name": name, "algorithm": algorithm, "activate": true })).ok()
+    }
+
+    /// An agent, and a token for it.
+    pub fn agent(&self, token: &str, scope: &str, purpose: &str) -> (String, String) {
+        let body = json!({ "label": "an agent", "scope": scope, "purpose": purpose });
+        let agent = crate::text(&self.post(token, "/v1/agents", body).ok(), "id");
+        let issued = self.post(token, &format!("/v1/agents/{agent}/credentials"), json!({})).ok();
+        (agent, crate::text(&issued, "token"))
+    }
+}
+
+fn answer(sent: Result<http::Response<ureq::Body>, ureq::Error>) -> Answer {
+    let mut response = sent.unwrap();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let body = response.body_mut().read_to_string().unwrap();
+    Answer { status, body: serde_json::from_str(&body).unwrap_or(Value::String(body)), headers }
+}
+
+/// Looks again and again until there is something, for as long as a stream may take.
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..600 {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    panic!("{what} did not come")
+}

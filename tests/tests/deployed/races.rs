@@ -1,0 +1,48 @@
+//! Many at once.
+
+use aegis_tests::message;
+use aegis_tests::site::{EVERYTHING, site};
+use serde_json::json;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const CLIENTS: usize = 64;
+
+/// 64 clients sign with one credential while it is revoked: no conflict, and none that begins after it succeeds.
+#[test]
+fn no_request_begun_after_the_revocation_returned_succeeds() {
+    let site = site();
+    let alice = site.log_in("rita@org", &EVERYTHING);
+    site.key(&alice, "raced", "Ed25519");
+    let (agent, token) = site.agent(&alice, "key:raced:sign", "service");
+    let (revoked, begin) = (AtomicBool::new(false), Barrier::new(CLIENTS + 1));
+    let before = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                scope.spawn(|| {
+                    begin.wait();
+                    let mut before = 0_u32;
+                    loop {
+                        let late = revoked.load(Ordering::SeqCst);
+                        let answer = site.post(&token, "/v1/keys/raced/sign", message(b"x"));
+                        match answer.status {
+                            200 => {
+                                assert!(!late, "begun after the revocation had returned");
+                                before += 1;
+                            }
+                            _ => assert_eq!(answer.refused(401), "agent_revoked"),
+                        }
+                        if late {
+                            return before;
+                        }
+                    }
+                })
+            })
+            .collect();
+        begin.wait();
+        site.post(&alice, &format!("/v1/agents/{agent}/revoke"), json!({})).ok();
+        revoked.store(true, Ordering::SeqCst);
+        clients.into_iter().map(|client| client.join().unwrap()).sum::<u32>()
+    });
+    println!("{before} signatures before the revocation");
+}
