@@ -45,9 +45,9 @@ variable "oidc_client_id" {
 }
 
 variable "oidc_human_claim" {
-  description = "The claim that says who somebody is."
+  description = "The claim that says who somebody is: sub, or email where the provider says that it is verified."
   type        = string
-  default     = "email"
+  default     = "sub"
 }
 
 variable "roles" {

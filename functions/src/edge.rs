@@ -196,6 +196,11 @@ pub async fn act(
     handle_as(host, request, source, crossed).await
 }
 
+/// What is answered where there is no route; `None` where there is one.
+pub fn missing(method: &http::Method, path: &str, id: &RequestId) -> Option<Response<Bytes>> {
+    router::find(method, path).err().map(|missing| missing.response(id))
+}
+
 /// What the routes of a method and path are one operation of: `public` for those without a bearer token, `None` where there
 /// is no route that an operation's function serves.
 pub fn operation_of(method: &http::Method, path: &str) -> Option<&'static str> {

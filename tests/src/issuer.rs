@@ -5,6 +5,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,9 +17,13 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// Answers at `url` from now on.
-    pub fn at(url: &str) -> Self {
-        let signer = EncodingKey::from_ec_der(&crate::deployment::p256());
+    /// Answers at `url` from now on. The key is kept in a file: a provider whose keys change from one run to the next is
+    /// asked again for them only after a while.
+    pub fn at(url: &str, key: &Path) -> Self {
+        if !key.exists() {
+            std::fs::write(key, crate::deployment::p256()).unwrap();
+        }
+        let signer = EncodingKey::from_ec_der(&std::fs::read(key).unwrap());
         let jwk = public_jwk(&signer).unwrap();
         let kid = jwk.common.key_id.clone().unwrap();
         let listener = TcpListener::bind(url.strip_prefix("http://").unwrap()).unwrap();
@@ -38,7 +43,7 @@ impl Issuer {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let claims: Value = json!({
             "iss": self.url, "sub": human, "aud": "aegis", "iat": now, "exp": now + 300, "auth_time": now,
-            "roles": roles, "jti": self.logins.fetch_add(1, Ordering::SeqCst).to_string(),
+            "email": human, "email_verified": true, "roles": roles, "jti": self.logins.fetch_add(1, Ordering::SeqCst).to_string(),
         });
         let header = Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::ES256) };
         jsonwebtoken::encode(&header, &claims, &self.signer).unwrap()

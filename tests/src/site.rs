@@ -4,13 +4,17 @@
 use crate::Answer;
 use crate::issuer::Issuer;
 use crate::process::plain;
+use aegis_core::ambient::Timestamp;
 use http::Method;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 pub struct Site {
     pub url: String,
     issuer: Issuer,
+    /// Milliseconds since 1970.
+    began: i64,
 }
 
 /// The one of this process.
@@ -18,14 +22,24 @@ pub fn site() -> &'static Site {
     static SITE: OnceLock<Site> = OnceLock::new();
     SITE.get_or_init(|| Site {
         url: std::env::var("AEGIS_URL").unwrap(),
-        issuer: Issuer::at(&std::env::var("AEGIS_TEST_ISSUER").unwrap()),
+        issuer: Issuer::at(&std::env::var("AEGIS_TEST_ISSUER").unwrap(), &beside_outputs("issuer-key")),
+        began: Timestamp::now().as_millisecond(),
     })
 }
 
 /// Roles of who may do everything that a human may.
 pub const EVERYTHING: [&str; 4] = ["admin", "auditor", "operator", "user"];
 
+fn beside_outputs(name: &str) -> PathBuf {
+    PathBuf::from(std::env::var_os("AEGIS_DEPLOYMENT").unwrap()).with_file_name(name)
+}
+
 impl Site {
+    /// A name that no earlier run took.
+    pub fn name(&self, what: &str) -> String {
+        format!("{what}-{:x}", self.began)
+    }
+
     /// A human's session.
     pub fn log_in(&self, human: &str, roles: &[&str]) -> String {
         let id_token = self.issuer.id_token(human, roles);
@@ -79,7 +93,7 @@ fn answer(sent: Result<http::Response<ureq::Body>, ureq::Error>) -> Answer {
 
 /// Looks again and again until there is something, for as long as a stream may take.
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..600 {
+    for _ in 0..150 {
         if let Some(found) = look() {
             return found;
         }

@@ -15,6 +15,9 @@ pub async fn answer(function: Arc<Function>, request: GatewayRequest) -> Result<
     let (source, crossing) = (request.source()?, request.crossing().map(ToString::to_string));
     let request = request.into_http()?;
     let id = || RequestId::new(Timestamp::now(), &Entropy::system());
+    if let Some(response) = edge::missing(request.method(), request.uri().path(), &id()) {
+        return Ok(response.into());
+    }
     let serves = function.settings.operation.as_deref();
     let asked = edge::operation_of(request.method(), request.uri().path());
     // Its role fits its own operation.

@@ -13,8 +13,10 @@ const CLIENTS: usize = 64;
 fn no_request_begun_after_the_revocation_returned_succeeds() {
     let site = site();
     let alice = site.log_in("rita@org", &EVERYTHING);
-    site.key(&alice, "raced", "Ed25519");
-    let (agent, token) = site.agent(&alice, "key:raced:sign", "service");
+    let key = site.name("raced");
+    site.key(&alice, &key, "Ed25519");
+    let (agent, token) = site.agent(&alice, &format!("key:{key}:sign"), "service");
+    let path = format!("/v1/keys/{key}/sign");
     let (revoked, begin) = (AtomicBool::new(false), Barrier::new(CLIENTS + 1));
     let before = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
@@ -24,7 +26,7 @@ fn no_request_begun_after_the_revocation_returned_succeeds() {
                     let mut before = 0_u32;
                     loop {
                         let late = revoked.load(Ordering::SeqCst);
-                        let answer = site.post(&token, "/v1/keys/raced/sign", message(b"x"));
+                        let answer = site.post(&token, &path, message(b"x"));
                         match answer.status {
                             200 => {
                                 assert!(!late, "begun after the revocation had returned");
