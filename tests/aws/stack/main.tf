@@ -148,6 +148,17 @@ output "role_names" {
 # Somebody who wants to be told.
 resource "aws_sqs_queue" "alerts" {
   name = "${var.name}-told"
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = "sns.amazonaws.com" }
+      Action    = "sqs:SendMessage"
+      Resource  = "arn:aws:sqs:us-east-1:000000000000:${var.name}-told"
+      Condition = { ArnEquals = { "aws:SourceArn" = module.aegis.alerts_topic_arn } }
+    }]
+  })
 }
 
 resource "aws_sns_topic_subscription" "alerts" {
