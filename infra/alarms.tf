@@ -21,7 +21,8 @@ locals {
       detection-lag = {
         about     = "Detection lies too far behind: nobody would notice what begins now."
         namespace = "Aegis", metric = "DetectionLagSeconds", statistic = "Maximum", above = var.max_detection_lag_seconds, minutes = 1
-        of        = { Deployment = var.name }
+        # Of all deployments of an account and region: the metric has no dimension.
+        of = {}
       }
     },
     {

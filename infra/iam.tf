@@ -54,7 +54,6 @@ locals {
     },
     {
       authorizer = local.decides
-      publish    = ["feed"]
       anomaly    = concat(local.decides, ["behaviour/*", "feed", "usage/*"])
       respond    = concat(local.decides, ["feed", "intent/*", "key/*", "webhook/*"])
       setup      = ["*"]
@@ -83,7 +82,7 @@ locals {
     {
       respond   = ["kms:Decrypt"]
       scheduled = ["kms:Decrypt"]
-      setup     = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"]
+      setup     = ["kms:Encrypt"]
     }
   )
 
@@ -142,25 +141,30 @@ locals {
           Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
           Resource = ["${aws_cloudwatch_log_group.function[function].arn}:*"]
         },
-        {
+      ],
+      # `publish` has all it needs in what it is called with.
+      [
+        for reads in [contains(keys(local.state_writes), function)] : {
           Sid      = "ReadState"
           Effect   = "Allow"
           Action   = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"]
           Resource = [aws_dynamodb_table.state.arn, "${aws_dynamodb_table.state.arn}/index/*"]
-        },
+        } if reads
+      ],
+      [
         # An item is put, a counter is added to, and their partitions begin with `i:` and `n:`
         # (shared/aws/src/store/layout.rs). Nothing is deleted: what expires, DynamoDB removes by itself.
-        {
+        for partitions in [lookup(local.state_writes, function, [])] : {
           Sid      = "WriteState"
           Effect   = "Allow"
           Action   = ["dynamodb:PutItem"]
           Resource = [aws_dynamodb_table.state.arn]
           Condition = {
             "ForAllValues:StringLike" = {
-              "dynamodb:LeadingKeys" = [for partition in sort(local.state_writes[function]) : "i:${partition}"]
+              "dynamodb:LeadingKeys" = [for partition in sort(partitions) : "i:${partition}"]
             }
           }
-        },
+        } if length(partitions) > 0
       ],
       [
         for partitions in [lookup(local.counts, function, [])] : {

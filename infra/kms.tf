@@ -32,7 +32,7 @@ resource "aws_kms_alias" "token" {
 locals {
   key_policy = {
     for key, uses in {
-      root  = { for action in ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"] : action => [for name, grants in local.kms_root : name if contains(grants, action)] }
+      root  = { for action in ["kms:Decrypt", "kms:Encrypt"] : action => [for name, grants in local.kms_root : name if contains(grants, action)] }
       token = { for action in ["kms:GetPublicKey", "kms:Sign"] : action => [for name, grants in local.kms_token : name if contains(grants, action)] }
       } : key => jsonencode({
         Version = "2012-10-17"

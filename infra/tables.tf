@@ -6,7 +6,7 @@ locals {
 }
 
 resource "aws_dynamodb_table" "state" {
-  name                        = "${var.name}-state"
+  name                        = coalesce(var.state_table, "${var.name}-state")
   billing_mode                = "PAY_PER_REQUEST"
   hash_key                    = "pk"
   range_key                   = "sk"
@@ -48,7 +48,7 @@ resource "aws_dynamodb_table" "state" {
 # The audit trail and the outbox. No role may change or delete what is in it (iam.tf); only heartbeats, which tell of
 # nothing, bear the attribute that has them expire.
 resource "aws_dynamodb_table" "journal" {
-  name                        = "${var.name}-journal"
+  name                        = coalesce(var.journal_table, "${var.name}-journal")
   billing_mode                = "PAY_PER_REQUEST"
   hash_key                    = "pk"
   range_key                   = "sk"

@@ -26,6 +26,18 @@ variable "deployment_epoch" {
   }
 }
 
+variable "state_table" {
+  description = "What the table of state is called, where it is not `NAME-state`: after a restore, which makes a table of another name."
+  type        = string
+  default     = null
+}
+
+variable "journal_table" {
+  description = "The same of the audit trail, where it is not `NAME-journal`."
+  type        = string
+  default     = null
+}
+
 variable "public_url" {
   description = "Where callers reach the API, without a slash at its end: the issuer of its tokens. Empty: tokens name the deployment by a URN."
   type        = string
@@ -33,21 +45,24 @@ variable "public_url" {
 }
 
 variable "oidc_issuer" {
-  description = "The OpenID provider that humans log in at."
+  description = "The OpenID provider that humans log in at, by its issuer: without one nobody could."
   type        = string
-  default     = ""
 }
 
 variable "oidc_client_id" {
   description = "What the OpenID provider knows Aegis as: the `aud` of the ID tokens it takes."
   type        = string
-  default     = ""
 }
 
 variable "oidc_human_claim" {
-  description = "The claim that says who somebody is: sub, or email where the provider says that it is verified."
+  description = "The claim that says who somebody is, for as long as Aegis knows her: `sub`, or `email` where the provider verifies it."
   type        = string
   default     = "sub"
+
+  validation {
+    condition     = contains(["sub", "email"], var.oidc_human_claim)
+    error_message = "It is sub or email."
+  }
 }
 
 variable "roles" {

@@ -1,10 +1,14 @@
 """MiniStack, for as long as whoever started it lives: it ends with its standard input."""
 
+import contextvars
+import json
 import os
+import re
 import signal
 import threading
 
 from ministack.app import main
+from ministack.services import apigateway_v1 as gateway
 
 
 def end_with_standard_input():
@@ -13,5 +17,34 @@ def end_with_standard_input():
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def tell_what_the_authorizer_said():
+    """Fills `$context.authorizer.…` into the body of a 403, as AWS does; MiniStack 1.5.33 leaves it as it stands."""
+    answer, refuse, invoke = gateway._gateway_error_response, gateway._deny_error, gateway._invoke_authorizer_lambda
+    said = contextvars.ContextVar("said", default=None)
+
+    async def invoke_and_keep(*arguments):
+        result = await invoke(*arguments)
+        policy = (result or {}).get("body")
+        policy = json.loads(policy) if isinstance(policy, (str, bytes)) else policy
+        said.set(gateway._stringify_context(policy.get("context")) if isinstance(policy, dict) else None)
+        return result
+
+    def refuse_and_keep(explicit):
+        error = refuse(explicit)
+        error.said = said.get() or {}
+        return error
+
+    def answer_with_it(error, request):
+        status, headers, body = answer(error, request)
+        for name, value in getattr(error, "said", {}).items():
+            body = re.sub(rb"\$context\.authorizer\." + name.encode() + rb"\b", lambda _: value.encode(), body)
+        return status, headers, body
+
+    gateway._invoke_authorizer_lambda = invoke_and_keep
+    gateway._deny_error = refuse_and_keep
+    gateway._gateway_error_response = answer_with_it
+
+
+tell_what_the_authorizer_said()
 threading.Thread(target=end_with_standard_input, daemon=True).start()
 main()

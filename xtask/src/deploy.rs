@@ -29,15 +29,17 @@ pub(crate) fn run(workshop: &Workshop) -> Result<Counts, NotPassed> {
     println!("deployed in {} s", began.elapsed().as_secs());
     let mut counts = stories(workshop, &emulator, &terraform, &issuer)?;
     let unexplained = terraform.drift()?;
-    counts.passed = counts.passed.saturating_add(u32::from(unexplained.is_empty()));
-    if !unexplained.is_empty() {
-        return Err(NotPassed::Failed(format!("a second plan would change {}", unexplained.join("; "))));
-    }
+    unexplained.iter().for_each(|change| println!("a second plan would change: {change}"));
+    count(&mut counts, unexplained.is_empty());
     terraform.run("destroy", &["-auto-approve"])?;
     let mut left = workshop.command(emulator.program("python"));
-    child::run(emulator.known_to(left.arg("tests/aws/left.py")))?;
-    counts.passed = counts.passed.saturating_add(1);
+    count(&mut counts, child::run(emulator.known_to(left.arg("tests/aws/left.py"))).is_ok());
     Ok(counts)
+}
+
+fn count(counts: &mut Counts, passed: bool) {
+    let which = if passed { &mut counts.passed } else { &mut counts.failed };
+    *which = which.saturating_add(1);
 }
 
 /// The tests that speak to a deployment, wherever it is.
@@ -65,11 +67,7 @@ fn stories(
     command.env("AEGIS_URL", url).env("AEGIS_DEPLOYMENT", &outputs);
     // The tests are the deployment's identity provider.
     command.env("AEGIS_TEST_ISSUER", issuer).env("AEGIS_TEST_PYTHON", emulator.program("python"));
-    let counts = child::run_cargo_tests(emulator.known_to(&mut command))?;
-    match counts.failed {
-        0 => Ok(counts),
-        failed => Err(NotPassed::Failed(format!("{failed} of the tests on the deployment failed"))),
-    }
+    child::run_cargo_tests(emulator.known_to(&mut command))
 }
 
 /// What the tests' identity provider says of a human's roles.
