@@ -17,7 +17,7 @@ pub(crate) fn run(workshop: &Workshop) -> Result<Counts, NotPassed> {
     let program = program.map_err(|why| NotPassed::Skipped(why.to_owned()))?;
     let artifacts = match env::var_os(ARTIFACTS) {
         Some(folder) => PathBuf::from(folder),
-        None => lambda::zips(workshop)?,
+        None => lambda::zips(workshop, "release")?,
     };
     let emulator = Emulator::start(workshop)?;
     let issuer =

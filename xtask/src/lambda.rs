@@ -7,19 +7,20 @@ use crate::child::{self, NotPassed};
 use crate::tools;
 use crate::workshop::Workshop;
 
-/// Builds them, and zips them into a folder whose name `infra/` takes as `artifacts`.
-pub(crate) fn zips(workshop: &Workshop) -> Result<PathBuf, NotPassed> {
+/// Builds them, and zips them into a folder whose name `infra/` takes as `artifacts`: with the profile `lambda` small, with
+/// `release` in less time where much of it is built already.
+pub(crate) fn zips(workshop: &Workshop, profile: &str) -> Result<PathBuf, NotPassed> {
     let python = tools::need(workshop, "python3", "python3").map_err(NotPassed::Skipped)?;
     let mut build = workshop.cargo();
-    build.args(["build", "--profile", "lambda", "--package", "aegis-functions", "--features", "lambda"]);
+    build.args(["build", "--profile", profile, "--package", "aegis-functions", "--features", "lambda"]);
     child::run(build.args(PROGRAMS.iter().flat_map(|program| ["--bin", program])))?;
-    let folder = workshop.built("zips");
+    let folder = workshop.built(profile).join("zips");
     let failed = |error: std::io::Error| NotPassed::Failed(format!("{}: {error}", folder.display()));
     fs::create_dir_all(&folder).map_err(failed)?;
     for program in PROGRAMS {
         let zip = folder.join(format!("{program}.zip"));
         let mut command = workshop.command(&python);
-        command.arg("xtask/zip.py").arg(workshop.built("lambda").join(program)).arg(&zip);
+        command.arg("xtask/zip.py").arg(workshop.built(profile).join(program)).arg(&zip);
         child::run(&mut command)?;
         fits(program, &zip)?;
     }

@@ -55,7 +55,7 @@ fn run(xtask: &Xtask) -> Result<bool, String> {
         }
         Task::Zips => {
             let workshop = Workshop::find()?;
-            return match lambda::zips(&workshop) {
+            return match lambda::zips(&workshop, "lambda") {
                 Ok(folder) => {
                     println!("{}", folder.display());
                     Ok(true)

@@ -175,7 +175,9 @@ pub struct StreamEvent {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct StreamRecord {
+    event_name: String,
     dynamodb: Change,
 }
 
@@ -190,6 +192,11 @@ struct Change {
 impl StreamRecord {
     pub(super) fn sequence_number(&self) -> &str {
         &self.dynamodb.sequence_number
+    }
+
+    /// Whether nothing was there before.
+    pub(super) fn is_new(&self) -> bool {
+        self.event_name == "INSERT"
     }
 
     /// A text attribute of what was written.

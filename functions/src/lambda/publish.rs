@@ -38,6 +38,10 @@ pub async fn answer(function: Arc<Function>, batch: StreamEvent) -> Result<Batch
     Ok(answer)
 }
 
+/// The journal is only ever added to. No role can be kept from replacing an item that it may put, so whoever looks at the
+/// trail must be told if one was.
+const ALTERED: &str = "JournalAltered";
+
 /// A record as it is; a recommendation, by itself, beside the record that tells of it.
 fn events_of(record: &StreamRecord) -> Vec<Event> {
     let (Some(key), Some(body)) = (record.text("pk"), record.text("body")) else { return Vec::new() };
@@ -47,6 +51,10 @@ fn events_of(record: &StreamRecord) -> Vec<Event> {
     }
     if !partition.starts_with(RECORDS) {
         return Vec::new();
+    }
+    if !record.is_new() {
+        tracing::error!(record = partition, "a record of the journal was replaced");
+        return vec![Event { kind: ALTERED, detail: body.to_string() }];
     }
     let mut events = vec![Event { kind: "AuditRecord", detail: body.to_string() }];
     let read: Result<AuditRecord, _> = serde_json::from_str(body);
