@@ -40,8 +40,9 @@ locals {
   # What they made is remembered by the caller's Idempotency-Key.
   repeatable = toset([for route in local.routes : route.function if route.idempotent])
 
-  # Whose counters: uses are counted before they are made (shared/core/src/pipeline/limits.rs).
-  counts = { for function in concat(["authorizer"], keys(local.operation_of)) : function => ["uses/*"] }
+  # Whose counters: uses are counted before they are made (shared/core/src/pipeline/limits.rs), and every request as it
+  # comes (shared/aws/src/live.rs).
+  counts = { for function in concat(["authorizer"], keys(local.operation_of)) : function => ["live/*", "uses/*"] }
 
   # By the beginnings of partitions, which IAM compares.
   state_writes = merge(

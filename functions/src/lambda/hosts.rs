@@ -5,6 +5,7 @@ use super::Function;
 use crate::edge::Edge;
 use crate::mcp::Mcp;
 use crate::{Gate, Host, Metrics};
+use aegis_aws::live::LiveTable;
 use aegis_aws::permits::PermitKeyTable;
 use aegis_aws::root::{Root, SealedRoot};
 use aegis_aws::store::{DynamoStore, Tables};
@@ -127,7 +128,7 @@ impl Function {
             policies: PolicyCache::default(),
             rules: RulesCache::default(),
             rates: Rate::new(REQUESTS_PER_MINUTE),
-            live: LiveCounters::default(),
+            live: LiveCounters::Shared(Arc::new(LiveTable::new(dynamodb(&self.aws), settings.state_table.clone()))),
             reads: Recorded::default(),
             shares: Shares::default(),
             webhooks_to_private: false,

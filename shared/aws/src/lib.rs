@@ -4,6 +4,7 @@
 pub mod alerts;
 pub mod bus;
 pub mod config;
+pub mod live;
 pub mod permits;
 pub mod root;
 pub mod store;

@@ -24,7 +24,7 @@ pub use crossing::{Answer, Crossing, KEY_LIFE, PermitKey, PermitKeys, PermitRead
 pub(crate) use facts::{FRESH_LOGIN, approval_facts};
 pub use facts::{Facts, Found, Target};
 pub use foresee::{Foreseen, foresee};
-pub use live::LiveCounters;
+pub use live::{InMemory, LiveCounters, SharedCounters};
 pub use once::{Once, Recorded};
 pub use perform::{Done, Note, perform};
 pub use permit::{Obligation, Permit};

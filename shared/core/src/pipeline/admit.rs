@@ -6,7 +6,7 @@ use super::refuse::{self, Refused};
 use super::{App, Request};
 use crate::agent::HoldKind;
 use crate::ambient::{Timestamp, after_seconds};
-use crate::behaviour::{Asked, LEARNING};
+use crate::behaviour::{Asked, LEARNING, Names};
 use crate::error::{Error, Failed};
 use crate::id::RecordId;
 use crate::operation::Operation;
@@ -14,7 +14,7 @@ use crate::policy::Resource;
 use crate::reason::Reason;
 use crate::record::Decision;
 use crate::risk::{self, Live, Observation, Risk, Sighting};
-use crate::token::SessionScope;
+use crate::token::{Act, Claims, SessionScope};
 use std::net::IpAddr;
 
 /// Decides on a request. A refusal of a verified principal is recorded, and answered inline where a rule says so, before
@@ -31,7 +31,16 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
         let (reason, retry_after) = (Reason::RateLimited, Some(spent.retry_after));
         return Err(Error::LimitReached { reason, retry_after }.into());
     }
-    let (facts, found) = app.gather(claims, &request.target, now).await?;
+    let names = request.operation.action().map(|_| names_of(&claims));
+    let counting = async {
+        match &names {
+            Some(names) => app.live.count(names, now).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    // Side by side: neither waits for the other.
+    let (gathered, live) = futures_util::future::join(app.gather(claims, &request.target, now), counting).await;
+    let ((facts, found), live) = (gathered?, live?);
     let id = RecordId::new(now, &app.entropy);
     let facts = match facts {
         Ok(facts) => facts,
@@ -42,7 +51,7 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
     };
     let sight = Sight { operation: request.operation, source: request.source, user_agent: request.user_agent };
     let sighting = sight.sighting(&found, now);
-    let risk = score(&facts, &found, sighting.as_ref(), now, |actor| app.live.count(actor, now));
+    let risk = score(&facts, &found, sighting.as_ref(), now, live);
     let refused = Refused {
         id: &id,
         request,
@@ -183,14 +192,18 @@ impl Sight<'_> {
     }
 }
 
-/// The risk of a request: what is known of it without a history, and how unusual it is for whoever asks. `pace` says how
-/// often an actor asks now.
+pub(super) fn names_of(claims: &Claims) -> Names {
+    Names::of(&claims.sub, &claims.act.as_ref().map(Act::chain).unwrap_or_default())
+}
+
+/// The risk of a request: what is known of it without a history, and how unusual it is for whoever asks. `live` says how
+/// often she, and all her agents together, ask now.
 pub(super) fn score(
     facts: &Facts,
     found: &Found,
     sighting: Option<&Sighting>,
     now: Timestamp,
-    pace: impl Fn(&str) -> Live,
+    live: Option<[Live; 2]>,
 ) -> Risk {
     let mut observation = Observation {
         scope_breadth: facts.claims.authorization_details.as_ref().map(|scope| scope.breadth()),
@@ -203,13 +216,12 @@ pub(super) fn score(
         detection_lag: facts.known.as_ref().and_then(|(_, known)| known.detection_lag(now)),
         behaviour: None,
     };
-    let (Some((names, known)), Some(sighting)) = (&facts.known, sighting) else {
+    let (Some((names, known)), Some(sighting), Some([live, fleet])) = (&facts.known, sighting, live) else {
         return risk::score(&observation);
     };
     if now < after_seconds(facts.deployment.created_at, LEARNING) {
         return risk::score(&observation);
     }
-    let (live, fleet) = (pace(names.actor()), pace(&names.fleet()));
     observation.behaviour = Some(known.behaviour(names, sighting, live, fleet));
     risk::score(&observation)
 }

@@ -1,6 +1,6 @@
 //! What would be decided on a use of a key, without using it.
 
-use super::admit::{Sight, Verdict, authorize, score, weigh};
+use super::admit::{Sight, Verdict, authorize, names_of, score, weigh};
 use super::{App, Permit};
 use crate::agent::HoldKind;
 use crate::error::Error;
@@ -36,9 +36,9 @@ pub async fn foresee(app: &App, permit: &Permit, action: Action, sight: &Sight<'
             Verdict::Failed(error) => Err(error),
         };
     }
-    let pace = |actor: &str| app.live.look(actor, now);
+    let live = app.live.look(&names_of(&facts.claims), now).await?;
     let sighting = Sight { operation, ..*sight }.sighting(found, now);
-    let risk = score(facts, found, sighting.as_ref(), now, pace);
+    let risk = score(facts, found, sighting.as_ref(), now, Some(live));
     let decision = weigh(facts, found, operation, &risk, sighting.as_ref(), now);
     if decision == Decision::Deny {
         let held = facts.held(now) == Some(HoldKind::Deny);

@@ -1,14 +1,66 @@
 //! Live counters: how often each agent, and each human with all her agents, asked in the last minute, to the second. In
-//! memory, bounded, one per process; a restart forgets them, and the baseline does not.
+//! memory, bounded, where one process decides on all requests; else where all that decide count together. A restart, or a
+//! crash, may forget them; the baseline does not.
 
 use crate::ambient::Timestamp;
+use crate::behaviour::Names;
+use crate::error::Error;
 use crate::risk::Live;
+use async_trait::async_trait;
 use lru::LruCache;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The counters of all actors.
-pub struct LiveCounters(Mutex<LruCache<String, Slots>>);
+pub enum LiveCounters {
+    InMemory(InMemory),
+    Shared(Arc<dyn SharedCounters>),
+}
+
+/// Counters that several processes share.
+#[async_trait]
+pub trait SharedCounters: Send + Sync {
+    /// Counts one request of each actor, and says how many that makes.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn count(&self, actors: [&str; 2], now: Timestamp) -> Result<[Live; 2], Error>;
+
+    /// What one more request of each would make. Counts nothing.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn look(&self, actors: [&str; 2], now: Timestamp) -> Result<[Live; 2], Error>;
+}
+
+impl LiveCounters {
+    /// Counts one request of an actor and of its human with all her agents, and says how many that makes.
+    pub(super) async fn count(&self, names: &Names, now: Timestamp) -> Result<[Live; 2], Error> {
+        let fleet = names.fleet();
+        match self {
+            Self::InMemory(counters) => Ok([names.actor(), &fleet].map(|actor| counters.count(actor, now))),
+            Self::Shared(counters) => counters.count([names.actor(), &fleet], now).await,
+        }
+    }
+
+    /// What one more request would make. Counts nothing.
+    pub(super) async fn look(&self, names: &Names, now: Timestamp) -> Result<[Live; 2], Error> {
+        let fleet = names.fleet();
+        match self {
+            Self::InMemory(counters) => Ok([names.actor(), &fleet].map(|actor| counters.look(actor, now))),
+            Self::Shared(counters) => counters.look([names.actor(), &fleet], now).await,
+        }
+    }
+}
+
+impl Default for LiveCounters {
+    fn default() -> Self {
+        Self::InMemory(InMemory::default())
+    }
+}
+
+/// Counters in this process.
+pub struct InMemory(Mutex<LruCache<String, Slots>>);
 
 /// One slot a second.
 #[derive(Clone, Debug)]
@@ -18,7 +70,7 @@ struct Slots {
     newest: i64,
 }
 
-impl LiveCounters {
+impl InMemory {
     /// Counts one request of `actor`, and says how many that makes.
     pub fn count(&self, actor: &str, now: Timestamp) -> Live {
         let second = now.as_second();
@@ -33,7 +85,7 @@ impl LiveCounters {
     }
 }
 
-impl LiveCounters {
+impl InMemory {
     /// What one more request of `actor` would make. Counts nothing.
     pub fn look(&self, actor: &str, now: Timestamp) -> Live {
         let counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -43,7 +95,7 @@ impl LiveCounters {
     }
 }
 
-impl Default for LiveCounters {
+impl Default for InMemory {
     fn default() -> Self {
         Self(Mutex::new(LruCache::new(ACTORS)))
     }
@@ -92,7 +144,7 @@ mod tests {
         /// Against every request's own time, kept.
         #[test]
         fn it_counts_what_came_in_the_last_seconds(steps in prop::collection::vec(0..25_i64, 1..200)) {
-            let (live, mut times, mut now) = (LiveCounters::default(), Vec::new(), 1_790_000_000_i64);
+            let (live, mut times, mut now) = (InMemory::default(), Vec::new(), 1_790_000_000_i64);
             for step in steps {
                 now += step.saturating_sub(15).max(0);
                 times.push(now);
@@ -106,7 +158,7 @@ mod tests {
 
     #[test]
     fn to_look_counts_nothing() {
-        let (counters, now) = (LiveCounters::default(), Timestamp::from_second(90).unwrap());
+        let (counters, now) = (InMemory::default(), Timestamp::from_second(90).unwrap());
         for _ in 0..3 {
             assert_eq!(counters.look("a", now).minute, 1);
         }
@@ -116,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_clock_set_back_hides_nothing_and_actors_are_counted_apart() {
-        let (live, at) = (LiveCounters::default(), |second| Timestamp::from_second(second).unwrap());
+        let (live, at) = (InMemory::default(), |second| Timestamp::from_second(second).unwrap());
         live.count("agent", at(100));
         assert_eq!(live.count("agent", at(40)).second, 2);
         assert_eq!(live.count("other", at(100)), Live { second: 1, ten_seconds: 1, minute: 1 });
