@@ -1,4 +1,5 @@
-//! `aegis demo`: stories, each played against a fresh embedded server through its public REST API.
+//! `aegis demo`: stories, each played through the public REST API: against a fresh embedded server, or the flagship against a
+//! deployment that is named.
 
 mod burst;
 mod caller;
@@ -12,6 +13,8 @@ mod step_up;
 mod story;
 
 use crate::Failure;
+use crate::api::{Api, text};
+use crate::client::connection::Connection;
 use crate::serve::Server;
 use crate::serve::config::Settings;
 use aegis_core::ambient::{Clock, Entropy, Timestamp};
@@ -19,6 +22,7 @@ use aegis_core::encoding::hex;
 use aegis_embedded::root::Passphrase;
 use scribe::Fact;
 use serde::Serialize;
+use stage::ALICE;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -32,6 +36,9 @@ Examples:
   aegis demo mcp                the same by MCP, with a poisoned document
   aegis demo step-up            a human is asked first
   aegis demo --json             for machines
+  aegis demo --url URL          the first of them on a deployment, as the human who is logged in there
+
+On a deployment it makes two keys and two agents, and leaves them there.
 
 Exits with 1 if any fact of the story did not hold."
 )]
@@ -60,8 +67,15 @@ enum Other {
     StepUp,
 }
 
-pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, connection: &Connection) -> Result<(), Failure> {
+    let json = connection.json;
+    if connection.is_named() && (arguments.story.is_some() || arguments.keep) {
+        return Err(Failure::Usage(
+            "on a deployment the first story is played, and no data folder is kept".to_string(),
+        ));
+    }
     match arguments.story {
+        None if connection.is_named() => play_on(arguments, connection),
         None => play(arguments, json),
         Some(Other::Burst) => {
             let story = burst::play(&render::Live::new(!json, "80 signatures a second, at 3 am"))?;
@@ -99,14 +113,24 @@ fn all_held(facts: &[Fact]) -> Result<(), Failure> {
     }
 }
 
+type Documents = Vec<(String, Vec<u8>)>;
+
+fn documents(arguments: &Arguments) -> Result<Documents, Failure> {
+    match &arguments.dir {
+        Some(dir) => read_dir(dir),
+        None => Ok(invoices::INVOICES.iter().map(|(name, bytes)| (name.to_string(), bytes.to_vec())).collect()),
+    }
+}
+
 /// The flagship.
 fn play(arguments: &Arguments, json: bool) -> Result<(), Failure> {
-    let documents = match &arguments.dir {
-        Some(dir) => read_dir(dir)?,
-        None => invoices::INVOICES.iter().map(|(name, bytes)| (name.to_string(), bytes.to_vec())).collect(),
-    };
+    let documents = documents(arguments)?;
     let show = render::Live::new(!json, "an agent goes rogue");
-    let (story, place) = on_a_fresh_server(|url, code| story::play(url, code, &random_text(), &documents, &show))?;
+    let (story, place) = on_a_fresh_server(|url, code| {
+        let anyone = Api::new(url)?;
+        let alice = anyone.with_token(&story::log_in(&anyone, code, &random_text())?);
+        story::play(&alice, &story::Cast::new(ALICE, ""), &documents, &show)
+    })?;
     let Place { folder, root_passphrase } = place;
     let kept = arguments.keep.then(|| folder.keep());
     match json {
@@ -114,6 +138,22 @@ fn play(arguments: &Arguments, json: bool) -> Result<(), Failure> {
         false => render::text(&story, kept.as_deref(), &root_passphrase),
     }
     all_held(&story.facts)
+}
+
+/// The flagship, by the human who is logged in there, with keys of names that nobody has.
+fn play_on(arguments: &Arguments, connection: &Connection) -> Result<(), Failure> {
+    let documents = documents(arguments)?;
+    let client = connection.client()?;
+    let whoami = client.api.get("/v1/whoami")?.ok("ask who you are")?;
+    let cast = story::Cast::new(&text(&whoami, "human")?, &format!("-{}", random_text().get(..8).unwrap_or_default()));
+    let show = render::Live::new(!client.json, "an agent goes rogue");
+    let story = story::play(&client.api, &cast, &documents, &show)?;
+    let refused_after = format!(
+        "{:.1} ms",
+        std::time::Duration::from_micros(u64::try_from(story.misuse_to_refusal_us).unwrap_or(u64::MAX)).as_secs_f64()
+            * 1_000.0
+    );
+    end(client.json, &story, &story.facts, &[("First misuse to refusal, as the agent saw it", refused_after)])
 }
 
 /// Where a story was played. The folder is removed when it is dropped.

@@ -53,6 +53,7 @@ fn stories(
     let failed = |error: std::io::Error| NotPassed::Failed(format!("{}: {error}", outputs.display()));
     fs::write(&outputs, terraform.output(&["-json"])?).map_err(failed)?;
     let url = emulator.endpoint() + &terraform.output(&["-raw", "api_path"])?;
+    let aegis = workshop.aegis()?;
     let mut command = workshop.cargo();
     command.args([
         "test",
@@ -64,7 +65,7 @@ fn stories(
         "deployed",
         "--no-fail-fast",
     ]);
-    command.env("AEGIS_URL", url).env("AEGIS_DEPLOYMENT", &outputs);
+    command.env("AEGIS_BIN", aegis).env("AEGIS_URL", url).env("AEGIS_DEPLOYMENT", &outputs);
     // The tests are the deployment's identity provider.
     command.env("AEGIS_TEST_ISSUER", issuer).env("AEGIS_TEST_PYTHON", emulator.program("python"));
     child::run_cargo_tests(emulator.known_to(&mut command))

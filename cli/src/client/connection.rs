@@ -25,7 +25,8 @@ pub(crate) struct Connection {
     pub(crate) json: bool,
 }
 
-/// A deployment's address: `https`, or `http` to this machine, where nobody else can read a token on its way.
+/// A deployment's address: `https`, or `http` to this machine, where nobody else can read a token on its way. Behind a gateway
+/// it may lie below a path, as `/live`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Url(String);
 
@@ -37,13 +38,19 @@ impl std::str::FromStr for Url {
         let host = uri.host().ok_or(BadUrl::Malformed)?;
         let loopback = is_loopback(host);
         match uri.scheme_str() {
-            _ if !matches!(uri.path(), "" | "/") || uri.query().is_some() => Err(BadUrl::Malformed),
+            _ if uri.query().is_some() || !uri.path().split('/').all(is_segment) => Err(BadUrl::Malformed),
             Some("https") => Ok(Self(text.trim_end_matches('/').to_string())),
             Some("http") if loopback => Ok(Self(text.trim_end_matches('/').to_string())),
             Some("http") => Err(BadUrl::Plain),
             _ => Err(BadUrl::Malformed),
         }
     }
+}
+
+/// Of a path that needs no encoding, and leads nowhere else. What begins with `v1` is the API below it.
+fn is_segment(segment: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    segment.bytes().all(plain) && !["..", "v1"].contains(&segment)
 }
 
 pub(super) fn is_loopback(host: &str) -> bool {
@@ -59,7 +66,7 @@ impl std::fmt::Display for Url {
 
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum BadUrl {
-    #[error("a deployment's URL reads https://host:port, or http://127.0.0.1:port")]
+    #[error("a deployment's URL reads https://host:port, perhaps with a path, or http://127.0.0.1:port")]
     Malformed,
     #[error("plain http is for this machine alone: the token could be read on its way")]
     Plain,
@@ -73,6 +80,11 @@ pub(crate) struct Client {
 }
 
 impl Connection {
+    /// Whether the command line names a deployment.
+    pub(crate) fn is_named(&self) -> bool {
+        self.at_url.is_some() || self.in_context.is_some()
+    }
+
     /// With nothing proved: for what is public.
     pub(crate) fn anonymous(&self) -> Result<Client, Failure> {
         let url = self.url(&Home::find()?.contexts()?)?;
@@ -158,7 +170,12 @@ mod tests {
             ("http://127.0.0.1.example.org", Err(BadUrl::Plain)),
             ("ftp://127.0.0.1", Err(BadUrl::Malformed)),
             ("127.0.0.1:8400", Err(BadUrl::Malformed)),
+            ("https://aegis.example.org/live/", Ok("https://aegis.example.org/live")),
+            ("https://aegis.example.org/keys/live-1.2_b", Ok("https://aegis.example.org/keys/live-1.2_b")),
             ("https://aegis.example.org/v1", Err(BadUrl::Malformed)),
+            ("https://aegis.example.org/live/../other", Err(BadUrl::Malformed)),
+            ("https://aegis.example.org/live?stage=1", Err(BadUrl::Malformed)),
+            ("https://aegis.example.org/a%2Fb", Err(BadUrl::Malformed)),
         ];
         for (text, want) in table {
             assert_eq!(text.parse::<Url>().map(|url| url.to_string()), want.map(str::to_string), "{text}");

@@ -55,7 +55,7 @@ pub(super) fn play(url: &str, code: &str, passphrase: &str, live: &Live) -> Resu
         let key = json!({ "name": name, "algorithm": "ECDSA-P256", "activate": true });
         alice.post("/v1/keys", &key)?.ok("create the key")?;
     }
-    let agent = story::issue(&alice, "claude-invoices", false)?;
+    let agent = story::issue(&alice, "claude-invoices", "invoice-2026", false)?;
     scribe.tell(ALICE, "issued agent claude-invoices: may sign with invoice-2026, for one hour", Kind::Allowed);
     let mut host = Host { agent: &agent, calls: 0 };
 

@@ -39,7 +39,7 @@ impl Live {
                 When::At(at) => at.strftime("%b %d %H:%M:%S%.3f").to_string(),
                 When::Elapsed(ms) => format!("{ms:>6} ms"),
             };
-            let (who, what) = (event.who, &event.what);
+            let (who, what) = (&event.who, &event.what);
             anstream::println!("{DIM}{at}{DIM:#}  {who:<10} {style}{verdict:<9}{style:#} {what}");
         }
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 pub(super) struct Event {
     #[serde(flatten)]
     pub(super) when: When,
-    pub(super) who: &'static str,
+    pub(super) who: String,
     pub(super) what: String,
     pub(super) kind: Kind,
 }
@@ -50,8 +50,8 @@ impl<'a> Scribe<'a> {
         Self { events: Vec::new(), facts: Vec::new(), live, now: Box::new(now) }
     }
 
-    pub(super) fn tell(&mut self, who: &'static str, what: &str, kind: Kind) {
-        let event = Event { when: (self.now)(), who, what: what.to_string(), kind };
+    pub(super) fn tell(&mut self, who: &str, what: &str, kind: Kind) {
+        let event = Event { when: (self.now)(), who: who.to_string(), what: what.to_string(), kind };
         self.live.event(&event);
         self.events.push(event);
     }

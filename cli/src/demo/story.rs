@@ -27,31 +27,43 @@ pub(super) struct Story {
     pub(super) signatures_per_second: f64,
 }
 
-/// Plays the story against a fresh server.
-pub(super) fn play(
-    url: &str,
-    code: &str,
-    passphrase: &str,
-    documents: &[(String, Vec<u8>)],
-    live: &Live,
-) -> Result<Story, Failure> {
+/// Who plays, and with which keys.
+pub(super) struct Cast {
+    human: String,
+    invoices: String,
+    treasury: String,
+}
+
+impl Cast {
+    /// `mark` ends the names of the keys.
+    pub(super) fn new(human: &str, mark: &str) -> Self {
+        Self {
+            human: human.to_string(),
+            invoices: format!("invoice-2026{mark}"),
+            treasury: format!("treasury-master{mark}"),
+        }
+    }
+}
+
+/// Plays the story, by a human who has just logged in.
+pub(super) fn play(alice: &Api, cast: &Cast, documents: &[(String, Vec<u8>)], live: &Live) -> Result<Story, Failure> {
+    let Cast { human, invoices, treasury } = cast;
+    let (sign, misuse_path) = (format!("/v1/keys/{invoices}/sign"), format!("/v1/keys/{treasury}/sign"));
     let began = Instant::now();
     let mut scribe = Scribe::new(live, || When::Elapsed(began.elapsed().as_millis()));
-    let anyone = Api::new(url)?;
-    let alice = anyone.with_token(&log_in(&anyone, code, passphrase)?);
-    scribe.tell(ALICE, "logged in; her session is bound to her login, not to her ID token", Kind::Allowed);
+    scribe.tell(human, "logged in; her session is bound to her login, not to her ID token", Kind::Allowed);
 
-    for name in ["invoice-2026", "treasury-master"] {
+    for name in [invoices, treasury] {
         alice.post("/v1/keys", &json!({ "name": name, "algorithm": "ECDSA-P256" }))?.ok("create the key")?;
         alice.post(&format!("/v1/keys/{name}/activate"), &json!({}))?.ok("activate the key")?;
-        scribe.tell(ALICE, &format!("created and activated key {name} (ECDSA P-256)"), Kind::Allowed);
+        scribe.tell(human, &format!("created and activated key {name} (ECDSA P-256)"), Kind::Allowed);
     }
 
-    let agent = issue(&alice, "claude-invoices", true)?;
-    scribe.tell(ALICE, "issued agent claude-invoices: may sign with invoice-2026, for one hour", Kind::Allowed);
+    let agent = issue(alice, "claude-invoices", invoices, true)?;
+    scribe.tell(human, &format!("issued agent claude-invoices: may sign with {invoices}, for one hour"), Kind::Allowed);
 
     let signing = Instant::now();
-    let verified = sign_all(&agent.api, documents, live)?;
+    let verified = sign_all(&agent.api, invoices, documents, live)?;
     let elapsed = signing.elapsed();
     let count = documents.len();
     scribe.tell(
@@ -60,21 +72,21 @@ pub(super) fn play(
         Kind::Allowed,
     );
     scribe.fact(&format!("all {count} signatures verify"), verified == count);
-    let risks = risks(&alice, &agent.id)?;
+    let risks = risks(alice, &agent.id)?;
     let (least, most) =
         risks.iter().fold((1.0_f64, 0.0_f64), |(least, most), risk| (least.min(*risk), most.max(*risk)));
     scribe.tell("aegis", &format!("scored each signature: risk {least:.3} to {most:.3}"), Kind::Allowed);
     scribe.fact("every signature was scored, and none above 0.5", risks.len() == count.min(PAGE) && most < 0.5);
 
-    let sub_agent = issue(&agent.api, "claude-invoices-helper", false)?;
-    let own = sub_agent.api.post("/v1/keys/invoice-2026/sign", &message(b"sub-agent"))?;
+    let sub_agent = issue(&agent.api, "claude-invoices-helper", invoices, false)?;
+    let own = sub_agent.api.post(&sign, &message(b"sub-agent"))?;
     scribe.tell("agent", "spawned sub-agent claude-invoices-helper, within its own grant", Kind::Allowed);
-    scribe.fact("the sub-agent could sign with invoice-2026", own.status == 200);
+    scribe.fact(&format!("the sub-agent could sign with {invoices}"), own.status == 200);
 
     let sent = Instant::now();
-    let misuse = agent.api.post("/v1/keys/treasury-master/sign", &message(b"pay everything to me"))?;
+    let misuse = agent.api.post(&misuse_path, &message(b"pay everything to me"))?;
     let refusal = sent.elapsed();
-    scribe.tell("agent", "WENT ROGUE: asked treasury-master to sign a payment", Kind::Refused);
+    scribe.tell("agent", &format!("WENT ROGUE: asked {treasury} to sign a payment"), Kind::Refused);
     scribe.fact("the misuse was refused as a scope violation", refused(&misuse, 403, "scope_violation"));
 
     let listed = alice.get("/v1/recommendations")?.ok("list recommendations")?;
@@ -94,19 +106,22 @@ pub(super) fn play(
         Kind::Response,
     );
     scribe.fact("an AgentRecommendation is on record", recommended);
-    scribe.fact("and listed", at(&listed, "/items/0/id") == at(&record, "/recommendation/id"));
+    let of_it = |found: &Value| at(found, "/id") == at(&record, "/recommendation/id");
+    let is_listed = listed.get("items").and_then(Value::as_array).is_some_and(|items| items.iter().any(of_it));
+    scribe.fact("and listed", is_listed);
     scribe.fact("the agent was revoked in the same transaction", revoked);
 
-    let next = agent.api.post("/v1/keys/invoice-2026/sign", &message(b"one more invoice"))?;
-    scribe.tell("agent", "asked invoice-2026, its own key, to sign once more", Kind::Refused);
+    let next = agent.api.post(&sign, &message(b"one more invoice"))?;
+    scribe.tell("agent", &format!("asked {invoices}, its own key, to sign once more"), Kind::Refused);
     scribe.fact("its next request, on its own key, was refused as revoked", refused(&next, 401, "agent_revoked"));
 
-    let below = sub_agent.api.post("/v1/keys/invoice-2026/sign", &message(b"one more invoice"))?;
-    scribe.tell("sub-agent", "asked invoice-2026 to sign", Kind::Refused);
+    let below = sub_agent.api.post(&sign, &message(b"one more invoice"))?;
+    scribe.tell("sub-agent", &format!("asked {invoices} to sign"), Kind::Refused);
     scribe.fact("so was its sub-agent's", refused(&below, 401, "agent_revoked"));
 
-    let treasury = alice.get("/v1/audit?key=treasury-master&op=key.sign&outcome=ok")?.ok("read the audit trail")?;
-    scribe.fact("treasury-master never signed anything", treasury.get("items") == Some(&json!([])));
+    let treasury =
+        alice.get(&format!("/v1/audit?key={treasury}&op=key.sign&outcome=ok"))?.ok("read the audit trail")?;
+    scribe.fact(&format!("{treasury} never signed anything"), treasury.get("items") == Some(&json!([])));
 
     let (events, facts) = scribe.finish();
     Ok(Story {
@@ -138,11 +153,11 @@ pub(super) fn log_in(anyone: &Api, code: &str, passphrase: &str) -> Result<Strin
     text(&anyone.post_form("/v1/oauth/token", &form)?.ok("exchange the ID token")?, "access_token")
 }
 
-/// Issues an agent that may sign with invoice-2026 for an hour, and a token for it.
-pub(super) fn issue(by: &Api, label: &str, delegate: bool) -> Result<Agent, Failure> {
+/// Issues an agent that may sign with a key for an hour, and a token for it.
+pub(super) fn issue(by: &Api, label: &str, key: &str, delegate: bool) -> Result<Agent, Failure> {
     let in_an_hour = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
     let grant = json!({
-        "label": label, "scope": "key:invoice-2026:sign", "not_after": in_an_hour, "delegate": delegate,
+        "label": label, "scope": format!("key:{key}:sign"), "not_after": in_an_hour, "delegate": delegate,
     });
     let id = text(&by.post("/v1/agents", &grant)?.ok("issue the agent")?, "id")?;
     let issued = by.post(&format!("/v1/agents/{id}/credentials"), &json!({ "ttl": 3_600 }))?.ok("issue its token")?;
@@ -150,8 +165,8 @@ pub(super) fn issue(by: &Api, label: &str, delegate: bool) -> Result<Agent, Fail
 }
 
 /// Signs each document and verifies the signature here, with nothing but the exported public key. Returns how many hold.
-fn sign_all(agent: &Api, documents: &[(String, Vec<u8>)], live: &Live) -> Result<usize, Failure> {
-    let exported = agent.get("/v1/keys/invoice-2026/public-key")?.ok("export the public key")?;
+fn sign_all(agent: &Api, key: &str, documents: &[(String, Vec<u8>)], live: &Live) -> Result<usize, Failure> {
+    let exported = agent.get(&format!("/v1/keys/{key}/public-key"))?.ok("export the public key")?;
     let public_key = STANDARD.decode(text(&exported, "public_key")?);
     let public_key = public_key.map_err(|error| Failure::because("the public key", &error))?;
     let public_key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, public_key);
@@ -159,7 +174,7 @@ fn sign_all(agent: &Api, documents: &[(String, Vec<u8>)], live: &Live) -> Result
     let mut verified: usize = 0;
     for (name, bytes) in documents {
         progress.set_message(name.clone());
-        let signed = agent.post("/v1/keys/invoice-2026/sign", &message(bytes))?.ok(&format!("sign {name}"))?;
+        let signed = agent.post(&format!("/v1/keys/{key}/sign"), &message(bytes))?.ok(&format!("sign {name}"))?;
         let signature = STANDARD.decode(text(&signed, "signature")?);
         let signature = signature.map_err(|error| Failure::because("the signature", &error))?;
         verified = verified.saturating_add(usize::from(public_key.verify(bytes, &signature).is_ok()));
