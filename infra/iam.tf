@@ -2,49 +2,22 @@
 locals {
   operation_of = { for function, operations in local.operations : function => operations[0] }
 
-  # The partitions of the state table whose items deciding on a request writes: whoever leaves its scope is stopped in the
-  # same write (shared/core/src/pipeline/refuse.rs, shared/core/src/response.rs).
-  decides = ["agent/*", "credential/*", "recommendation/*", "response/*", "responses"]
-
-  # An operation decides again, and opens and redeems approvals besides.
-  asks = concat(local.decides, ["approval/*", "human/*"])
-
-  # What the operations of a kind change, by what their names begin with. Those that use a key, or read, change nothing.
-  changes = {
-    "agent."                = []
-    "alias."                = ["alias/*", "key/*"]
-    "approval."             = []
-    "credential."           = []
-    "human."                = []
-    "key.activate"          = ["key/*"]
-    "key.cancel-destroy"    = ["key/*"]
-    "key.compromise"        = ["key/*"]
-    "key.create"            = ["alias/*", "intent/*", "key/*"]
-    "key.deactivate"        = ["key/*"]
-    "key.destroy"           = ["key/*"]
-    "key.import"            = ["alias/*", "intent/*", "key/*", "wrapping-key/*"]
-    "key.import-parameters" = ["wrapping-key/*"]
-    "key.register"          = ["alias/*", "claim/*", "intent/*", "key/*"]
-    "key.resume"            = ["key/*"]
-    "key.rotate"            = ["intent/*", "key/*"]
-    "key.suspend"           = ["key/*"]
-    "key.update"            = ["alias/*", "key/*"]
-    "public"                = ["exchanged/*"]
-    "recommendation."       = []
-    "rules.apply"           = ["deployment", "rules", "rules-history"]
-    "rules.confirm"         = ["deployment", "rules", "rules-history"]
-    "rules.rollback"        = ["deployment", "rules", "rules-history"]
-    "webhook."              = ["feed", "webhook/*"]
-  }
+  # Partitions of the state table, by their beginnings, which IAM compares, and who reads the journal. The suite `halves` holds
+  # every write and every read of the scenarios against this file (tests/src/roles.rs).
+  # - decides: what deciding on a request writes: whoever leaves its scope is stopped in the same write.
+  # - asks: an operation decides again, and opens and redeems approvals besides.
+  # - changes: what the operations of a kind change, by what their names begin with. Those that use a key, or read, change nothing.
+  # - counts: uses are counted before they are made, and every request as it comes.
+  partitions = jsondecode(file("${path.module}/partitions.json"))
+  decides    = local.partitions.decides
+  asks       = concat(local.partitions.decides, local.partitions.asks)
+  changes    = local.partitions.changes
 
   # What they made is remembered by the caller's Idempotency-Key.
   repeatable = toset([for route in local.routes : route.function if route.idempotent])
 
-  # Whose counters: uses are counted before they are made (shared/core/src/pipeline/limits.rs), and every request as it
-  # comes (shared/aws/src/live.rs).
-  counts = { for function in concat(["authorizer"], keys(local.operation_of)) : function => ["live/*", "uses/*"] }
+  counts = { for function in concat(["authorizer"], keys(local.operation_of)) : function => local.partitions.counts }
 
-  # By the beginnings of partitions, which IAM compares.
   state_writes = merge(
     {
       for function, operation in local.operation_of : function => distinct(concat(
@@ -66,10 +39,9 @@ locals {
   journal_readers = concat(
     [
       for function, operation in local.operation_of : function if anytrue([
-        startswith(operation, "audit."),
-        endswith(operation, ".report"),
-        startswith(operation, "recommendation."),
-        contains(["agent.activity", "response.list", "rules.dry-run"], operation),
+        anytrue([for prefix in local.partitions.reads_journal.prefixes : startswith(operation, prefix)]),
+        anytrue([for suffix in local.partitions.reads_journal.suffixes : endswith(operation, suffix)]),
+        contains(local.partitions.reads_journal.operations, operation),
       ])
     ],
     ["anomaly", "respond", "scheduled"]

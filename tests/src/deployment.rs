@@ -2,6 +2,7 @@
 //! test moves and an identity provider the test signs for.
 
 use crate::Answer;
+use crate::roles::{Roles, act_as};
 use aegis_core::agent::{Agent, Hold, HoldKind};
 use aegis_core::ambient::{Clock, Entropy, Timestamp};
 use aegis_core::deployment::DigestKey;
@@ -144,7 +145,7 @@ impl<S: Store + 'static> Deployment<S> {
             (STICK.parse().unwrap(), keystore)
         };
         let kek = KeyEncryptionKey::new("kek-1".into(), Zeroizing::new([7; 32]));
-        let port: Arc<dyn Store> = store.clone();
+        let port: Arc<dyn Store> = Arc::new(Roles(Arc::clone(&store)));
         let app = App {
             store: port,
             keystores: KeyStores::new(
@@ -286,6 +287,9 @@ impl<S: Store + 'static> Deployment<S> {
     pub async fn send(&self, request: Request<Bytes>) -> Answer {
         let served = edge::operation_of(request.method(), request.uri().path());
         match served.filter(|operation| self.halves.is_some() && *operation != "public") {
+            None if self.halves.is_some() && served == Some("public") => {
+                Answer::of(&act_as("public", handle(&self.host, request, SOURCE)).await)
+            }
             None => Answer::of(&handle(&self.host, request, SOURCE).await),
             Some(_) => self.send_by_halves(request).await,
         }
@@ -300,13 +304,14 @@ impl<S: Store + 'static> Deployment<S> {
     pub async fn decide(&self, request: &Request<Bytes>) -> AtEdge {
         let mut head = Request::builder().method(request.method()).uri(request.uri()).body(()).unwrap();
         *head.headers_mut() = request.headers().clone();
-        edge::decide(&self.host, &self.halves.as_ref().unwrap().edge, &head, SOURCE).await
+        act_as("authorizer", edge::decide(&self.host, &self.halves.as_ref().unwrap().edge, &head, SOURCE)).await
     }
 
     /// What is answered to a request that comes with this from an edge.
     pub async fn act(&self, request: Request<Bytes>, crossing: &str) -> Answer {
         let crossed = Crossed { signed: crossing, reader: &self.halves.as_ref().unwrap().reader };
-        Answer::of(&edge::act(&self.host, request, SOURCE, Some(crossed)).await)
+        let role = edge::operation_of(request.method(), request.uri().path()).unwrap();
+        Answer::of(&act_as(role, edge::act(&self.host, request, SOURCE, Some(crossed))).await)
     }
 
     /// As a gateway does: the edge first, without the body; then, with what it signed, the operation.

@@ -7,6 +7,7 @@ pub mod issuer;
 pub mod mcp;
 pub mod process;
 pub mod receiver;
+pub mod roles;
 pub mod site;
 
 use base64::Engine;

@@ -1,0 +1,162 @@
+//! What the roles of the functions on AWS allow, as `infra/partitions.json` says, held against what is read and written. No
+//! emulator enforces it: what is missing there, AWS alone would refuse.
+
+use aegis_core::store::{
+    Add, Expect, Item, ItemKey, Items, Page, Put, Query, Revision, Store, StoreError, Stored, Table,
+};
+use aegis_functions::deployed;
+use async_trait::async_trait;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+tokio::task_local! {
+    /// Whose role acts: `authorizer`, or an operation by its name.
+    static ROLE: String;
+}
+
+/// Does `work` as a function does it.
+pub async fn act_as<T>(role: &str, work: impl Future<Output = T>) -> T {
+    // On the heap: a whole request is too much for the stack of a test.
+    ROLE.scope(role.to_string(), Box::pin(work)).await
+}
+
+#[derive(Deserialize)]
+struct Partitions {
+    decides: Vec<String>,
+    asks: Vec<String>,
+    counts: Vec<String>,
+    changes: BTreeMap<String, Vec<String>>,
+    reads_journal: Readers,
+}
+
+#[derive(Deserialize)]
+struct Readers {
+    prefixes: Vec<String>,
+    suffixes: Vec<String>,
+    operations: Vec<String>,
+}
+
+static PARTITIONS: LazyLock<Partitions> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../../infra/partitions.json")).unwrap());
+
+impl Partitions {
+    /// As `infra/iam.tf` makes it.
+    fn writes(&self, role: &str) -> Vec<String> {
+        if role == "authorizer" {
+            return self.decides.clone();
+        }
+        let kind = role.split('.').next().unwrap_or_default();
+        let changes = self.changes.get(role).or_else(|| self.changes.get(&format!("{kind}.")));
+        let repeatable = deployed::table().iter().any(|route| route.operation == Some(role) && route.idempotent);
+        let remembered = repeatable.then(|| "idempotency/*".to_string());
+        let own = changes.into_iter().flatten().cloned();
+        self.decides.iter().chain(&self.asks).cloned().chain(own).chain(remembered).collect()
+    }
+
+    fn reads_journal(&self, role: &str) -> bool {
+        let Readers { prefixes, suffixes, operations } = &self.reads_journal;
+        prefixes.iter().any(|prefix| role.starts_with(prefix))
+            || suffixes.iter().any(|suffix| role.ends_with(suffix))
+            || operations.iter().any(|operation| operation == role)
+    }
+}
+
+fn allowed(patterns: &[String], partition: &str) -> bool {
+    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(beginning) => partition.starts_with(beginning),
+        None => partition == pattern,
+    })
+}
+
+/// Refuses loudly what a role would refuse.
+pub struct Roles<S>(pub Arc<S>);
+
+impl<S> Roles<S> {
+    fn check(what: &str, key: (&Table, &str), is_allowed: impl Fn(&str) -> bool) {
+        // What is no function's, as housekeeping, has another role.
+        let _ = ROLE.try_with(|role| assert!(is_allowed(role), "the role of {role} does not let it {what} {key:?}"));
+    }
+
+    fn check_reads<'a>(keys: impl Iterator<Item = (&'a Table, &'a str)>) {
+        for key in keys.filter(|(table, _)| **table == Table::Journal) {
+            Self::check("read", key, |role| PARTITIONS.reads_journal(role));
+        }
+    }
+
+    fn check_puts(items: &[&Item]) {
+        // All that decide or act write the journal.
+        for key in items.iter().map(|item| &item.key).filter(|key| key.table == Table::State) {
+            let place = (&key.table, key.partition.as_str());
+            Self::check("put", place, |role| allowed(&PARTITIONS.writes(role), &key.partition));
+        }
+    }
+}
+
+fn place(key: &ItemKey) -> (&Table, &str) {
+    (&key.table, &key.partition)
+}
+
+#[async_trait]
+impl<S: Store> Store for Roles<S> {
+    async fn get(&self, key: &ItemKey) -> Result<Option<Stored>, StoreError> {
+        Self::check_reads([place(key)].into_iter());
+        self.0.get(key).await
+    }
+
+    async fn batch_get(&self, keys: &[ItemKey]) -> Result<Items, StoreError> {
+        Self::check_reads(keys.iter().map(place));
+        self.0.batch_get(keys).await
+    }
+
+    async fn put_if(&self, item: Item, expect: Expect) -> Result<Revision, StoreError> {
+        Self::check_puts(&[&item]);
+        self.0.put_if(item, expect).await
+    }
+
+    async fn add(&self, additions: &[Add]) -> Result<Vec<i64>, StoreError> {
+        for Add { counter, .. } in additions {
+            Self::check("add to", place(counter), |_| allowed(&PARTITIONS.counts, &counter.partition));
+        }
+        self.0.add(additions).await
+    }
+
+    async fn transact(&self, puts: Vec<Put>) -> Result<(), StoreError> {
+        Self::check_puts(&puts.iter().map(|put| &put.item).collect::<Vec<_>>());
+        self.0.transact(puts).await
+    }
+
+    async fn query(&self, query: &Query) -> Result<Page, StoreError> {
+        Self::check_reads([(&query.table, query.partition.as_str())].into_iter());
+        self.0.query(query).await
+    }
+
+    fn spread(&self) -> u8 {
+        self.0.spread()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_is_made_as_terraform_makes_it() {
+        let table = [
+            ("authorizer", "key/1", false),
+            ("authorizer", "agent/1", true),
+            ("key.sign", "key/1", false),
+            ("key.sign", "approval/1", true),
+            ("key.create", "key/1", true),
+            ("key.create", "idempotency/1", true),
+            ("key.sign", "idempotency/1", false),
+            ("rules.apply", "deployment", true),
+            ("rules.apply", "deployments", false),
+            ("public", "exchanged/1", true),
+        ];
+        for (role, partition, want) in table {
+            assert_eq!(allowed(&PARTITIONS.writes(role), partition), want, "{role} {partition}");
+        }
+        assert!(PARTITIONS.reads_journal("audit.get") && !PARTITIONS.reads_journal("key.sign"));
+    }
+}
