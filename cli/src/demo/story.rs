@@ -121,7 +121,7 @@ pub(super) fn play(alice: &Api, cast: &Cast, documents: &[(String, Vec<u8>)], li
 
     let treasury =
         alice.get(&format!("/v1/audit?key={treasury}&op=key.sign&outcome=ok"))?.ok("read the audit trail")?;
-    scribe.fact(&format!("{treasury} never signed anything"), treasury.get("items") == Some(&json!([])));
+    scribe.fact(&format!("{treasury} never signed anything"), strays.get("items") == Some(&json!([])));
 
     let (events, facts) = scribe.finish();
     Ok(Story {

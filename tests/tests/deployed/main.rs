@@ -1,5 +1,7 @@
 //! What holds on a deployment that is there already. `AEGIS_URL` says where its API is, `AEGIS_DEPLOYMENT` names the file
-//! with what Terraform put out of it.
+//! with what Terraform put out of it. Without the feature `deployed` there is nothing in here: a target that some builds cannot
+//! have would be in the way of those that name all.
+#![cfg(feature = "deployed")]
 
 mod cli;
 mod flagship;
