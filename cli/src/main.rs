@@ -57,7 +57,7 @@ fn run(connection: &Connection, command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Client(command) => return client::run(connection, &command),
         Command::Backup(command) => backup::run(&command, connection.json),
-        Command::Demo(arguments) => demo::run(&arguments, &connection),
+        Command::Demo(arguments) => demo::run(&arguments, connection),
         Command::Replay(arguments) => replay::run(&arguments, connection.json),
         Command::Serve(arguments) => serve::run(&arguments),
     }

@@ -2,6 +2,7 @@
 //! with what Terraform put out of it. Without the feature `deployed` there is nothing in here: a target that some builds cannot
 //! have would be in the way of those that name all.
 #![cfg(feature = "deployed")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cli;
 mod flagship;
