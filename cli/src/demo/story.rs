@@ -119,8 +119,7 @@ pub(super) fn play(alice: &Api, cast: &Cast, documents: &[(String, Vec<u8>)], li
     scribe.tell("sub-agent", &format!("asked {invoices} to sign"), Kind::Refused);
     scribe.fact("so was its sub-agent's", refused(&below, 401, "agent_revoked"));
 
-    let strays =
-        alice.get(&format!("/v1/audit?key={treasury}&op=key.sign&outcome=ok"))?.ok("read the audit trail")?;
+    let strays = alice.get(&format!("/v1/audit?key={treasury}&op=key.sign&outcome=ok"))?.ok("read the audit trail")?;
     scribe.fact(&format!("{treasury} never signed anything"), strays.get("items") == Some(&json!([])));
 
     let (events, facts) = scribe.finish();
