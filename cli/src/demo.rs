@@ -36,7 +36,7 @@ Examples:
   aegis demo mcp                the same by MCP, with a poisoned document
   aegis demo step-up            a human is asked first
   aegis demo --json             for machines
-  aegis demo --url URL          the first of them on a deployment, as the human who is logged in there
+  aegis demo --url URL          the first of them, on a deployment you are logged in to
 
 On a deployment it makes two keys and two agents, and leaves them there.
 
