@@ -1,0 +1,161 @@
+"""The functions called without the gateway, by somebody who may: what no authorizer signed for this very request releases
+nothing and is on record."""
+
+import base64
+import json
+import os
+import time
+import unittest
+import urllib.error
+import urllib.request
+
+import boto3
+
+with open(os.environ["AEGIS_DEPLOYMENT"], encoding="utf-8") as file:
+    OUTPUTS = {name: output["value"] for name, output in json.load(file).items()}
+URL = os.environ["AEGIS_URL"]
+FUNCTIONS = boto3.client("lambda", region_name="us-east-1")
+
+
+def ask(method, path, token, body=None):
+    """What the API answers."""
+    request = urllib.request.Request(URL + path, method=method, data=json.dumps(body).encode() if body else None)
+    request.add_header("authorization", f"Bearer {token}")
+    request.add_header("content-type", "application/json")
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def call(function, event):
+    answer = FUNCTIONS.invoke(FunctionName=OUTPUTS["function_names"][function], Payload=json.dumps(event).encode())
+    return answer.get("FunctionError"), json.loads(answer["Payload"].read())
+
+
+def request(path, token, crossing=None):
+    """As the gateway would hand it to a function."""
+    message = base64.b64encode(b"invoice 7").decode()
+    context = {"identity": {"sourceIp": "127.0.0.1"}}
+    if crossing is not None:
+        context["authorizer"] = {"crossing": crossing}
+    return {
+        "resource": "/v1/keys/{key}/sign",
+        "path": path,
+        "httpMethod": "POST",
+        "multiValueHeaders": {"authorization": [f"Bearer {token}"], "content-type": ["application/json"]},
+        "multiValueQueryStringParameters": None,
+        "requestContext": context,
+        "body": json.dumps({"message": message}),
+        "isBase64Encoded": False,
+    }
+
+
+def part(text):
+    return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
+
+
+class Direct(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.human = os.environ["AEGIS_TEST_SESSION"]
+        mark = f"{time.time_ns():x}"
+        cls.keys = [f"direct-{mark}", f"other-{mark}"]
+        for key in cls.keys:
+            status, made = ask("POST", "/v1/keys", cls.human, {"name": key, "algorithm": "Ed25519", "activate": True})
+            assert status == 201, made
+        scope = " ".join(f"key:{key}:sign,verify" for key in cls.keys)
+        agent = {"label": "direct", "scope": scope, "purpose": "service"}
+        status, made = ask("POST", "/v1/agents", cls.human, agent)
+        assert status == 201, made
+        cls.agent = made["id"]
+        cls.tokens = []
+        for _ in range(2):
+            status, issued = ask("POST", f"/v1/agents/{cls.agent}/credentials", cls.human, {"ttl": 600})
+            assert status == 201, issued
+            cls.tokens.append(issued["token"])
+        cls.path = f"/v1/keys/{cls.keys[0]}/sign"
+
+    def permit(self, path=None, token=None):
+        """What the authorizer signs; called by itself, as the gateway calls it."""
+        event = request(path or self.path, token or self.tokens[0])
+        event.update(type="REQUEST", methodArn="arn:aws:execute-api:us-east-1:000000000000:api/live/POST/v1", body=None)
+        error, answer = call("authorizer", event)
+        self.assertIsNone(error, answer)
+        self.assertEqual(answer["policyDocument"]["Statement"][0]["Effect"], "Allow")
+        return answer["context"]["crossing"]
+
+    def sign(self, crossing, path=None, token=None):
+        error, answer = call("op-key-sign", request(path or self.path, token or self.tokens[0], crossing))
+        self.assertIsNone(error, answer)
+        return answer["statusCode"], json.loads(answer["body"])
+
+    def refused(self, answer, reason):
+        status, body = answer
+        self.assertEqual((status, body.get("reason")), (403, reason), body)
+        self.assertNotIn("signature", body)
+        status, record = ask("GET", f"/v1/audit/{body['record']}", self.human)
+        self.assertEqual(status, 200, record)
+        self.assertEqual((record["outcome"], record["reason"]), ("denied", reason))
+        self.assertEqual(record["agents"], [self.agent])
+
+    def test_a_permit_is_good_once(self):
+        permit = self.permit()
+        status, body = self.sign(permit)
+        self.assertEqual(status, 200, body)
+        self.assertIn("signature", body)
+        self.refused(self.sign(permit), "permit_replayed")
+
+    def test_what_no_authorizer_signed_for_this_request(self):
+        permit = self.permit()
+        head, claims, signature = permit.split(".")
+        read = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+        longer = part(json.dumps({**read, "exp": read["exp"] + 3600}).encode())
+        unknown = part(json.dumps({"typ": "aegis-permit+jwt", "alg": "EdDSA", "kid": "nobody"}).encode())
+        unsigned = part(json.dumps({"typ": "aegis-permit+jwt", "alg": "none", "kid": json.loads(
+            base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"]}).encode())
+        table = {
+            "nothing": "",
+            "no permit": "rec_1",
+            "a token in its place": self.tokens[0],
+            "altered": f"{head}.{longer}.{signature}",
+            "of a key that no authorizer published": f"{unknown}.{claims}.{signature}",
+            "of no algorithm": f"{unsigned}.{claims}.",
+        }
+        for what, crossing in table.items():
+            with self.subTest(what):
+                self.refused(self.sign(crossing), "permit_invalid")
+        with self.subTest("for another key"):
+            self.refused(self.sign(permit, path=f"/v1/keys/{self.keys[1]}/sign"), "permit_invalid")
+        with self.subTest("for another credential"):
+            self.refused(self.sign(permit, token=self.tokens[1]), "permit_invalid")
+        with self.subTest("for another operation"):
+            verifying = self.permit(path=f"/v1/keys/{self.keys[0]}/verify")
+            self.refused(self.sign(verifying), "permit_invalid")
+        # None of it used the permit up.
+        self.assertEqual(self.sign(permit)[0], 200)
+
+    def test_an_expired_permit(self):
+        permit = self.permit()
+        claims = permit.split(".")[1]
+        until = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["exp"]
+        while time.time() <= until + 1:
+            time.sleep(1)
+        self.refused(self.sign(permit), "permit_invalid")
+
+    def test_without_a_gateway_the_function_decides_itself(self):
+        self.assertEqual(self.sign(None)[0], 200)
+        status, body = self.sign(None, path="/v1/keys/no-such-key/sign", token=self.human)
+        self.assertEqual((status, body["code"]), (404, "not-found"))
+        status, body = self.sign(None, token="x.y.z")
+        self.assertEqual((status, body["code"]), (401, "unauthenticated"))
+
+    def test_a_function_serves_its_own_operation_alone(self):
+        for path in [f"/v1/keys/{self.keys[0]}/verify", "/v1/keys/x", "/v1/nothing"]:
+            status, body = self.sign(self.permit(), path=path)
+            self.assertIn((status, body["code"]), [(404, "no-such-route"), (405, "method-not-allowed")], path)
+
+
+if __name__ == "__main__":
+    unittest.main()
