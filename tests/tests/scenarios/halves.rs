@@ -76,6 +76,17 @@ async fn a_permit_is_good_for_one_request_whose_record_bears_its_id() {
 }
 
 #[tokio::test]
+async fn a_permit_for_what_failed_is_used_up_too() {
+    let story = Story::new().await;
+    let permit = story.permit().await;
+    story.deployment.post(&story.alice, "/v1/keys/invoices/deactivate", json!({})).await.ok();
+    let failed = story.deployment.act(story.signing("invoices", &story.token), &permit).await;
+    assert_eq!(failed.failed(409), "key-state");
+    let again = story.deployment.act(story.signing("invoices", &story.token), &permit).await;
+    story.refuses(&again, "permit_replayed", "again").await;
+}
+
+#[tokio::test]
 async fn what_only_reads_takes_a_permit_once_too() {
     let story = Story::new().await;
     let asking = || {

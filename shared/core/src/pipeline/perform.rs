@@ -71,10 +71,19 @@ where
         Err(Failure::Recorded(error)) => Err(Failed { error, record: Some(record.id) }),
         Err(Failure::Unrecorded(error @ Error::Unavailable { dependency: "the store", .. })) => Err(error.into()),
         Err(Failure::Unrecorded(error)) => {
-            if matches!(error, Error::Denied { reason: Reason::PermitReplayed }) {
-                // The permit's own record is that of the first time.
-                record.id = RecordId::new(app.clock.now(), &app.entropy);
+            let is_replay = matches!(error, Error::Denied { reason: Reason::PermitReplayed });
+            if !is_replay {
+                tell(&mut record, &error);
+                match journal::append(app, &mut record).await {
+                    Ok(()) => return Err(Failed { error, record: Some(record.id) }),
+                    // Only a permit that was acted upon before finds its record there.
+                    Err(Error::Contended) if permit.crossed => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
+            // The permit's own record is that of the first time.
+            record.id = RecordId::new(app.clock.now(), &app.entropy);
+            let error = Error::Denied { reason: Reason::PermitReplayed };
             tell(&mut record, &error);
             journal::append(app, &mut record).await?;
             Err(Failed { error, record: Some(record.id) })
