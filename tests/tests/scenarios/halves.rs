@@ -5,7 +5,7 @@ use aegis_functions::edge::AtEdge;
 use aegis_tests::deployment::{Deployment, passes};
 use aegis_tests::{Answer, message, text};
 use bytes::Bytes;
-use http::Request;
+use http::{Method, Request};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
 
@@ -169,6 +169,12 @@ async fn what_a_decision_rests_on_is_read_again() {
     deployment.hold_for_step_up(agent).await;
     let held = deployment.act(story.signing("invoices", &token), &permit).await;
     assert_eq!(held.refused(403), "step_up");
+
+    let narrowed = story.permit().await;
+    let grant = json!({ "scope": "key:receipts:sign" });
+    deployment.call(Method::PATCH, &story.alice, &format!("/v1/agents/{agent}"), Some(grant)).await.ok();
+    let outside = deployment.act(story.signing("invoices", &story.token), &narrowed).await;
+    assert_eq!(outside.refused(403), "grant_narrowed");
 
     let permit = passes(deployment.decide(&story.signing("receipts", &token)).await);
     deployment.post(&story.alice, &format!("/v1/agents/{agent}/revoke"), json!({})).await.ok();
