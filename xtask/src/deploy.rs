@@ -19,14 +19,9 @@ pub(crate) fn run(workshop: &Workshop) -> Result<Counts, NotPassed> {
         Some(folder) => PathBuf::from(folder),
         None => lambda::zips(workshop, "release")?,
     };
-    let emulator = Emulator::start(workshop)?;
-    let issuer =
-        format!("http://127.0.0.1:{}", aws::free_port().map_err(|error| NotPassed::Failed(error.to_string()))?);
-    let terraform = Terraform::new(workshop, program, &emulator, &artifacts, &issuer)?;
-    terraform.init()?;
-    let began = Instant::now();
-    terraform.run("apply", &["-auto-approve"])?;
-    println!("deployed in {} s", began.elapsed().as_secs());
+    let failed = |error: std::io::Error| NotPassed::Failed(error.to_string());
+    let issuer = format!("http://127.0.0.1:{}", aws::free_port().map_err(failed)?);
+    let (emulator, terraform) = deploy(workshop, &program, &artifacts, &issuer)?;
     let mut counts = stories(workshop, &emulator, &terraform, &issuer)?;
     let unexplained = terraform.drift()?;
     unexplained.iter().for_each(|change| println!("a second plan would change: {change}"));
@@ -36,6 +31,36 @@ pub(crate) fn run(workshop: &Workshop) -> Result<Counts, NotPassed> {
     count(&mut counts, child::run(emulator.known_to(left.arg("tests/aws/left.py"))).is_ok());
     Ok(counts)
 }
+
+/// On an emulator that is begun anew where it lost a reply: then what was made is in the way of its own second making, which
+/// is nothing that the module could do better.
+fn deploy<'a>(
+    workshop: &'a Workshop,
+    program: &Path,
+    artifacts: &Path,
+    issuer: &str,
+) -> Result<(Emulator, Terraform<'a>), NotPassed> {
+    for attempts_left in (0..ATTEMPTS).rev() {
+        let emulator = Emulator::start(workshop)?;
+        let terraform = Terraform::new(workshop, program.to_owned(), &emulator, artifacts, issuer)?;
+        terraform.init()?;
+        let began = Instant::now();
+        match terraform.run("apply", &["-auto-approve"]) {
+            Ok(_) => {
+                println!("deployed in {} s", began.elapsed().as_secs());
+                return Ok((emulator, terraform));
+            }
+            Err(_) if attempts_left > 0 && terraform.met_itself() => {
+                println!("the emulator lost a reply; it is begun anew");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(NotPassed::Failed("no deployment was tried".to_owned()))
+}
+
+/// How often a deployment is begun.
+const ATTEMPTS: u32 = 3;
 
 fn count(counts: &mut Counts, passed: bool) {
     let which = if passed { &mut counts.passed } else { &mut counts.failed };
@@ -139,6 +164,11 @@ impl<'a> Terraform<'a> {
         }
     }
 
+    /// Whether the last apply failed because something that it makes is there already: on an emulator that was empty.
+    fn met_itself(&self) -> bool {
+        fs::read_to_string(self.scratch.join("apply.log")).is_ok_and(|said| met_itself(&said))
+    }
+
     fn output(&self, what: &[&str]) -> Result<String, NotPassed> {
         let failed = |why: String| NotPassed::Failed(format!("terraform output: {why}"));
         let mut command = self.command("output");
@@ -206,9 +236,33 @@ const KNOWN: &[(&str, &str)] = &[
     ("module.aegis.aws_cloudwatch_metric_alarm.this[", "DescribeAlarms leaves half of an alarm out of its XML"),
 ];
 
+fn met_itself(said: &str) -> bool {
+    let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("Error: ")).collect();
+    let is_conflict = |line: &&str| line.contains("StatusCode: 409") || line.contains("lready exists");
+    !errors.is_empty() && errors.iter().all(is_conflict)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_in_its_own_way_is_tried_anew() {
+        let conflict =
+            "Error: creating IAM Role (x): operation error IAM: CreateRole, https response error StatusCode: 409";
+        let there = "Error: creating Log Group (x): StatusCode: 400, The specified log group already exists: x";
+        let other = "Error: creating Lambda Function (x): StatusCode: 403, AccessDenied";
+        let table = [
+            (vec![], false),
+            (vec!["a resource: Creating..."], false),
+            (vec![conflict], true),
+            (vec!["a resource: Creating...", there, "  with module.x,", conflict], true),
+            (vec![conflict, other], false),
+        ];
+        for (lines, want) in table {
+            assert_eq!(met_itself(&lines.join("\n")), want, "{lines:?}");
+        }
+    }
 
     #[test]
     fn what_the_emulator_tells_wrongly_is_no_drift() {

@@ -5,8 +5,8 @@ use aegis_functions::edge::AtEdge;
 use aegis_tests::deployment::{Deployment, passes};
 use aegis_tests::{Answer, message, text};
 use bytes::Bytes;
-use http::{Method, Request};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{Method, Request};
 use serde_json::{Value, json};
 
 struct Story {
