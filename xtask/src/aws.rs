@@ -1,11 +1,12 @@
-//! AWS as the suites have it: MiniStack from PyPI, in a process of its own on a loopback port, without Docker.
+//! AWS as the suites have it: emulators from PyPI, each in a process of its own on a loopback port, without Docker.
 //!
-//! It checks signatures and the policies of roles. What it cannot show: indexes that lag, and transactions that meet.
+//! MiniStack checks signatures and the policies of roles. What it cannot show: indexes that lag, and transactions that meet.
+//! Its KMS is none; LocalStack's refuses what KMS refuses.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,38 +22,70 @@ pub(crate) fn run(workshop: &Workshop) -> Result<Counts, NotPassed> {
     child::run_cargo_tests(emulator.known_to(&mut command))
 }
 
-/// A running MiniStack, empty at first. Dropped, it is ended, and with it the functions it runs; it also ends where xtask
+pub(crate) fn run_kms(workshop: &Workshop) -> Result<Counts, NotPassed> {
+    let emulator = Emulator::start_kms(workshop)?;
+    let mut command = workshop.cargo();
+    command.args(["test", "--package", "aegis-keystores", "--features", "emulator", "--no-fail-fast"]);
+    child::run_cargo_tests(emulator.known_to(&mut command))
+}
+
+/// A running emulator, empty at first. Dropped, it is ended, and with it the functions it runs; it also ends where xtask
 /// is killed.
 pub(crate) struct Emulator {
+    name: &'static str,
     process: Child,
     port: u16,
     venv: Venv,
+    health: &'static str,
     /// Its home and its temporary files.
     scratch: PathBuf,
 }
 
 impl Emulator {
-    /// Installs it if need be, starts it and waits until it answers.
+    /// MiniStack: installs it if need be, starts it and waits until it answers.
     pub(crate) fn start(workshop: &Workshop) -> Result<Self, NotPassed> {
         let venv = Venv::apart(workshop, "venv-aws").map_err(NotPassed::Skipped)?;
         venv.install(workshop, "tests/aws/requirements.txt").map_err(NotPassed::Skipped)?;
-        let failed = |error: std::io::Error| NotPassed::Failed(format!("MiniStack cannot be started: {error}"));
-        let scratch = workshop.tools().join(format!("ministack-{}", std::process::id()));
+        Self::started(workshop, "ministack", venv, "/_ministack/health", |command, port, _| {
+            command.arg("tests/aws/emulator.py").envs(SETTINGS.iter().copied());
+            command.env("GATEWAY_PORT", port.to_string());
+        })
+    }
+
+    /// LocalStack, for its KMS alone.
+    fn start_kms(workshop: &Workshop) -> Result<Self, NotPassed> {
+        let venv = Venv::of_python(workshop, "venv-kms", "3.13").map_err(NotPassed::Skipped)?;
+        venv.install(workshop, "tests/aws/requirements-kms.txt").map_err(NotPassed::Skipped)?;
+        Self::started(workshop, "localstack", venv, "/_localstack/health", |command, port, scratch| {
+            command.arg("tests/aws/kms.py").envs(KMS_SETTINGS.iter().copied());
+            command.env("GATEWAY_LISTEN", format!("127.0.0.1:{port}")).env("CONFIG_DIR", scratch);
+        })
+    }
+
+    fn started(
+        workshop: &Workshop,
+        name: &'static str,
+        venv: Venv,
+        health: &'static str,
+        set: impl FnOnce(&mut Command, u16, &Path),
+    ) -> Result<Self, NotPassed> {
+        let failed = |error: std::io::Error| NotPassed::Failed(format!("{name} cannot be started: {error}"));
+        let scratch = workshop.tools().join(format!("{name}-{}", std::process::id()));
         fs::create_dir_all(&scratch).map_err(failed)?;
-        let log = workshop.tools().join("ministack.log");
+        let log = workshop.tools().join(format!("{name}.log"));
         let output = File::create(&log).map_err(failed)?;
         let port = free_port().map_err(failed)?;
         let mut command = workshop.command(venv.program("python"));
         command.env_clear().envs(std::env::vars_os().filter(|(name, _)| name == "PATH"));
-        command.args(["-B", "tests/aws/emulator.py"]).env("HOME", &scratch).env("TMPDIR", &scratch);
-        command.envs(SETTINGS.iter().copied()).env("GATEWAY_PORT", port.to_string());
+        command.arg("-B").env("HOME", &scratch).env("TMPDIR", &scratch);
+        set(&mut command, port, &scratch);
         command.envs(credentials()).env("AWS_ENDPOINT_URL", endpoint(port));
         command.stdin(Stdio::piped()).stdout(output.try_clone().map_err(failed)?).stderr(output);
         let process = command.spawn().map_err(failed)?;
-        let mut emulator = Self { process, port, venv, scratch };
+        let mut emulator = Self { name, process, port, venv, health, scratch };
         match emulator.answers_in_time() {
             Ok(()) => Ok(emulator),
-            Err(why) => Err(NotPassed::Failed(format!("MiniStack {why}; its log is {}", log.display()))),
+            Err(why) => Err(NotPassed::Failed(format!("{} {why}; its log is {}", emulator.name, log.display()))),
         }
     }
 
@@ -92,7 +125,7 @@ impl Emulator {
     fn answers(&self) -> bool {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         let Ok(mut stream) = TcpStream::connect_timeout(&address, ONE_ANSWER) else { return false };
-        let request = "GET /_ministack/health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+        let request = format!("GET {} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", self.health);
         let mut status = [0; 12];
         stream.set_read_timeout(Some(ONE_ANSWER)).is_ok()
             && stream.write_all(request.as_bytes()).is_ok()
@@ -147,7 +180,17 @@ const SETTINGS: &[(&str, &str)] = &[
     ("IOT_MTLS_ENABLED", "0"),
 ];
 
-/// It takes about a second on a quiet machine.
+/// Of LocalStack nothing but KMS, on nothing but loopback, with nothing in the system's folders and nothing from elsewhere.
+const KMS_SETTINGS: &[(&str, &str)] = &[
+    ("DISABLE_EVENTS", "1"),
+    ("DNS_ADDRESS", "0"),
+    ("OVERRIDE_IN_DOCKER", "0"),
+    ("SERVICES", "kms"),
+    ("SKIP_SSL_CERT_DOWNLOAD", "1"),
+    ("STRICT_SERVICE_LOADING", "1"),
+];
+
+/// MiniStack takes about a second on a quiet machine, LocalStack four.
 const START: Duration = Duration::from_secs(60);
 const ONE_ANSWER: Duration = Duration::from_secs(5);
 const END: Duration = Duration::from_secs(5);

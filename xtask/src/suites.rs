@@ -130,6 +130,14 @@ static SUITES: &[Suite] = &[
         run: aws::run,
     },
     Suite {
+        name: "aws-kms",
+        proves: "keys of AWS KMS work through Aegis and beside it, and what KMS refuses or fails at is told as it is",
+        minutes: (1, 4),
+        installs: "localstack-core from PyPI, in a venv; needs Python 3.13",
+        kind: Kind::Test(Tier::Standard),
+        run: aws::run_kms,
+    },
+    Suite {
         name: "aws-deploy",
         proves: "Terraform deploys it, it answers as it should, a second plan changes nothing and nothing is left behind",
         minutes: (7, 14),

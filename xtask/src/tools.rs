@@ -66,6 +66,17 @@ impl Venv {
         Self::made_with(workshop, name, &python.ok_or("python3 is older than 3.11")?)
     }
 
+    /// One apart from the others, with this Python and no other: what some programs are made for.
+    pub(crate) fn of_python(workshop: &Workshop, name: &str, version: &str) -> Result<Self, String> {
+        let program = format!("python{version}");
+        let is_that = |python: &PathBuf| {
+            let check = format!("import sys; sys.exit('%d.%d' % sys.version_info[:2] != '{version}')");
+            workshop.succeeds(workshop.command(python).args(["-c", &check]))
+        };
+        let python = on_path(&program).filter(is_that).or_else(|| of_pyenv(version).into_iter().find(is_that));
+        Self::made_with(workshop, name, &python.ok_or_else(|| format!("there is no {program}"))?)
+    }
+
     fn made_with(workshop: &Workshop, name: &str, python: &Path) -> Result<Self, String> {
         let venv = Self { folder: workshop.tools().join(name) };
         if workshop.succeeds(workshop.command(venv.program("python")).args(["-m", "pip", "--version"])) {
@@ -123,6 +134,15 @@ fn apt_install(workshop: &Workshop, package: &str) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("`apt-get install {package}` failed")),
     }
+}
+
+/// The Pythons of this version that pyenv has, whichever of them is its present one.
+fn of_pyenv(version: &str) -> Vec<PathBuf> {
+    let root = env::var_os("PYENV_ROOT").map(PathBuf::from);
+    let root = root.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".pyenv")));
+    let folders = root.and_then(|root| fs::read_dir(root.join("versions")).ok()).into_iter().flatten().flatten();
+    let of_it = folders.filter(|folder| folder.file_name().to_string_lossy().starts_with(&format!("{version}.")));
+    of_it.map(|folder| folder.path().join("bin").join("python3")).collect()
 }
 
 /// Some distributions call a newer one by its number alone.

@@ -2,6 +2,8 @@
 //!
 //! What may be done with a key, and by whom, is decided before a key store is called.
 
+#[cfg(feature = "aws-kms")]
+pub mod aws_kms;
 #[cfg(all(feature = "folder", unix))]
 pub mod folder;
 #[cfg(feature = "software")]

@@ -1,0 +1,174 @@
+//! Keys that KMS makes for Aegis: made once for a token, found again, and gone when they are undone or destroyed.
+
+use crate::network::Fault;
+use crate::setup::{Setup, first, invalid, key_id, token, unavailable};
+use aegis_core::algorithm::{Algorithm, MessageType};
+use aegis_core::id::RecordId;
+use aegis_core::keystore::{KeyStore, Material, VersionRef};
+use aws_sdk_kms::types::{KeySpec, KeyState, KeyUsageType};
+
+/// The state of a key, and what else KMS says of it.
+async fn state(setup: &Setup, material: &Material) -> KeyState {
+    let arn = String::from_utf8(material.sealed.clone()).unwrap();
+    setup.plain.describe_key().key_id(arn).send().await.unwrap().key_metadata.unwrap().key_state.unwrap()
+}
+
+/// The living keys that were made for a token.
+async fn alive(setup: &Setup, token: &RecordId) -> usize {
+    let mut alive = 0;
+    for arn in setup.keys().await {
+        let key = setup.plain.describe_key().key_id(&arn).send().await.unwrap().key_metadata.unwrap();
+        let tags = setup.plain.list_resource_tags().key_id(&arn).send().await.unwrap().tags.unwrap_or_default();
+        let ours = tags.iter().any(|tag| tag.tag_key() == "aegis:token" && tag.tag_value() == token.to_string());
+        alive += usize::from(ours && key.key_state == Some(KeyState::Enabled));
+    }
+    alive
+}
+
+#[tokio::test]
+async fn one_token_makes_one_key_and_undoing_removes_it() {
+    let setup = Setup::new();
+    let (store, id, token) = (&setup.store, key_id(), token());
+    let version = VersionRef { key: &id, version: 2, algorithm: Algorithm::EcdsaP256 };
+    let made = store.create(version, &token).await.unwrap();
+    assert!(store.create(version, &token).await.unwrap() == made);
+    assert_eq!(alive(&setup, &token).await, 1);
+    let signature = store.sign(version, &made, MessageType::Raw, b"m").await.unwrap();
+    assert!(store.verify(version, &made, MessageType::Raw, b"m", &signature).await.unwrap());
+    let own = String::from_utf8(made.sealed.clone()).unwrap();
+    invalid(setup.register(Algorithm::EcdsaP256, &own).await, "made by Aegis");
+    let other = self::token();
+    let others = store.create(version, &other).await.unwrap();
+    assert!(others != made);
+    for _ in 0..2 {
+        store.undo(&token).await.unwrap();
+        assert_eq!(state(&setup, &made).await, KeyState::PendingDeletion);
+        assert_eq!(state(&setup, &others).await, KeyState::Enabled, "the other's stays");
+    }
+    // Begun anew.
+    let again = store.create(version, &token).await.unwrap();
+    assert!(again != made);
+    for _ in 0..2 {
+        store.destroy(version, &again).await.unwrap();
+        assert_eq!(state(&setup, &again).await, KeyState::PendingDeletion);
+    }
+    let arn = String::from_utf8(again.sealed.clone()).unwrap();
+    let gone = Material { sealed: format!("{}0", &arn[..arn.len() - 1]).into_bytes(), ..again };
+    store.destroy(version, &gone).await.unwrap();
+    store.undo(&self::token()).await.unwrap();
+}
+
+#[tokio::test]
+async fn kms_makes_keys_of_every_kind() {
+    let setup = Setup::new();
+    let id = key_id();
+    for algorithm in Algorithm::ALL.iter().copied() {
+        let version = first(&id, algorithm);
+        match setup.store.check_create(version) {
+            Ok(()) => {
+                let made = setup.store.create(version, &token()).await.unwrap();
+                let public = made.public_key.is_some();
+                let symmetric = matches!(
+                    algorithm,
+                    Algorithm::Aes256Gcm | Algorithm::HmacSha256 | Algorithm::HmacSha384 | Algorithm::HmacSha512
+                );
+                assert_eq!(public, !symmetric, "{algorithm}");
+            }
+            refused => {
+                invalid(refused, "KMS");
+                invalid(setup.store.create(version, &token()).await, "KMS");
+            }
+        }
+    }
+    for algorithm in [Algorithm::Aes256Gcm, Algorithm::Rsa2048OaepSha256] {
+        let second = VersionRef { version: 2, ..first(&id, algorithm) };
+        invalid(setup.store.create(second, &token()).await, "do not tell a version");
+    }
+}
+
+#[tokio::test]
+async fn two_who_make_for_one_token_make_one_key() {
+    let setup = Setup::new();
+    let (id, token) = (key_id(), token());
+    let version = first(&id, Algorithm::HmacSha256);
+    let makers = (0..4).map(|_| setup.store.create(version, &token));
+    let made: Vec<_> = futures_join(makers).await;
+    let alive = alive(&setup, &token).await;
+    assert_eq!(alive, 1, "the others' are deleted again");
+    assert!(made.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+/// All of them at once.
+async fn futures_join<F: Future<Output = Result<Material, aegis_core::keystore::KeyStoreError>>>(
+    futures: impl Iterator<Item = F>,
+) -> Vec<Material> {
+    let mut futures: Vec<_> = futures.map(Box::pin).collect();
+    let mut done: Vec<Option<Material>> = futures.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (future, done) in futures.iter_mut().zip(&mut done).filter(|(_, done)| done.is_none()) {
+            if let std::task::Poll::Ready(made) = future.as_mut().poll(context) {
+                *done = Some(made.unwrap());
+            }
+        }
+        match done.iter().all(Option::is_some) {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        }
+    })
+    .await;
+    done.into_iter().flatten().collect()
+}
+
+#[tokio::test]
+async fn a_making_that_is_cut_short_leaves_nothing_that_undoing_does_not_remove() {
+    // Each call that a making consists of: lost before it was carried out, and after.
+    let calls = ["DescribeKey", "CreateKey", "CreateAlias", "GetPublicKey"];
+    for call in calls {
+        for fault in [Fault::LostRequest, Fault::LostAnswer] {
+            let setup = Setup::new();
+            let (id, token) = (key_id(), token());
+            let version = first(&id, Algorithm::EcdsaP256);
+            setup.network.plan(call, [fault.clone()]);
+            let made = setup.store.create(version, &token).await;
+            let repeated = matches!(call, "DescribeKey" | "GetPublicKey");
+            assert_eq!(made.is_ok(), repeated, "{call} {fault:?}");
+            assert_eq!(setup.network.asked().iter().filter(|asked| *asked == "CreateKey").count(), 1);
+            // Of a key that was made and not answered for nobody knows the name; its tag tells.
+            let unknown = usize::from(call == "CreateKey" && fault == Fault::LostAnswer);
+            setup.store.undo(&token).await.unwrap();
+            assert_eq!(alive(&setup, &token).await, unknown, "{call} {fault:?}");
+            // The next making for it is as the first.
+            setup.store.create(version, &token).await.unwrap();
+            assert_eq!(alive(&setup, &token).await, 1 + unknown, "{call} {fault:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_undoing_that_is_cut_short_goes_on() {
+    for call in ["DescribeKey", "ScheduleKeyDeletion", "DeleteAlias"] {
+        for fault in [Fault::LostRequest, Fault::LostAnswer] {
+            let setup = Setup::new();
+            let (id, token) = (key_id(), token());
+            setup.store.create(first(&id, Algorithm::Aes256Gcm), &token).await.unwrap();
+            // More often than it is tried.
+            setup.network.plan(call, vec![fault; 4]);
+            unavailable(setup.store.undo(&token).await, "cut");
+            setup.store.undo(&token).await.unwrap();
+            assert_eq!(alive(&setup, &token).await, 0, "{call}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_alias_that_was_moved_leads_to_no_removal() {
+    let setup = Setup::new();
+    let (id, token) = (key_id(), token());
+    setup.store.create(first(&id, Algorithm::Aes256Gcm), &token).await.unwrap();
+    let theirs = setup.key(KeySpec::SymmetricDefault, KeyUsageType::EncryptDecrypt).await;
+    let alias = format!("alias/aegis/{token}");
+    setup.plain.update_alias().alias_name(alias).target_key_id(&theirs).send().await.unwrap();
+    setup.store.undo(&token).await.unwrap();
+    let theirs = Material { sealed: theirs.into_bytes(), public_key: None };
+    assert_eq!(state(&setup, &theirs).await, KeyState::Enabled);
+}
