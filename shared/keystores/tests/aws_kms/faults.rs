@@ -157,8 +157,11 @@ async fn the_pace_is_kept() {
 #[tokio::test(start_paused = true)]
 async fn what_names_a_key_that_may_not_be_seen_is_told_so() {
     let faulty = Faulty::new();
-    let table =
-        [("AccessDeniedException", "does not let"), ("InvalidArnException", "by ARN"), ("ValidationException", "by ARN")];
+    let table = [
+        ("AccessDeniedException", "does not let"),
+        ("InvalidArnException", "by ARN"),
+        ("ValidationException", "by ARN"),
+    ];
     for (code, about) in table {
         faulty.network.plan("DescribeKey", [answer(400, code)]);
         invalid(faulty.store.register(Algorithm::Aes256Gcm, &"alias/x".parse().unwrap()).await, about);

@@ -96,9 +96,7 @@ impl HttpConnector for Way {
                 Fault::Passes => Ok(answer.unwrap()),
                 Fault::LostRequest | Fault::LostAnswer => Err(ConnectorError::io("the connection was cut".into())),
                 Fault::NoAnswer => std::future::pending().await,
-                Fault::Answer(status, body) => {
-                    Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body)))
-                }
+                Fault::Answer(status, body) => Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body))),
             }
         })
     }
