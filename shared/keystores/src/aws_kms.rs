@@ -139,7 +139,7 @@ fn encrypts(algorithm: Algorithm, context: &Context) -> Result<Encrypts, KeyStor
     let Does::Encrypts(encrypts) = Spec::of(algorithm)?.does else {
         return Err(KeyStoreError::Invalid { what: "this key does not encrypt" });
     };
-    match encrypts.length.is_some() && !context.is_empty() {
+    match encrypts.asymmetric && !context.is_empty() {
         // Wrapping and data keys have a context of their own.
         true => Err(KeyStoreError::Invalid {
             what: "an RSA key of KMS encrypts without context, and no keys are wrapped with it",
@@ -323,8 +323,8 @@ impl KeyStore for AwsKmsKeyStore {
         context: &Context,
         ciphertext: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, KeyStoreError> {
-        let Encrypts { with, length, .. } = encrypts(version.algorithm, context)?;
-        if !is_proof(ciphertext) || length.is_some_and(|length| length != ciphertext.len()) {
+        let Encrypts { with, .. } = encrypts(version.algorithm, context)?;
+        if !is_proof(ciphertext) {
             return Err(KeyStoreError::Refused);
         }
         // Without the key's name KMS would take whichever key the ciphertext names.

@@ -24,8 +24,8 @@ pub(super) struct Encrypts {
     pub(super) with: EncryptionAlgorithmSpec,
     /// Bytes of the longest plaintext.
     pub(super) most: usize,
-    /// Bytes of a ciphertext, where all have the same; KMS does not say how long the others may be.
-    pub(super) length: Option<usize>,
+    /// With a public half, and so without context.
+    pub(super) asymmetric: bool,
 }
 
 impl Spec {
@@ -36,13 +36,13 @@ impl Spec {
         let signs = |key, with, hash| Ok(Self { key, does: Does::Signs(with, hash) });
         let codes = |key, with| Ok(Self { key, does: Does::Codes(with) });
         let encrypts =
-            |key, with, most, length| Ok(Self { key, does: Does::Encrypts(Encrypts { with, most, length }) });
+            |key, with, most, asymmetric| Ok(Self { key, does: Does::Encrypts(Encrypts { with, most, asymmetric }) });
         // RFC 8017 §7.1.1: two hashes and two bytes less than the modulus.
         let oaep = |key, modulus: usize| {
-            encrypts(key, EncryptionAlgorithmSpec::RsaesOaepSha256, modulus.saturating_sub(66), Some(modulus))
+            encrypts(key, EncryptionAlgorithmSpec::RsaesOaepSha256, modulus.saturating_sub(66), true)
         };
         match algorithm {
-            A::Aes256Gcm => encrypts(K::SymmetricDefault, EncryptionAlgorithmSpec::SymmetricDefault, MOST, None),
+            A::Aes256Gcm => encrypts(K::SymmetricDefault, EncryptionAlgorithmSpec::SymmetricDefault, MOST, false),
             A::EcdsaP256 => signs(K::EccNistP256, S::EcdsaSha256, &digest::SHA256),
             A::EcdsaP384 => signs(K::EccNistP384, S::EcdsaSha384, &digest::SHA384),
             A::EcdsaP521 => signs(K::EccNistP521, S::EcdsaSha512, &digest::SHA512),
@@ -78,8 +78,7 @@ impl Spec {
     pub(super) fn has_public_half(&self) -> bool {
         match &self.does {
             Does::Codes(_) => false,
-            // Only RSA fixes the length of what it encrypts.
-            Does::Encrypts(encrypts) => encrypts.length.is_some(),
+            Does::Encrypts(encrypts) => encrypts.asymmetric,
             Does::Signs(..) => true,
         }
     }

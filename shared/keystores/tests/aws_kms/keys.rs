@@ -87,12 +87,11 @@ async fn rsa_encrypts_as_kms_does() {
     assert_eq!(**store.decrypt(version, &material, &none, &elsewhere).await.unwrap(), *b"elsewhere");
     let mut altered = elsewhere.clone();
     altered[100] ^= 1;
-    setup.network.asked();
     refused(store.decrypt(version, &material, &none, &altered).await);
-    assert_eq!(setup.network.asked(), ["Decrypt"]);
     for altered in [&elsewhere[1..], &[elsewhere.as_slice(), &[0]].concat(), &[]] {
         refused(store.decrypt(version, &material, &none, altered).await);
     }
+    setup.network.asked();
     invalid(store.encrypt(version, &material, &none, &[7; 191]).await, "190");
     invalid(store.encrypt(version, &material, &context("acme"), b"secret").await, "without context");
     invalid(store.decrypt(version, &material, &context("acme"), &elsewhere).await, "without context");
