@@ -53,7 +53,7 @@ async fn one_token_makes_one_key_and_undoing_removes_it() {
         assert_eq!(state(&setup, &again).await, KeyState::PendingDeletion);
     }
     let arn = String::from_utf8(again.sealed.clone()).unwrap();
-    let gone = Material { sealed: format!("{}0", &arn[..arn.len() - 1]).into_bytes(), ..again };
+    let gone = Material { sealed: format!("{}0", arn.get(..arn.len() - 1).unwrap()).into_bytes(), ..again };
     store.destroy(version, &gone).await.unwrap();
     store.undo(&self::token()).await.unwrap();
 }

@@ -2,7 +2,7 @@
 //! Without the feature `emulator` there is nothing in here: a target that some builds cannot have would be in the way of those
 //! that name all.
 #![cfg(feature = "emulator")]
-#![expect(clippy::unwrap_used, reason = "a test helper fails by panicking")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test helper fails by panicking")]
 
 mod faults;
 mod keys;

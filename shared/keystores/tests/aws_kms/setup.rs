@@ -86,7 +86,8 @@ pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T, KeyStoreError>) {
 pub(crate) fn unavailable<T: std::fmt::Debug>(result: Result<T, KeyStoreError>, about: &str) {
     match result {
         Err(KeyStoreError::Unavailable { source }) => {
-            let causes = std::iter::successors(Some(source.as_ref() as &dyn std::error::Error), |cause| cause.source());
+            let first: &dyn std::error::Error = source.as_ref();
+            let causes = std::iter::successors(Some(first), |cause| cause.source());
             let told: Vec<_> = causes.map(ToString::to_string).collect();
             assert!(told.join(": ").contains(about), "{told:?}");
         }
