@@ -39,8 +39,10 @@ static ISSUER: LazyLock<Issuer> = LazyLock::new(|| {
         "authorization_details": [{ "type": "aegis_key_use", "keys": [id("key", 1), "team=billing"], "actions": ["sign"] }],
         "epoch": { "deployment": 1, "human": 2, "agents": [0, 3] }, "via": [id("crd", 1)],
     });
+    let run = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let issue = |claims: &Value| {
-        let token = keys.sign(&serde_json::from_value::<Claims>(claims.clone()).unwrap()).unwrap();
+        let asked = serde_json::from_value::<Claims>(claims.clone()).unwrap();
+        let token = run.block_on(keys.sign(&asked)).unwrap();
         seed(&format!("issued-{}", claims["jti"].as_str().unwrap()), format!("={token}").as_bytes());
         let header = json!({ "typ": "at+jwt", "alg": "ES256", "kid": kid });
         seed(&format!("signed-{}", claims["jti"].as_str().unwrap()), format!("+{header}\n{claims}").as_bytes());
