@@ -193,7 +193,7 @@ impl Server {
             store: port,
             keystores: KeyStores::new(
                 Arc::new(SoftwareKeyStore::new(kek, entropy.clone())),
-                backend::open(&settings.backends, &entropy)?,
+                backend::open(&settings.backends, &entropy).await?,
             ),
             tokens: TokenKeys::new(issuer_url, AUDIENCE.to_string(), root.expose_token_key()).map_err(failed)?,
             logins: Logins::new(provider, settings.roles.clone()),

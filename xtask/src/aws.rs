@@ -22,11 +22,27 @@ pub(crate) fn run(workshop: &Workshop) -> Result<Counts, NotPassed> {
     child::run_cargo_tests(emulator.known_to(&mut command))
 }
 
+/// The key store by itself, and a server that stands in front of KMS with it.
 pub(crate) fn run_kms(workshop: &Workshop) -> Result<Counts, NotPassed> {
     let emulator = Emulator::start_kms(workshop)?;
-    let mut command = workshop.cargo();
-    command.args(["test", "--package", "aegis-keystores", "--features", "emulator", "--no-fail-fast"]);
-    child::run_cargo_tests(emulator.known_to(&mut command))
+    let cargo = |command: &str, targets: &[&str]| {
+        let mut cargo = workshop.cargo();
+        // The same packages and features each time, so that nothing is built twice.
+        cargo
+            .arg(command)
+            .args(["aegis-cli", "aegis-keystores", "aegis-tests"].map(|name| format!("--package={name}")));
+        cargo.arg("--features=aegis-cli/aws-kms,aegis-keystores/emulator,aegis-tests/kms").args(targets);
+        cargo
+    };
+    child::run(&mut cargo("build", &["--bin=aegis", "--test=kms"]))?;
+    let mut test = cargo("test", &["--no-fail-fast", "--lib", "--test=aws_kms", "--test=kms"]);
+    let counts = child::run_cargo_tests(emulator.known_to(&mut test).env("AEGIS_BIN", workshop.built("debug/aegis")))?;
+    let settings = child::run_cargo_tests(&mut cargo("test", &["--bin=aegis", "serve::backend"]))?;
+    Ok(Counts {
+        passed: counts.passed.saturating_add(settings.passed),
+        failed: counts.failed.saturating_add(settings.failed),
+        skipped: counts.skipped.saturating_add(settings.skipped),
+    })
 }
 
 /// A running emulator, empty at first. Dropped, it is ended, and with it the functions it runs; it also ends where xtask

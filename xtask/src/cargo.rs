@@ -16,7 +16,7 @@ pub(crate) fn fmt(workshop: &Workshop) -> Result<Counts, NotPassed> {
 
 pub(crate) fn clippy(workshop: &Workshop) -> Result<Counts, NotPassed> {
     // With what only tests are built with: nothing of the rest is left out by it.
-    let features = "aegis-aws/emulator,aegis-cli/mcp-fixtures,aegis-functions/lambda,aegis-keystores/emulator,aegis-tests/deployed";
+    let features = "aegis-aws/emulator,aegis-cli/aws-kms,aegis-cli/mcp-fixtures,aegis-functions/lambda,aegis-keystores/emulator,aegis-tests/deployed";
     let all = ["clippy", "--workspace", "--all-targets", "--features", features];
     child::run(workshop.cargo().args(all).args(["--", "-D", "warnings"]))
 }

@@ -67,16 +67,20 @@ one algorithm; `aegis key destroy` removes it from the back end.
 Needs a login at most five minutes old.
 
 Examples:
-  aegis key register payments --backend stick --object payments.pem --algorithm ECDSA-P256")]
+  aegis key register payments --backend stick --object payments.pem --algorithm ECDSA-P256
+  aegis key register ledger --aws-kms-key alias/ledger --algorithm AES-256-GCM")]
 pub(crate) struct Register {
     #[command(flatten)]
     described: Described,
-    /// The back end, as the server's settings name it
-    #[arg(long, value_name = "NAME")]
-    backend: BackendName,
+    /// The back end, as the server's settings name it [default with --aws-kms-key: kms]
+    #[arg(long, value_name = "NAME", required_unless_present = "aws_kms_key")]
+    backend: Option<BackendName>,
     /// What the back end calls the key
-    #[arg(long, value_name = "NAME")]
-    object: ObjectName,
+    #[arg(long, value_name = "NAME", required_unless_present = "aws_kms_key", conflicts_with = "aws_kms_key")]
+    object: Option<ObjectName>,
+    /// A key of AWS KMS: its ARN, its id or alias/NAME
+    #[arg(long, value_name = "KEY")]
+    aws_kms_key: Option<ObjectName>,
 }
 
 pub(super) fn import(client: &Client, arguments: &Import) -> Result<(), Failure> {
@@ -132,10 +136,15 @@ pub(super) fn parameters(client: &Client, arguments: &Parameters) -> Result<(), 
 
 pub(super) fn register(client: &Client, arguments: &Register) -> Result<(), Failure> {
     let described = &arguments.described;
+    let kms = || arguments.aws_kms_key.as_ref().and_then(|_| "kms".parse().ok());
+    let (backend, object) = (arguments.backend.clone().or_else(kms), arguments.object.clone());
+    let (Some(backend), Some(object)) = (backend, object.or_else(|| arguments.aws_kms_key.clone())) else {
+        return Err(Failure::Usage("give --backend and --object, or --aws-kms-key".to_string()));
+    };
     let body = RegisterKey {
         name: described.name.clone(),
-        backend: arguments.backend.clone(),
-        object: arguments.object.clone(),
+        backend,
+        object,
         algorithm: described.algorithm,
         tier: described.tier,
         environment: described.environment,
