@@ -67,6 +67,19 @@ locals {
     { setup = ["kms:GetPublicKey"] }
   )
 
+  # What is done at KMS with the keys that Aegis stands in front of: by each operation its own, and `scheduled` ends them when
+  # their destruction is due. The suite `aws-kms` holds what is asked of KMS against this file.
+  kms_managed = merge(
+    [
+      for doer, actions in jsondecode(file("${path.module}/kms_actions.json")) : {
+        for function in concat(
+          [for function, operation in local.operation_of : function if operation == doer],
+          [for function in ["scheduled"] : function if function == doer],
+        ) : function => actions
+      }
+    ]...
+  )
+
   permit_key_actions = merge(
     { for function in keys(local.operation_of) : function => ["dynamodb:GetItem"] if function != "public" },
     { authorizer = ["dynamodb:PutItem"] }
@@ -189,6 +202,14 @@ locals {
           Action   = actions
           Resource = [aws_kms_key.token.arn]
         } if length(actions) > 0
+      ],
+      [
+        for actions in [lookup(local.kms_managed, function, [])] : {
+          Sid      = "ManagedKeys"
+          Effect   = "Allow"
+          Action   = actions
+          Resource = sort(var.managed_key_arns)
+        } if length(actions) > 0 && length(var.managed_key_arns) > 0
       ],
       [for statement in lookup(local.own_statements, function, []) : statement],
     )

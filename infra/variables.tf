@@ -76,6 +76,17 @@ variable "roles" {
   }
 }
 
+variable "managed_key_arns" {
+  description = "KMS keys of this region and account that may be registered, by `aegis key register --aws-kms-key`: their ARNs. Aegis uses them, and schedules their deletion when it is to destroy them; their own policies must leave that to IAM."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.managed_key_arns : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", arn))])
+    error_message = "Each is the ARN of a key, not of an alias: arn:aws:kms:REGION:ACCOUNT:key/ID."
+  }
+}
+
 variable "memory_size" {
   description = "Of a function, in MB, by its name; `default` for those that are not named. Processor time grows with it."
   type        = map(number)

@@ -14,11 +14,13 @@ use aegis_aws::{dynamodb, kms};
 use aegis_core::ambient::{Clock, Entropy, Timestamp};
 use aegis_core::deployment::DigestKey;
 use aegis_core::error::Error;
-use aegis_core::keystore::KeyStores;
+use aegis_core::keystore::{KeyStore, KeyStores};
 use aegis_core::login::{HumanClaim, Logins, Provider};
+use aegis_core::name::BackendName;
 use aegis_core::pipeline::{App, LiveCounters, PermitReader, PolicyCache, Recorded, RulesCache, Shares};
 use aegis_core::rate::Rate;
 use aegis_core::token::{TokenKeys, TokenSigner};
+use aegis_keystores::aws_kms::AwsKmsKeyStore;
 use aegis_keystores::software::{KeyEncryptionKey, SoftwareKeyStore};
 use async_trait::async_trait;
 use jsonwebtoken::jwk::JwkSet;
@@ -40,6 +42,8 @@ pub(super) struct Whole {
 
 /// Who tokens are for.
 const AUDIENCE: &str = "aegis";
+/// What the one back end is called; what `aegis key register --aws-kms-key` registers at.
+const KMS: &str = "kms";
 /// Requests of one human, or of one agent with all below it, that one instance takes in a minute; of one source without a
 /// principal. The gateway's own throttling counts over all instances.
 const REQUESTS_PER_MINUTE: u64 = 6_000;
@@ -100,6 +104,15 @@ impl Function {
         })
     }
 
+    /// KMS, in the deployment's own region. Which of its keys may be used is the affair of `managed_key_arns` of Terraform; none
+    /// are made there.
+    fn backends(&self, entropy: &Entropy) -> Result<BTreeMap<BackendName, Arc<dyn KeyStore>>, Error> {
+        let name = KMS.parse().map_err(|error| Error::Damaged { what: "settings", source: Box::new(error) })?;
+        let keystore: Arc<dyn KeyStore> =
+            Arc::new(AwsKmsKeyStore::new(&kms(&self.aws), entropy.clone()).that_makes_none());
+        Ok([(name, keystore)].into())
+    }
+
     /// Without a root nothing can be made, opened, digested or signed.
     fn app(&self, sealed: &SealedRoot, root: Option<Root>) -> Result<App, Error> {
         let entropy = Entropy::system();
@@ -115,11 +128,15 @@ impl Function {
             }
             _ => nobody(),
         };
+        let backends = match &root {
+            Some(_) => self.backends(&entropy)?,
+            None => BTreeMap::new(),
+        };
         let root = root.unwrap_or_else(|| throwaway(&entropy));
         let kek = KeyEncryptionKey::new(root.kek_id, root.kek);
         Ok(App {
             store: Arc::new(self.store()),
-            keystores: KeyStores::new(Arc::new(SoftwareKeyStore::new(kek, entropy.clone())), BTreeMap::new()),
+            keystores: KeyStores::new(Arc::new(SoftwareKeyStore::new(kek, entropy.clone())), backends),
             tokens: TokenKeys::with_signer(issuer, AUDIENCE.to_string(), signer, sealed.token_key.clone())?,
             logins: Logins::new(provider, settings.roles.clone()),
             digest_key: DigestKey::new(*root.digest_key),

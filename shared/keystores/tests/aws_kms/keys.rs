@@ -4,6 +4,7 @@ use crate::setup::{Setup, first, invalid, key_id, refused, unavailable};
 use aegis_core::algorithm::{Algorithm, MessageType};
 use aegis_core::keystore::{Context, KeyStore};
 use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
+use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ECDSA_P521_SHA512_ASN1, RSA_PKCS1_2048_8192_SHA256,
     RSA_PSS_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
@@ -13,6 +14,7 @@ use aws_sdk_kms::types::{
     EncryptionAlgorithmSpec, KeySpec, KeyUsageType, MacAlgorithmSpec, MessageType as KmsMessageType,
     SigningAlgorithmSpec,
 };
+use std::collections::BTreeMap;
 
 fn context(value: &str) -> Context {
     [("tenant".to_string(), value.to_string()), ("empty".to_string(), String::new())].into()
@@ -85,13 +87,18 @@ async fn rsa_encrypts_as_kms_does() {
     let call = plain.encrypt().key_id(&arn).encryption_algorithm(oaep).plaintext(Blob::new("elsewhere"));
     let elsewhere = call.send().await.unwrap().ciphertext_blob.unwrap().into_inner();
     assert_eq!(**store.decrypt(version, &material, &none, &elsewhere).await.unwrap(), *b"elsewhere");
+    // The emulator's own ciphertexts of RSA keys are no RSA: they show whom is asked what, and nothing of the cipher. Those
+    // that others make with the public half it opens as KMS does.
     let mut altered = elsewhere.clone();
-    // The emulator's ciphertexts of RSA keys are no RSA and shorter: they show whom is asked what, and nothing of the cipher.
     *altered.last_mut().unwrap() ^= 1;
-    refused(store.decrypt(version, &material, &none, &altered).await);
-    for altered in [&elsewhere[1..], &[elsewhere.as_slice(), &[0]].concat(), &[]] {
+    for altered in [altered.as_slice(), &[elsewhere.as_slice(), &[0]].concat(), &[]] {
         refused(store.decrypt(version, &material, &none, altered).await);
     }
+    let public = PublicEncryptingKey::from_der(material.public_key.as_ref().unwrap()).unwrap();
+    let mut offline = vec![0; 256];
+    let public = OaepPublicEncryptingKey::new(public).unwrap();
+    public.encrypt(&OAEP_SHA256_MGF1SHA256, b"offline", &mut offline, None).unwrap();
+    assert_eq!(**store.decrypt(version, &material, &none, &offline).await.unwrap(), *b"offline");
     setup.network.asked();
     invalid(store.encrypt(version, &material, &none, &[7; 191]).await, "190");
     invalid(store.encrypt(version, &material, &context("acme"), b"secret").await, "without context");
@@ -281,4 +288,51 @@ async fn a_key_that_kms_does_not_let_be_used_is_said_to_be_so() {
         ..gone
     };
     unavailable(store.encrypt(version, &gone, &none, b"m").await, "NotFoundException");
+}
+
+/// What the roles on AWS allow is what is asked.
+#[tokio::test]
+async fn each_operation_asks_kms_for_what_its_role_may() {
+    let allowed: BTreeMap<String, Vec<String>> =
+        serde_json::from_str(include_str!("../../../../infra/kms_actions.json")).unwrap();
+    let setup = Setup::new();
+    let (store, id, none) = (&setup.store, key_id(), Context::new());
+    let asked = |operations: &[&str]| {
+        let mut asked: Vec<_> = setup.network.asked().iter().map(|name| format!("kms:{name}")).collect();
+        asked.sort_unstable();
+        operations.iter().for_each(|operation| assert_eq!(asked, allowed[*operation], "{operation}"));
+    };
+    let arn = setup.key(KeySpec::EccNistP256, KeyUsageType::SignVerify).await;
+    let signs = setup.register(Algorithm::EcdsaP256, &arn).await.unwrap();
+    asked(&["key.register"]);
+    let version = first(&id, Algorithm::EcdsaP256);
+    let signature = store.sign(version, &signs, MessageType::Raw, b"m").await.unwrap();
+    asked(&["key.sign"]);
+    store.verify(version, &signs, MessageType::Raw, b"m", &signature).await.unwrap();
+    asked(&["key.verify"]);
+    let arn = setup.key(KeySpec::SymmetricDefault, KeyUsageType::EncryptDecrypt).await;
+    let encrypts = setup.register(Algorithm::Aes256Gcm, &arn).await.unwrap();
+    setup.network.asked();
+    let version = first(&id, Algorithm::Aes256Gcm);
+    let ciphertext = store.encrypt(version, &encrypts, &none, b"m").await.unwrap();
+    asked(&["key.encrypt", "key.wrap", "key.generate-data-key"]);
+    store.decrypt(version, &encrypts, &none, &ciphertext).await.unwrap();
+    asked(&["key.decrypt", "key.unwrap"]);
+    store.decrypt(version, &encrypts, &none, &ciphertext).await.unwrap();
+    store.encrypt(version, &encrypts, &none, b"m").await.unwrap();
+    asked(&["key.re-encrypt"]);
+    let arn = setup.key(KeySpec::Hmac256, KeyUsageType::GenerateVerifyMac).await;
+    let codes = setup.register(Algorithm::HmacSha256, &arn).await.unwrap();
+    setup.network.asked();
+    let version = first(&id, Algorithm::HmacSha256);
+    let code = store.mac(version, &codes, b"m").await.unwrap();
+    asked(&["key.mac"]);
+    store.verify_mac(version, &codes, b"m", &code).await.unwrap();
+    asked(&["key.verify-mac"]);
+    store.destroy(version, &codes).await.unwrap();
+    setup.network.asked();
+    // Repeated, it looks whether the first was heard.
+    store.destroy(version, &codes).await.unwrap();
+    asked(&["scheduled"]);
+    assert_eq!(allowed.len(), 12, "no others may do anything");
 }
