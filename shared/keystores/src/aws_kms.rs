@@ -8,6 +8,8 @@ mod failure;
 mod guard;
 mod making;
 mod spec;
+#[cfg(test)]
+mod tests;
 
 use aegis_core::algorithm::{Algorithm, MessageType, Purpose};
 use aegis_core::ambient::Entropy;
