@@ -216,7 +216,8 @@ async fn a_key_is_registered_by_any_of_its_names_and_kept_by_its_arn() {
         assert!(setup.register(Algorithm::EcdsaP256, name).await.unwrap() == own, "{name}");
     }
     // An alias that moves takes nothing along.
-    setup.plain.update_alias().alias_name(&alias).target_key_id(&other).send().await.unwrap();
+    setup.move_alias(&alias, &other).await;
+    assert!(setup.register(Algorithm::EcdsaP256, &alias).await.unwrap() != own);
     let id = key_id();
     let signed = setup.store.sign(first(&id, Algorithm::EcdsaP256), &own, MessageType::Raw, b"m").await.unwrap();
     let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, own.public_key.unwrap());

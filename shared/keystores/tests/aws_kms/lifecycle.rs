@@ -166,9 +166,23 @@ async fn an_alias_that_was_moved_leads_to_no_removal() {
     let (id, token) = (key_id(), token());
     setup.store.create(first(&id, Algorithm::Aes256Gcm), &token).await.unwrap();
     let theirs = setup.key(KeySpec::SymmetricDefault, KeyUsageType::EncryptDecrypt).await;
-    let alias = format!("alias/aegis/{token}");
-    setup.plain.update_alias().alias_name(alias).target_key_id(&theirs).send().await.unwrap();
+    setup.move_alias(&format!("alias/aegis/{token}"), &theirs).await;
     setup.store.undo(&token).await.unwrap();
     let theirs = Material { sealed: theirs.into_bytes(), public_key: None };
     assert_eq!(state(&setup, &theirs).await, KeyState::Enabled);
+}
+
+#[tokio::test]
+async fn what_was_half_undone_is_made_anew() {
+    let setup = Setup::new();
+    let (id, token) = (key_id(), token());
+    let version = first(&id, Algorithm::Aes256Gcm);
+    let made = setup.store.create(version, &token).await.unwrap();
+    setup.network.plan("DeleteAlias", vec![Fault::LostRequest; 4]);
+    unavailable(setup.store.undo(&token).await, "cut");
+    let again = setup.store.create(version, &token).await.unwrap();
+    assert!(again != made);
+    assert_eq!(state(&setup, &again).await, KeyState::Enabled);
+    setup.store.undo(&token).await.unwrap();
+    assert_eq!(alive(&setup, &token).await, 0);
 }

@@ -34,6 +34,15 @@ impl Setup {
         made.key_metadata.unwrap().arn.unwrap()
     }
 
+    /// Has an alias lead to another key.
+    pub(crate) async fn move_alias(&self, alias: &str, arn: &str) {
+        // The emulator finds nothing by an alias that was moved to an ARN.
+        let id = arn.rsplit_once('/').unwrap().1;
+        self.plain.update_alias().alias_name(alias).target_key_id(id).send().await.unwrap();
+        let found = self.plain.describe_key().key_id(alias).send().await.unwrap();
+        assert_eq!(found.key_metadata.unwrap().arn.unwrap(), arn);
+    }
+
     pub(crate) async fn register(&self, algorithm: Algorithm, object: &str) -> Result<Material, KeyStoreError> {
         self.store.register(algorithm, &object.parse().unwrap()).await
     }
