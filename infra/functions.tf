@@ -100,7 +100,13 @@ resource "aws_lambda_function" "this" {
   tags             = local.tags
 
   environment {
-    variables = merge(local.environment, each.value.environment)
+    variables = merge(
+      local.environment,
+      each.value.environment,
+      contains(lookup(local.kms_managed, each.key, []), "kms:GetKeyPolicy") ? {
+        AEGIS_KMS_PRINCIPALS = jsonencode(local.kms_principals)
+      } : {}
+    )
   }
 
   logging_config {

@@ -80,6 +80,12 @@ locals {
     ]...
   )
 
+  # Whom those keys are meant for: what tells who else can use them must know.
+  kms_principals = {
+    aegis       = [for function in sort(keys(local.kms_managed)) : aws_iam_role.function[function].arn]
+    break_glass = sort(var.break_glass_arns)
+  }
+
   permit_key_actions = merge(
     { for function in keys(local.operation_of) : function => ["dynamodb:GetItem"] if function != "public" },
     { authorizer = ["dynamodb:PutItem"] }
@@ -207,9 +213,18 @@ locals {
         for actions in [lookup(local.kms_managed, function, [])] : {
           Sid      = "ManagedKeys"
           Effect   = "Allow"
-          Action   = actions
+          Action   = [for action in actions : action if action != "kms:ListAliases"]
           Resource = sort(var.managed_key_arns)
         } if length(actions) > 0 && length(var.managed_key_arns) > 0
+      ],
+      [
+        # Of aliases KMS allows all or none.
+        for actions in [lookup(local.kms_managed, function, [])] : {
+          Sid      = "Aliases"
+          Effect   = "Allow"
+          Action   = ["kms:ListAliases"]
+          Resource = ["*"]
+        } if contains(actions, "kms:ListAliases") && length(var.managed_key_arns) > 0
       ],
       [for statement in lookup(local.own_statements, function, []) : statement],
     )

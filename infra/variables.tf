@@ -87,6 +87,17 @@ variable "managed_key_arns" {
   }
 }
 
+variable "break_glass_arns" {
+  description = "Roles or users that may use and change managed keys in an emergency, without Aegis: their ARNs. `aegis key lockdown` leaves a key to Aegis and to them."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.break_glass_arns : can(regex("^arn:[a-z-]+:iam::[0-9]{12}:(role|user)/[^*?]+$", arn))])
+    error_message = "Each is the ARN of one role or user: arn:aws:iam::ACCOUNT:role/NAME."
+  }
+}
+
 variable "memory_size" {
   description = "Of a function, in MB, by its name; `default` for those that are not named. Processor time grows with it."
   type        = map(number)

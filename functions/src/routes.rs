@@ -48,6 +48,7 @@ use aegis_core::operations::webhooks::{
 use aegis_core::pipeline::{Done, Permit};
 use aegis_core::recommendation::RecommendationRecord;
 use aegis_core::record::{AuditRecord, Plane};
+use aegis_core::survey::Lockdown;
 use aegis_core::webhook::Delivery;
 use http::{Method, StatusCode};
 use std::sync::LazyLock;
@@ -194,6 +195,11 @@ fn key_routes() -> Vec<Route> {
         })
         .summary("How a key is used; not for agents")
         .reply::<KeyUsageReply>(),
+        get("/v1/keys/{key}/lockdown", Operation::KeyLockdown, TargetKind::Key, |call, permit, _| {
+            Box::pin(keys::locked_down(call, permit))
+        })
+        .summary("How the key is kept from everybody but Aegis at its back end; not for agents")
+        .reply::<Lockdown>(),
         get("/v1/keys/{key}/public-key", Operation::KeyGet, TargetKind::Key, |_, permit, _| {
             Box::pin(uses::public_key(permit))
         })

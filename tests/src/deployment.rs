@@ -3,6 +3,7 @@
 
 use crate::Answer;
 use crate::roles::{Roles, act_as};
+use crate::telling::{Said, Telling};
 use aegis_core::agent::{Agent, Hold, HoldKind};
 use aegis_core::ambient::{Clock, Entropy, Timestamp};
 use aegis_core::deployment::DigestKey;
@@ -52,6 +53,8 @@ pub struct Deployment<S = SqliteStore> {
     now: Arc<AtomicI64>,
     logins: AtomicU64,
     folder: Option<tempfile::TempDir>,
+    /// What the back end `stick` says of its keys.
+    pub said: Said,
     halves: Option<Halves>,
 }
 
@@ -137,11 +140,13 @@ impl<S: Store + 'static> Deployment<S> {
             keys: Arc::new(keys),
             device_scopes: None,
         };
+        let said = Said::default();
         let stick = |folder: &tempfile::TempDir| {
             let path = folder.path().join(STICK);
             std::fs::create_dir(&path).unwrap();
             std::fs::write(path.join(".aegis-keys"), "").unwrap();
-            let keystore: Arc<dyn KeyStore> = Arc::new(FolderKeyStore::new(path, Entropy::system()));
+            let folder = FolderKeyStore::new(path, Entropy::system());
+            let keystore: Arc<dyn KeyStore> = Arc::new(Telling { folder, said: said.clone() });
             (STICK.parse().unwrap(), keystore)
         };
         let kek = KeyEncryptionKey::new("kek-1".into(), Zeroizing::new([7; 32]));
@@ -173,7 +178,7 @@ impl<S: Store + 'static> Deployment<S> {
             mcp: Mcp::new("https://aegis.example.org"),
         });
         let halves = std::env::var_os("AEGIS_TEST_HALVES").map(|_| Halves::new());
-        Self { host, store, provider, kid, now, logins: AtomicU64::new(0), folder, halves }
+        Self { host, store, provider, kid, now, logins: AtomicU64::new(0), folder, said, halves }
     }
 
     /// The folder with the store.

@@ -9,6 +9,7 @@ pub mod process;
 pub mod receiver;
 pub mod roles;
 pub mod site;
+pub mod telling;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

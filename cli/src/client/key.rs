@@ -1,8 +1,10 @@
 //! `aegis key`: making keys, and moving them through their states.
 
 mod import;
+mod lockdown;
 
 use self::import::{Import, Parameters, Register};
+use self::lockdown::{PolicyFormat, lockdown, named};
 use super::connection::{Client, Connection};
 use super::output::{self, field};
 use super::quantity::Span;
@@ -47,6 +49,21 @@ pub(crate) enum Command {
     /// How often a key was used, by how many agents, and when last
     #[command(after_help = "Example:\n  aegis key usage invoice-2026")]
     Usage { key: KeyRef },
+    /// Print the policy under which nobody but Aegis can use the key at its back end
+    ///
+    /// Changes nothing: apply the policy as an administrator of the back end. Who is refused from then on, and what no policy takes
+    /// from others, is told on standard error.
+    #[command(after_help = "\
+Examples:
+  aegis key lockdown ledger --format terraform > ledger.tf
+  aegis key lockdown ledger --format json > policy.json
+  aws kms put-key-policy --key-id ARN --policy file://policy.json")]
+    Lockdown {
+        key: KeyRef,
+        /// How the policy is printed
+        #[arg(long, value_enum, default_value_t = PolicyFormat::Json)]
+        format: PolicyFormat,
+    },
     /// Change what describes a key
     Update(Update),
     /// Let a pre-active key sign and encrypt
@@ -215,6 +232,7 @@ pub(crate) fn run(connection: &Connection, command: &Command) -> Result<(), Fail
             let found = client.api.get(&format!("/v1/keys/{key}/usage"))?.ok("show the key's use")?;
             client.show(&found, render_usage)
         }
+        Command::Lockdown { key, format } => lockdown(client, key, *format),
         Command::Update(arguments) => update(client, arguments),
         Command::Activate { key } => act(client, key, "activate"),
         Command::Deactivate { key } => act(client, key, "deactivate"),
@@ -316,7 +334,23 @@ pub(super) fn render(key: &Value) -> String {
         ("rotated", field(key, "/rotated_at")),
         ("rotates", every(key)),
         ("destroyed at", field(key, "/destroy_at")),
+        ("there", there(key)),
+        ("shared with", others(key)),
     ])
+}
+
+/// What the back end says of the key.
+fn there(key: &Value) -> String {
+    match field(key, "/at_backend/state") {
+        state if state.is_empty() => state,
+        state => format!("{state}, as of {}", field(key, "/at_backend/as_of")),
+    }
+}
+
+fn others(key: &Value) -> String {
+    let others = key.pointer("/at_backend/used_by").and_then(Value::as_array).into_iter().flatten().map(named);
+    let more = Some(field(key, "/at_backend/more")).filter(|more| !more.is_empty()).map(|more| format!("{more} more"));
+    others.chain(more).collect::<Vec<_>>().join("; ")
 }
 
 fn render_usage(usage: &Value) -> String {

@@ -32,6 +32,12 @@ pub(crate) struct AwsKms {
     makes_keys: bool,
     /// The most calls in a second.
     requests_per_second: Option<NonZeroU32>,
+    /// Whom Aegis calls KMS as: ARNs of roles or users.
+    #[serde(default)]
+    aegis_principals: Vec<String>,
+    /// Who may use and change keys in an emergency.
+    #[serde(default)]
+    break_glass_principals: Vec<String>,
 }
 
 fn yes() -> bool {
@@ -55,14 +61,18 @@ pub(crate) async fn open(backends: &BTreeMap<BackendName, Backend>, entropy: &En
 
 #[cfg(feature = "aws-kms")]
 async fn aws_kms(name: &BackendName, kms: &AwsKms, entropy: &Entropy) -> Result<Arc<dyn KeyStore>, Failure> {
-    use aegis_keystores::aws_kms::AwsKmsKeyStore;
+    use aegis_keystores::aws_kms::{AwsKmsKeyStore, Principals};
     use aws_config::{BehaviorVersion, Region};
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).region(Region::new(kms.region.clone()));
     if let Some(endpoint) = &kms.endpoint {
         check_endpoint(name, endpoint)?;
         loader = loader.endpoint_url(endpoint);
     }
-    let mut keystore = AwsKmsKeyStore::new(&aws_sdk_kms::Client::new(&loader.load().await), entropy.clone());
+    let (aegis, break_glass) = (kms.aegis_principals.clone(), kms.break_glass_principals.clone());
+    let meant = Principals::new(aegis, break_glass);
+    let meant = meant.map_err(|error| Failure::Usage(format!("[backends.{name}]: {error}")))?;
+    let keystore = AwsKmsKeyStore::new(&aws_sdk_kms::Client::new(&loader.load().await), entropy.clone());
+    let mut keystore = keystore.with_principals(meant);
     if let Some(most) = kms.requests_per_second {
         keystore = keystore.with_pace(most.get());
     }
@@ -126,6 +136,7 @@ mod tests {
             let backends = [("kms".parse().unwrap(), backend(text).unwrap())].into();
             open(&backends, &Entropy::system()).await.map(|found| found.len())
         };
+        let role = "arn:aws:iam::111122223333:role/aegis";
         if cfg!(not(feature = "aws-kms")) {
             let why = opened(kms).await.unwrap_err().to_string();
             assert!(why.contains("[backends.kms]") && why.contains("--features aws-kms"), "{why}");
@@ -134,6 +145,12 @@ mod tests {
         let at = |endpoint: &str| format!("{kms}endpoint = '{endpoint}'");
         for good in [kms, &all, &at("http://127.0.0.1:4566"), &at("http://[::1]:4566"), &at("http://localhost")] {
             assert_eq!(opened(good).await.unwrap(), 1, "{good}");
+        }
+        let named = async |key: &str, arn: &str| opened(&format!("{kms}{key} = ['{arn}']")).await;
+        for key in ["aegis_principals", "break_glass_principals"] {
+            assert_eq!(named(key, role).await.unwrap(), 1);
+            let why = named(key, "*").await.unwrap_err().to_string();
+            assert!(why.contains("[backends.kms]") && why.contains('*'), "{why}");
         }
         for bad in ["http://kms.example", "kms.example", "ftp://127.0.0.1", "http://127.0.0.1.example", ""] {
             assert!(opened(&at(bad)).await.is_err(), "{bad}");

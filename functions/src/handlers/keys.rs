@@ -6,7 +6,8 @@ use aegis_core::key::Transition;
 use aegis_core::operations::aliases;
 use aegis_core::operations::key_import;
 use aegis_core::operations::key_lifecycle::{
-    cancel_destroy_key, create_key, destroy_key, get_key, list_keys, move_key, rotate_key, suspend_key, update_key,
+    cancel_destroy_key, create_key, destroy_key, get_key, list_keys, lockdown, move_key, rotate_key, suspend_key,
+    update_key,
 };
 use aegis_core::operations::key_register::register_key;
 use aegis_core::operations::usage::key_usage;
@@ -38,6 +39,10 @@ pub(crate) async fn show(permit: &Permit) -> Answered {
 
 pub(crate) async fn usage(call: &Call<'_>, permit: &Permit) -> Answered {
     json(key_usage(call.app, permit).await?)
+}
+
+pub(crate) async fn locked_down(call: &Call<'_>, permit: &Permit) -> Answered {
+    json(lockdown(call.app, permit).await?)
 }
 
 pub(crate) async fn update(call: &Call<'_>, permit: &Permit) -> Answered {

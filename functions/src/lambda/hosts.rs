@@ -107,9 +107,10 @@ impl Function {
     /// KMS, in the deployment's own region. Which of its keys may be used is the affair of `managed_key_arns` of Terraform; none
     /// are made there.
     fn backends(&self, entropy: &Entropy) -> Result<BTreeMap<BackendName, Arc<dyn KeyStore>>, Error> {
+        let meant = self.settings.kms_principals.clone();
         let name = KMS.parse().map_err(|error| Error::Damaged { what: "settings", source: Box::new(error) })?;
         let keystore: Arc<dyn KeyStore> =
-            Arc::new(AwsKmsKeyStore::new(&kms(&self.aws), entropy.clone()).that_makes_none());
+            Arc::new(AwsKmsKeyStore::new(&kms(&self.aws), entropy.clone()).that_makes_none().with_principals(meant));
         Ok([(name, keystore)].into())
     }
 

@@ -2,6 +2,8 @@
 
 use crate::oidc::{Issuer, Oidc, Unusable, openid};
 use aegis_core::login::{HumanClaim, RoleMap};
+use aegis_keystores::aws_kms::Principals;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 /// The settings of a deployment, as each of its functions reads them.
@@ -22,6 +24,15 @@ pub struct Settings {
     /// The one operation that this function serves, or `public`.
     pub(super) operation: Option<String>,
     pub(super) alert_topic: Option<String>,
+    /// Whom the keys of KMS are meant for. Only those that tell who else can use them know.
+    pub(super) kms_principals: Principals,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KmsPrincipals {
+    aegis: Vec<String>,
+    break_glass: Vec<String>,
 }
 
 impl Settings {
@@ -43,6 +54,12 @@ impl Settings {
                 ca_file: None,
             }),
         };
+        let KmsPrincipals { aegis, break_glass } = match variable("AEGIS_KMS_PRINCIPALS") {
+            None => KmsPrincipals::default(),
+            Some(text) => json("AEGIS_KMS_PRINCIPALS", &text)?,
+        };
+        let kms_principals =
+            Principals::new(aegis, break_glass).map_err(|error| Unusable(format!("AEGIS_KMS_PRINCIPALS: {error}")))?;
         Ok(Self {
             state_table: needed("AEGIS_STATE_TABLE")?,
             journal_table: needed("AEGIS_JOURNAL_TABLE")?,
@@ -56,6 +73,7 @@ impl Settings {
             roles: json("AEGIS_ROLES", &variable("AEGIS_ROLES").unwrap_or_else(|| "{}".to_string()))?,
             operation: variable("AEGIS_OPERATION"),
             alert_topic: variable("AEGIS_ALERT_TOPIC"),
+            kms_principals,
         })
     }
 }
@@ -111,6 +129,8 @@ mod tests {
             ("AEGIS_OIDC_ISSUER", Some("http://login.example")),
             ("AEGIS_OIDC_HUMAN_CLAIM", Some("nickname")),
             ("AEGIS_ROLES", Some("{\"emperor\": []}")),
+            ("AEGIS_KMS_PRINCIPALS", Some("{\"aegis\": []}")),
+            ("AEGIS_KMS_PRINCIPALS", Some("{\"aegis\": [\"*\"], \"break_glass\": []}")),
         ];
         for (name, to) in needed.map(|(name, _)| (*name, None)).chain(wrong) {
             let error = read(name, to).unwrap_err();

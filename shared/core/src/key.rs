@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::id::KeyId;
 use crate::keystore::{Material, VersionRef};
 use crate::name::{BackendName, HumanId, KeyName, Label, ObjectName};
+use crate::survey::AtBackend;
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,9 @@ pub struct Key {
     /// What the back end calls the object that was registered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<ObjectName>,
+    /// What the back end said of the object when it was asked last. Shown to humans alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_backend: Option<AtBackend>,
     pub state: KeyState,
     /// Unusable until resumed, whatever the state.
     pub suspended: bool,
@@ -246,6 +250,21 @@ impl Key {
         self.rotated_at.checked_add(SignedDuration::from_hours(24 * i64::from(days))).ok().filter(|_| rotates)
     }
 
+    /// When its back end is to be asked what it says of the key.
+    pub fn survey_due(&self) -> Option<Timestamp> {
+        self.at_backend.as_ref().and_then(AtBackend::due).filter(|_| !self.state.is_destroyed())
+    }
+
+    /// Whether others can use it without Aegis, as far as is known.
+    pub fn is_shared(&self) -> bool {
+        self.at_backend.as_ref().is_some_and(|there| there.survey.shared)
+    }
+
+    /// When something is to be done with it by itself.
+    pub fn due(&self) -> Option<Timestamp> {
+        self.destroy_at.or_else(|| self.rotation_due().into_iter().chain(self.survey_due()).min())
+    }
+
     /// # Errors
     /// [`Error::KeyState`] if it is.
     pub fn check_not_destroyed(&self) -> Result<(), Error> {
@@ -257,10 +276,10 @@ impl Key {
         self.aliases.first().map_or(self.id.as_str(), KeyName::as_str)
     }
 
-    /// The key as an agent sees it: a canary looks like any other.
+    /// The key as an agent sees it: a canary looks like any other, and who else can use it is none of its business.
     #[must_use]
     pub fn as_agents_see_it(self) -> Self {
-        Self { canary: false, ..self }
+        Self { canary: false, at_backend: None, ..self }
     }
 
     pub fn version_ref(&self, version: u32) -> VersionRef<'_> {
@@ -338,6 +357,7 @@ pub(crate) mod tests {
             origin: Origin::Generated,
             backend: None,
             object: None,
+            at_backend: None,
             state: Active,
             suspended: false,
             tier: Tier::Standard,

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::id::{KeyId, RecordId};
 use crate::key::Key;
 use crate::name::{BackendName, ObjectName};
+use crate::survey::{Lockdown, Survey};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -101,6 +102,16 @@ pub trait KeyStore: Send + Sync {
     /// The key version a ciphertext says it was made with; `present` where it is of a kind that says none. Proves
     /// nothing: `decrypt` does.
     fn version_of(&self, present: VersionRef<'_>, ciphertext: &[u8]) -> Result<u32, KeyStoreError>;
+
+    /// What the back end says of an object; `None` where nobody but this store keeps it.
+    async fn survey(&self, _: &Material) -> Result<Option<Survey>, KeyStoreError> {
+        Ok(None)
+    }
+
+    /// How an object is kept from everybody but Aegis at its back end. [`KeyStoreError::Invalid`] where nothing there says who may.
+    async fn lockdown(&self, _: VersionRef<'_>, _: &Material) -> Result<Lockdown, KeyStoreError> {
+        Err(KeyStoreError::Invalid { what: "nothing where this key is says who may use it" })
+    }
 
     /// Fills `buffer` with random bytes fit for a data key.
     fn random(&self, buffer: &mut [u8]);

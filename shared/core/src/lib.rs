@@ -37,6 +37,7 @@ pub mod rules;
 pub mod scope;
 pub mod seal;
 pub mod store;
+pub mod survey;
 pub mod token;
 pub mod usage;
 pub mod webhook;

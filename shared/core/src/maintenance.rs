@@ -15,12 +15,13 @@ use crate::reason::Reason;
 use crate::record::{AuditRecord, Decision, Outcome, Plane};
 use crate::repository::{self, DUE, Loaded};
 use crate::store::{Index, Order, Query, StoreError, Table};
+use crate::survey::AtBackend;
 use std::net::IpAddr;
 
 /// Keys read at once.
 const AT_ONCE: usize = 100;
 
-/// Destroys keys whose window is over, rotates those that are due, expires approvals, and undoes what was begun at a back
+/// Destroys keys whose window is over, rotates those that are due, asks back ends what they say of theirs, expires approvals, and undoes what was begun at a back
 /// end and never recorded. Returns how many.
 ///
 /// # Errors
@@ -48,6 +49,7 @@ pub async fn run_due(app: &App) -> Result<usize, Error> {
             let result = match (key.destroy_at, key.rotation_due()) {
                 (Some(at), _) if at <= now => destroy(app, loaded, now).await,
                 (None, Some(at)) if at <= now => rotate(app, loaded).await,
+                _ if key.survey_due().is_some_and(|at| at <= now) => survey(app, loaded, now).await,
                 _ => continue,
             };
             match result {
@@ -87,7 +89,7 @@ async fn destroy(app: &App, mut loaded: Loaded<KeyRecord>, now: Timestamp) -> Re
             commit(app, vec![found.replace()?]).await?;
         }
     }
-    loaded.value.key.destroy_at = None;
+    (loaded.value.key.destroy_at, loaded.value.key.at_backend) = (None, None);
     commit(app, vec![loaded.replace()?]).await
 }
 
@@ -99,6 +101,27 @@ async fn rotate(app: &App, mut loaded: Loaded<KeyRecord>) -> Result<(), Error> {
     let mut puts = rotation(app, &mut loaded, &token).await?;
     record.key_version = Some(loaded.value.key.version);
     puts.push(journal::put_timed(app, &mut record)?);
+    commit(app, puts).await
+}
+
+/// What others change at a back end past Aegis is on record once it is found.
+async fn survey(app: &App, mut loaded: Loaded<KeyRecord>, now: Timestamp) -> Result<(), Error> {
+    let KeyRecord { key, material: Some(material), .. } = &loaded.value else { return Ok(()) };
+    let found = app.keystores.of(key)?.survey(material).await?;
+    let found = found.map(|survey| AtBackend { as_of: now, survey });
+    let before = loaded.value.key.at_backend.take();
+    let drifted = match (&before, &found) {
+        (Some(before), Some(found)) => found.survey.drifted(&before.survey),
+        _ => true,
+    };
+    loaded.value.key.at_backend = found;
+    let mut puts = vec![loaded.replace()?];
+    if drifted {
+        let mut record = internal_record(app, &loaded.value.key, Operation::KeySurvey);
+        record.object = loaded.value.key.at_backend.as_ref().map(|there| there.survey.words());
+        tracing::warn!(key = %loaded.value.key.id, now = record.object, "a key changed at its back end");
+        puts.push(journal::put_timed(app, &mut record)?);
+    }
     commit(app, puts).await
 }
 

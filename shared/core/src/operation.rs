@@ -66,12 +66,14 @@ operations! {
     KeyImport "key.import"
     KeyImportParameters "key.import-parameters"
     KeyList "key.list"
+    KeyLockdown "key.lockdown"
     KeyMac "key.mac"
     KeyReEncrypt "key.re-encrypt"
     KeyRegister "key.register"
     KeyResume "key.resume"
     KeyRotate "key.rotate"
     KeySign "key.sign"
+    KeySurvey "key.survey"
     KeySuspend "key.suspend"
     KeyUnwrap "key.unwrap"
     KeyUpdate "key.update"
@@ -151,6 +153,7 @@ impl Operation {
                 | Self::HumanReport
                 | Self::KeyGet
                 | Self::KeyList
+                | Self::KeyLockdown
                 | Self::RecommendationGet
                 | Self::RecommendationList
                 | Self::ResponseList

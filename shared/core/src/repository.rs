@@ -200,7 +200,7 @@ impl Document for KeyRecord {
     }
 
     fn indexes(&self) -> Vec<IndexEntry> {
-        let due = self.key.destroy_at.or_else(|| self.key.rotation_due());
+        let due = self.key.due();
         let due = due.map(|at| entry(Index::Fourth, DUE, format!("{}/{}", due_sort(at), self.key.id)));
         [entry(Index::First, ALL_KEYS, self.key.id.as_str())].into_iter().chain(due).collect()
     }

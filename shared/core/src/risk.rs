@@ -63,6 +63,8 @@ pub enum FactorName {
     HourOfDay,
     /// Distinct keys within the hour.
     KeySet,
+    /// Whether others can use the key at its back end without Aegis: no 0, yes 1.
+    KeyShared,
     /// The key's tier: standard 0, high 1.
     KeyTier,
     /// Clients of the day that the actor has not used before.
@@ -96,13 +98,21 @@ pub struct Observation<'a> {
     /// `None` for a human, who has no scope.
     pub scope_breadth: Option<usize>,
     pub credential_issued_at: Timestamp,
-    /// What hangs on the key; `None` where no existing key is used.
-    pub key: Option<(Environment, Tier)>,
+    /// `None` where no existing key is used.
+    pub key: Option<OfKey>,
     pub now: Timestamp,
     /// Seconds that detection lies behind, where that is too much.
     pub detection_lag: Option<i64>,
     /// The request as behaviour, and whose behaviour it is held against.
     pub behaviour: Option<Behaviour<'a>>,
+}
+
+/// What hangs on a key, and who else has it.
+#[derive(Clone, Copy, Debug)]
+pub struct OfKey {
+    pub environment: Environment,
+    pub tier: Tier,
+    pub shared: bool,
 }
 
 /// A request, and what is known of its actor. A snapshot may lag behind the stream; the live counts make up for it.
@@ -131,15 +141,20 @@ pub fn score(observation: &Observation<'_>) -> Risk {
     let age = observation.now.as_second().saturating_sub(observation.credential_issued_at.as_second());
     let age = f64::from(i32::try_from(age).unwrap_or(i32::MAX));
     let breadth = observation.scope_breadth.map(|keys| f64::from(u16::try_from(keys).unwrap_or(u16::MAX)));
-    let of_key = observation.key.map(|(environment, tier)| {
-        let environment = match environment {
+    let of_key = observation.key.map(|key| {
+        let environment = match key.environment {
             Environment::Development => 0.0,
             Environment::Staging => 1.0,
             Environment::Production => 2.0,
         };
-        let tier = if tier == Tier::High { 1.0 } else { 0.0 };
+        let tier = if key.tier == Tier::High { 1.0 } else { 0.0 };
+        let shared = if key.shared { 1.0 } else { 0.0 };
         let factor = |factor, observed, weight| Factor { factor, observed, expected: 0.0, weight: observed * weight };
-        [factor(FactorName::Environment, environment, 0.01), factor(FactorName::KeyTier, tier, 0.05)]
+        [
+            factor(FactorName::Environment, environment, 0.01),
+            factor(FactorName::KeyTier, tier, 0.05),
+            factor(FactorName::KeyShared, shared, 0.03),
+        ]
     });
     let context = [
         Some(Factor {
@@ -220,13 +235,15 @@ mod tests {
     fn what_hangs_on_the_key_counts() {
         let now = Timestamp::from_second(1_790_000_000).unwrap();
         let table = [
-            (Environment::Development, Tier::Standard, 0.0),
-            (Environment::Staging, Tier::Standard, 0.01),
-            (Environment::Production, Tier::Standard, 0.02),
-            (Environment::Production, Tier::High, 0.07),
+            (Environment::Development, Tier::Standard, false, 0.0),
+            (Environment::Staging, Tier::Standard, false, 0.01),
+            (Environment::Production, Tier::Standard, false, 0.02),
+            (Environment::Production, Tier::High, false, 0.07),
+            (Environment::Production, Tier::High, true, 0.1),
+            (Environment::Development, Tier::Standard, true, 0.03),
         ];
-        for (environment, tier, expected) in table {
-            let key = Some((environment, tier));
+        for (environment, tier, shared, expected) in table {
+            let key = Some(OfKey { environment, tier, shared });
             let observation = Observation { credential_issued_at: now, key, now, ..Observation::default() };
             assert_eq!(score(&observation).score, expected, "{key:?}");
         }
@@ -242,7 +259,8 @@ mod tests {
         ) {
             let now = Timestamp::from_second(1_790_000_000).unwrap();
             let issued = Timestamp::from_second(1_790_000_000 - age).unwrap();
-            let key = Some((Environment::Production, if high { Tier::High } else { Tier::Standard }));
+            let tier = if high { Tier::High } else { Tier::Standard };
+            let key = Some(OfKey { environment: Environment::Production, tier, shared: high });
             let observation = Observation {
                 scope_breadth: Some(breadth),
                 credential_issued_at: issued,

@@ -4,18 +4,22 @@
 //!
 //! KMS has policies of its own. Who else they let use a key uses it past Aegis.
 
+mod access;
 mod failure;
 mod guard;
 mod making;
 mod spec;
+mod survey;
 #[cfg(test)]
 mod tests;
 
+pub use access::{NotAPrincipal, Principals};
 use aegis_core::algorithm::{Algorithm, MessageType, Purpose};
 use aegis_core::ambient::Entropy;
 use aegis_core::id::RecordId;
 use aegis_core::keystore::{Context, KeyStore, KeyStoreError, Material, VersionRef};
 use aegis_core::name::ObjectName;
+use aegis_core::survey::{Lockdown, Survey};
 use async_trait::async_trait;
 use aws_lc_rs::digest::{self, digest};
 use aws_sdk_kms::Client;
@@ -40,6 +44,7 @@ pub struct AwsKmsKeyStore {
     kms: Client,
     entropy: Entropy,
     makes: bool,
+    meant: Principals,
     breaker: Breaker,
     pace: Pace,
 }
@@ -54,6 +59,7 @@ impl AwsKmsKeyStore {
             kms: Client::from_conf(config.build()),
             entropy,
             makes: true,
+            meant: Principals::default(),
             breaker: Breaker::default(),
             pace: Pace::new(PER_SECOND),
         }
@@ -63,6 +69,13 @@ impl AwsKmsKeyStore {
     #[must_use]
     pub fn that_makes_none(mut self) -> Self {
         self.makes = false;
+        self
+    }
+
+    /// Whom the keys are meant for: everybody else who can use one shares it.
+    #[must_use]
+    pub fn with_principals(mut self, meant: Principals) -> Self {
+        self.meant = meant;
         self
     }
 
@@ -339,6 +352,14 @@ impl KeyStore for AwsKmsKeyStore {
     /// No other is ever made of a key that encrypts.
     fn version_of(&self, present: VersionRef<'_>, _: &[u8]) -> Result<u32, KeyStoreError> {
         Ok(present.version)
+    }
+
+    async fn survey(&self, material: &Material) -> Result<Option<Survey>, KeyStoreError> {
+        self.surveyed(arn(material)?).await.map(Some).map_err(Failure::on_use)
+    }
+
+    async fn lockdown(&self, version: VersionRef<'_>, material: &Material) -> Result<Lockdown, KeyStoreError> {
+        self.locked_down(version, arn(material)?).await
     }
 
     fn random(&self, buffer: &mut [u8]) {

@@ -39,12 +39,17 @@ fn server(data: &Path, more: &str) -> Process {
     server
 }
 
-fn aegis(server: &Process, token: &str, arguments: &[&str]) -> Output {
+/// For people.
+fn plainly(server: &Process, token: &str, arguments: &[&str]) -> Output {
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new(aegis_tests::process::aegis());
     command.env_clear().env("HOME", home.path()).env("XDG_CONFIG_HOME", home.path());
-    command.env("AEGIS_TOKEN", token).args(["--url", &server.url, "--json"]).args(arguments);
+    command.env("AEGIS_TOKEN", token).args(["--url", &server.url]).args(arguments);
     command.output().unwrap()
+}
+
+fn aegis(server: &Process, token: &str, arguments: &[&str]) -> Output {
+    plainly(server, token, &[&["--json"], arguments].concat())
 }
 
 fn agent(server: &Process, alice: &str, scope: &str) -> (String, String) {
@@ -128,6 +133,41 @@ fn ciphertexts_go_both_ways_between_aegis_and_kms() {
     // KMS's limit, not Aegis's own.
     let body = json!({ "plaintext": STANDARD.encode([7; 4_097]), "context": context });
     assert_eq!(server.post(&token, "/v1/keys/ledger/encrypt", body).failed(400), "invalid-request");
+}
+
+#[test]
+fn a_key_is_for_aegis_alone_under_the_policy_that_aegis_prints() {
+    let data = tempfile::tempdir().unwrap();
+    let role = |name: &str| format!("arn:aws:iam::000000000000:role/{name}");
+    let principals =
+        format!("aegis_principals = ['{}']\nbreak_glass_principals = ['{}']\n", role("aegis"), role("glass"));
+    let server = server(data.path(), &principals);
+    let alice = server.log_in();
+    let arn = made("HMAC_256", "GENERATE_VERIFY_MAC");
+    let register = ["key", "register", "codes", "--aws-kms-key", &arn, "--algorithm", "HMAC-SHA256", "--activate"];
+    let key: Value = serde_json::from_slice(&aegis(&server, &alice, &register).stdout).unwrap();
+    assert_eq!((&key["at_backend"]["shared"], &key["at_backend"]["state"]), (&json!(true), &json!("enabled")));
+    let people = |arguments: &[&str]| {
+        let output = plainly(&server, &alice, arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (shown, _) = people(&["key", "get", "codes"]);
+    let root = "arn:aws:iam::000000000000:root: whom policies of that account name (*)";
+    assert!(shown.contains(root) && shown.contains("enabled, as of"), "{shown}");
+
+    let (policy, told) = people(&["key", "lockdown", "codes"]);
+    assert!(told.contains(&format!("Refused once it is applied: {root}")), "{told}");
+    kms("PutKeyPolicy", json!({ "KeyId": arn, "PolicyName": "default", "Policy": policy }));
+    let (terraform, told) = people(&["key", "lockdown", "codes", "--format", "terraform"]);
+    assert_eq!(told, "", "nobody else is left");
+    assert!(terraform.contains(policy.trim()), "{terraform}");
+    assert!(terraform.contains(&format!("key_id = \"{arn}\"")), "{terraform}");
+    // Aegis still uses it, and whoever registers it anew finds it alone.
+    let (_, token) = agent(&server, &alice, "key:codes:mac");
+    server.post(&token, "/v1/keys/codes/mac", message(b"x")).ok();
+    let found = server.get(&alice, "/v1/keys/codes/lockdown").ok();
+    assert_eq!((&found["leaves_out"], &found["remains"]), (&json!([]), &json!([])));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use aegis_core::maintenance;
 use aegis_core::store::fault::{Fault, Operation};
+use aegis_core::survey::{ObjectState, Other, Survey, Way};
 use aegis_tests::deployment::Deployment;
 use aegis_tests::{from_base64, message, text};
 use aws_lc_rs::signature::{
@@ -73,6 +74,90 @@ async fn one_object_is_one_key() {
     let mut statuses = [one.status, two.status];
     statuses.sort_unstable();
     assert_eq!(statuses, [201, 400]);
+}
+
+#[tokio::test]
+async fn who_else_can_use_a_key_is_known_counts_as_risk_and_is_on_record_when_it_changes() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    put(&deployment, "payments.pem");
+    let eve = || Other { principal: "eve".into(), by: Way::Policy, may: vec![], conditional: false, grant: None };
+    let shared = Survey::new(ObjectState::Enabled, vec![eve()]);
+    deployment.said.say(shared.clone());
+    let key = deployment.post(&alice, "/v1/keys/register", registration("payments", "payments.pem")).await.ok();
+    assert_eq!((&key["at_backend"]["shared"], &key["at_backend"]["state"]), (&json!(true), &json!("enabled")));
+    assert_eq!(key["at_backend"]["used_by"], json!([{ "principal": "eve", "by": "policy" }]));
+    let (_, agent) = deployment.agent(&alice, "key:payments:sign", json!({})).await;
+    // Who else has the key is no business of an agent's.
+    let seen = deployment.get(&agent, "/v1/keys/payments").await.ok();
+    assert_eq!(seen.get("at_backend"), None);
+    assert_eq!(shared_factor(&deployment, &alice, &agent).await, Some(0.03));
+
+    // Nothing is asked again within the hour; then what changed is on record, once.
+    deployment.said.say(Survey::new(ObjectState::Disabled, vec![]));
+    deployment.pass(3_599);
+    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
+    deployment.pass(1);
+    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1);
+    let alice = deployment.alice().await;
+    let records = deployment.get(&alice, "/v1/audit?op=key.survey").await.ok();
+    let [record] = &records["items"].as_array().unwrap()[..] else { panic!("{records}") };
+    assert_eq!((text(record, "object"), text(record, "plane")), ("disabled, exclusive".into(), "internal".into()));
+    assert_eq!(record["key"], key["id"]);
+    let there = deployment.get(&alice, "/v1/keys/payments").await.ok()["at_backend"].clone();
+    assert_eq!((&there["shared"], &there["state"]), (&json!(false), &json!("disabled")));
+    let (_, agent) = deployment.agent(&alice, "key:payments:sign", json!({})).await;
+    assert_eq!(shared_factor(&deployment, &alice, &agent).await, None);
+    for _ in 0..2 {
+        deployment.pass(3_600);
+        assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1);
+    }
+    let alice = deployment.alice().await;
+    assert_eq!(deployment.get(&alice, "/v1/audit?op=key.survey").await.ok()["items"].as_array().unwrap().len(), 1);
+    // A back end that is silent is asked again; what it said last stays.
+    deployment.said.keep_silent();
+    deployment.pass(3_600);
+    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
+    deployment.said.say(shared);
+    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1);
+    let alice = deployment.alice().await;
+    assert_eq!(deployment.get(&alice, "/v1/audit?op=key.survey").await.ok()["items"].as_array().unwrap().len(), 2);
+}
+
+/// What the key's being shared adds to the risk of a use.
+async fn shared_factor(deployment: &Deployment, alice: &str, agent: &str) -> Option<f64> {
+    deployment.post(agent, "/v1/keys/payments/sign", message(b"x")).await.ok();
+    let record = deployment.get(alice, "/v1/audit?op=key.sign&limit=1").await.ok()["items"][0].clone();
+    let factors = record["risk"]["factors"].as_array().unwrap().clone();
+    let found = factors.iter().find(|factor| factor["factor"] == "key_shared");
+    found.map(|factor| factor["weight"].as_f64().unwrap())
+}
+
+#[tokio::test]
+async fn a_back_end_that_does_not_tell_who_can_use_a_key_shares_it() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    put(&deployment, "payments.pem");
+    deployment.said.keep_silent();
+    let key = deployment.post(&alice, "/v1/keys/register", registration("payments", "payments.pem")).await.ok();
+    assert_eq!((&key["at_backend"]["shared"], &key["at_backend"]["state"]), (&json!(true), &json!("unavailable")));
+    // It is asked again soon.
+    deployment.said.say(Survey::new(ObjectState::Enabled, vec![]));
+    deployment.pass(60);
+    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1);
+    let alice = deployment.alice().await;
+    assert_eq!(deployment.get(&alice, "/v1/keys/payments").await.ok()["at_backend"]["shared"], false);
+    // A folder has no policies; of Aegis's own keys nobody else has anything.
+    let refused = deployment.get(&alice, "/v1/keys/payments/lockdown").await;
+    assert_eq!(refused.failed(400), "invalid-request");
+    deployment.key(&alice, "own-key", "ECDSA-P256").await;
+    assert_eq!(deployment.get(&alice, "/v1/keys/own-key/lockdown").await.failed(400), "invalid-request");
+    let (_, agent) = deployment.agent(&alice, "key:own-key:sign", json!({})).await;
+    assert_eq!(deployment.get(&agent, "/v1/keys/own-key/lockdown").await.refused(403), "scope_violation");
+    // A rotation makes another object, of which the back end says something else.
+    deployment.said.say(Survey::new(ObjectState::Disabled, vec![]));
+    let rotated = deployment.post(&alice, "/v1/keys/payments/rotate", json!({})).await.ok();
+    assert_eq!(rotated["at_backend"]["state"], "disabled");
 }
 
 #[tokio::test]

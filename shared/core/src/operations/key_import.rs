@@ -164,7 +164,7 @@ pub async fn import_key(
         other => other.into(),
     })?;
     wrapping.value.material = None;
-    let source = Source { origin: Origin::Imported, backend: None, object: None, material };
+    let source = Source { origin: Origin::Imported, backend: None, object: None, material, at_backend: None };
     new.made(permit, source, vec![wrapping.replace()?])
 }
 

@@ -1,6 +1,7 @@
 //! Making keys, and moving them through their states.
 
 use super::key_register;
+use super::key_use::present;
 use super::listing::{MAX_LIMIT, PageOf, cursor_at};
 use super::new_key::{Description, NewKey, Source, check_labels, check_rotation, made_before};
 use super::usage::{KeyQuery, unused_keys};
@@ -9,11 +10,12 @@ use crate::error::Error;
 use crate::id::{KeyId, RecordId};
 use crate::intent::{self, Begun};
 use crate::key::{DESTROY_WINDOW_DAYS, Environment, Key, KeyRecord, Origin, Tier, Transition, VersionRecord};
-use crate::keystore::{KeyStore, Material, VersionRef};
+use crate::keystore::{KeyStore, KeyStoreError, Material, VersionRef};
 use crate::name::{BackendName, KeyName, Label};
 use crate::pipeline::{App, Done, Note, Permit};
 use crate::repository::{self, ALL_KEYS, Document, Loaded};
 use crate::store::{Expect, Index, Order, Position, Put};
+use crate::survey::{self, Lockdown};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -77,7 +79,12 @@ pub async fn create_key(
     let _turn = app.shares.enter(who, permit.operation(), input.algorithm, input.backend.as_ref())?;
     let by = Begun { id: permit.id(), human: &permit.facts().human.id };
     let (material, settled) = fresh(app, version, input.backend.as_ref(), by).await?;
-    let source = Source { origin: Origin::Generated, backend: input.backend.clone(), object: None, material };
+    let at_backend = match &input.backend {
+        Some(name) => survey::ask(app.keystores.backend(name)?, &material, app.clock.now()).await,
+        None => None,
+    };
+    let backend = input.backend.clone();
+    let source = Source { origin: Origin::Generated, backend, object: None, material, at_backend };
     new.made(permit, source, settled)
 }
 
@@ -206,9 +213,12 @@ pub(crate) async fn rotation(app: &App, loaded: &mut Loaded<KeyRecord>, id: &Rec
     let by = Begun { id, human: &key.changed_by };
     app.keystores.of(key)?;
     let (material, settled) = fresh(app, key.version_ref(key.version), key.backend.as_ref(), by).await?;
+    // It is another object: what was said of the last one is not said of it.
+    let at_backend = survey::ask(app.keystores.of(key)?, &material, app.clock.now()).await;
     let material = Some(material);
     let version = VersionRecord { key: key.id.clone(), version: key.version, material: material.clone() };
     loaded.value.material = material;
+    loaded.value.key.at_backend = at_backend;
     let mut puts = vec![loaded.replace()?, version.put(Expect::Absent)?];
     puts.extend(settled);
     Ok(puts)
@@ -239,12 +249,31 @@ pub(super) fn check_rotates(keystore: &dyn KeyStore, id: &KeyId, algorithm: Algo
     keystore.check_create(next).map_err(|error| Error::invalid("rotate_every_days", error))
 }
 
+/// How the key is kept from everybody but Aegis at its back end. Changes nothing there.
+///
+/// # Errors
+/// [`Error::Invalid`] if nothing there says who may use it; [`Error::State`] of a destroyed key.
+pub async fn lockdown(app: &App, permit: &Permit) -> Result<Done<Lockdown>, Error> {
+    let record = permit.key()?;
+    let key = &record.key;
+    let lockdown = app.keystores.of(key)?.lockdown(key.version_ref(key.version), present(record)?).await;
+    Ok(Done::read(lockdown.map_err(|error| match error {
+        KeyStoreError::Invalid { .. } => Error::invalid("key", error),
+        other => other.into(),
+    })?))
+}
+
+fn is_by_agent(permit: &Permit) -> bool {
+    !permit.facts().chain.is_empty()
+}
+
 /// Shows a key; never its material.
 ///
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn get_key(permit: &Permit) -> Result<Done<Key>, Error> {
-    Ok(Done::read(permit.key()?.key.clone()))
+    let key = permit.key()?.key.clone();
+    Ok(Done::read(if is_by_agent(permit) { key.as_agents_see_it() } else { key }))
 }
 
 /// Lists keys in the order they were made: all of them for a human, those in its scope for an agent. An agent's page is
@@ -259,7 +288,7 @@ pub async fn list_keys(app: &App, permit: &Permit, query: &KeyQuery) -> Result<D
     }
     let (limit, mut after) = (page.limit()?, page.position()?);
     let now = app.clock.now();
-    let by_agent = !permit.facts().chain.is_empty();
+    let by_agent = is_by_agent(permit);
     let mut items: Vec<Key> = Vec::new();
     loop {
         let (store, all) = (app.store.as_ref(), ALL_KEYS.to_string());

@@ -13,6 +13,7 @@ use crate::name::{BackendName, KeyName, Label, ObjectName};
 use crate::pipeline::{App, Done, Permit};
 use crate::repository::{self, Document, Loaded};
 use crate::store::{Expect, ItemKey, Put};
+use crate::survey;
 use aws_lc_rs::digest::{SHA256, digest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -126,6 +127,7 @@ pub async fn register_key(
     })?;
     let claimed = claim(app, &input.backend, &new.id, &material).await?;
     let (backend, object) = (Some(input.backend.clone()), Some(input.object.clone()));
-    let source = Source { origin: Origin::Registered, backend, object, material };
+    let at_backend = survey::ask(keystore, &material, app.clock.now()).await;
+    let source = Source { origin: Origin::Registered, backend, object, material, at_backend };
     new.made(permit, source, claimed.into_iter().collect())
 }

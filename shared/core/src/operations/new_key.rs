@@ -11,6 +11,7 @@ use crate::name::{BackendName, KeyName, Label, ObjectName};
 use crate::pipeline::{App, Done, Note, Permit};
 use crate::repository::{self, Alias, Document, Loaded};
 use crate::store::{Expect, Put};
+use crate::survey::AtBackend;
 use std::collections::BTreeSet;
 
 /// What a caller says of a key to be.
@@ -31,6 +32,7 @@ pub(super) struct Source {
     pub(super) backend: Option<BackendName>,
     pub(super) object: Option<ObjectName>,
     pub(super) material: Material,
+    pub(super) at_backend: Option<AtBackend>,
 }
 
 /// A description that was checked, and a name that was free when it was.
@@ -74,6 +76,7 @@ impl<'a> NewKey<'a> {
             origin: source.origin,
             backend: source.backend,
             object: source.object,
+            at_backend: source.at_backend,
             state: if described.activate { KeyState::Active } else { KeyState::PreActive },
             suspended: false,
             tier: described.tier,

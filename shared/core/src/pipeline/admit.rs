@@ -13,7 +13,7 @@ use crate::operation::Operation;
 use crate::policy::Resource;
 use crate::reason::Reason;
 use crate::record::Decision;
-use crate::risk::{self, Live, Observation, Risk, Sighting};
+use crate::risk::{self, Live, Observation, OfKey, Risk, Sighting};
 use crate::token::{Act, Claims, SessionScope};
 use std::net::IpAddr;
 
@@ -209,7 +209,10 @@ pub(super) fn score(
         scope_breadth: facts.claims.authorization_details.as_ref().map(|scope| scope.breadth()),
         credential_issued_at: Timestamp::from_second(facts.claims.iat).unwrap_or(now),
         key: match found {
-            Found::Key { record: Some(record), .. } => Some((record.value.key.environment, record.value.key.tier)),
+            Found::Key { record: Some(record), .. } => {
+                let key = &record.value.key;
+                Some(OfKey { environment: key.environment, tier: key.tier, shared: key.is_shared() })
+            }
             _ => None,
         },
         now,

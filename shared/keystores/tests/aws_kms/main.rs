@@ -9,3 +9,4 @@ mod keys;
 mod lifecycle;
 mod network;
 mod setup;
+mod survey;

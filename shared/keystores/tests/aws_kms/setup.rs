@@ -5,7 +5,7 @@ use aegis_core::algorithm::Algorithm;
 use aegis_core::ambient::{Entropy, Timestamp};
 use aegis_core::id::{KeyId, RecordId};
 use aegis_core::keystore::{KeyStore, KeyStoreError, Material, VersionRef};
-use aegis_keystores::aws_kms::AwsKmsKeyStore;
+use aegis_keystores::aws_kms::{AwsKmsKeyStore, Principals};
 use aws_sdk_kms::Client;
 use aws_sdk_kms::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_sdk_kms::types::{KeySpec, KeyUsageType};
@@ -26,6 +26,10 @@ impl Setup {
         let (network, way) = (Network::default(), Network::default());
         let store = AwsKmsKeyStore::new(&client(&network, region), Entropy::system());
         Self { store, network, plain: client(&way, region) }
+    }
+
+    pub(crate) fn with_principals(self, meant: Principals) -> Self {
+        Self { store: self.store.with_principals(meant), ..self }
     }
 
     /// A key made by somebody else; its ARN.
