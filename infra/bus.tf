@@ -11,8 +11,10 @@ resource "aws_sns_topic" "alerts" {
 # A rule calls a function once for each event; a queue between them lets the function take many at once.
 locals {
   consumers = {
-    anomaly = { detail_types = ["AuditRecord", "Heartbeat"], batch = 100, window = 1 }
-    respond = { detail_types = ["AgentRecommendation"], batch = 10, window = 0 }
+    anomaly  = { detail_types = ["AuditRecord", "Heartbeat"], batch = 100, window = 1, most = null }
+    respond  = { detail_types = ["AgentRecommendation"], batch = 10, window = 0, most = null }
+    # Two at once at most: more would only post the same things twice.
+    webhooks = { detail_types = ["AuditRecord"], batch = 100, window = 1, most = 2 }
   }
 }
 
@@ -31,6 +33,10 @@ locals {
       }]
     })
   }
+}
+
+locals {
+  each_minute = ["scheduled", "webhooks"]
 }
 
 # What could not be delivered: from the journal by `publish`, from the bus or a queue by a consumer.
@@ -91,6 +97,14 @@ resource "aws_lambda_event_source_mapping" "consumer" {
   maximum_batching_window_in_seconds = each.value.window
   function_response_types            = ["ReportBatchItemFailures"]
   tags                               = local.tags
+
+  dynamic "scaling_config" {
+    for_each = each.value.most[*]
+
+    content {
+      maximum_concurrency = scaling_config.value
+    }
+  }
 }
 
 # The journal is the outbox: what is committed is told, at least once, in the order of each record's shard.
@@ -112,9 +126,11 @@ resource "aws_lambda_event_source_mapping" "publish" {
   }
 }
 
-# Rotation that is due, what expired, intents that were left unfinished, deliveries that failed.
+# Rotation that is due, what expired, intents that were left unfinished; deliveries that failed.
 resource "aws_scheduler_schedule" "minute" {
-  name                = "${var.name}-scheduled"
+  for_each = toset(local.each_minute)
+
+  name                = "${var.name}-${each.key}"
   schedule_expression = "rate(1 minute)"
 
   flexible_time_window {
@@ -122,7 +138,7 @@ resource "aws_scheduler_schedule" "minute" {
   }
 
   target {
-    arn      = aws_lambda_function.this["scheduled"].arn
+    arn      = aws_lambda_function.this[each.key].arn
     role_arn = aws_iam_role.scheduler.arn
     input    = jsonencode({})
 
@@ -160,7 +176,7 @@ resource "aws_iam_role_policy" "scheduler" {
     Statement = [{
       Effect   = "Allow"
       Action   = ["lambda:InvokeFunction"]
-      Resource = [aws_lambda_function.this["scheduled"].arn]
+      Resource = [for function in local.each_minute : aws_lambda_function.this[function].arn]
     }]
   })
 }

@@ -18,6 +18,7 @@ locals {
       anomaly    = { bin = "anomaly", environment = {} }
       respond    = { bin = "respond", environment = { AEGIS_ALERT_TOPIC = aws_sns_topic.alerts.arn } }
       scheduled  = { bin = "scheduled", environment = {} }
+      webhooks   = { bin = "webhooks", environment = {} }
     }
   )
 
@@ -25,7 +26,7 @@ locals {
 
   # The gateway waits 29 s for an operation, and an authorizer that takes longer than a few is as good as none.
   timeout = merge(
-    { authorizer = 10, setup = 60, publish = 60, anomaly = 60, respond = 60, scheduled = 55 },
+    { authorizer = 10, setup = 60, publish = 60, anomaly = 60, respond = 60, scheduled = 55, webhooks = 60 },
     var.timeout
   )
 

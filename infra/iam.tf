@@ -32,6 +32,7 @@ locals {
       respond    = concat(local.decides, ["feed", "intent/*", "key/*", "webhook/*"])
       setup      = ["*"]
       scheduled  = ["*"]
+      webhooks   = ["webhook/*"]
     }
   )
 
@@ -44,7 +45,7 @@ locals {
         contains(local.partitions.reads_journal.operations, operation),
       ])
     ],
-    ["anomaly", "respond", "scheduled"]
+    ["anomaly", "respond", "scheduled", "webhooks"]
   )
   journal_writers = [for function in keys(local.functions) : function if function != "publish"]
 
@@ -56,6 +57,7 @@ locals {
       respond   = ["kms:Decrypt"]
       scheduled = ["kms:Decrypt"]
       setup     = ["kms:Encrypt"]
+      webhooks  = ["kms:Decrypt"]
     }
   )
 
@@ -111,6 +113,14 @@ locals {
         Effect   = "Allow"
         Action   = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
         Resource = [aws_sqs_queue.consumer["anomaly"].arn]
+      },
+    ]
+    webhooks = [
+      {
+        Sid      = "Queue"
+        Effect   = "Allow"
+        Action   = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
+        Resource = [aws_sqs_queue.consumer["webhooks"].arn]
       },
     ]
     respond = [

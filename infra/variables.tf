@@ -11,7 +11,7 @@ variable "name" {
 }
 
 variable "artifacts" {
-  description = "The folder with the zips: authorizer.zip, operation.zip, setup.zip, publish.zip, anomaly.zip, respond.zip, scheduled.zip."
+  description = "The folder with the zips: authorizer.zip, operation.zip, setup.zip, publish.zip, anomaly.zip, respond.zip, scheduled.zip, webhooks.zip."
   type        = string
 }
 

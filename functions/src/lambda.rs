@@ -10,6 +10,7 @@ pub mod respond;
 pub mod scheduled;
 mod settings;
 pub mod setup;
+pub mod webhooks;
 
 pub use settings::Settings;
 

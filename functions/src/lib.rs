@@ -21,6 +21,8 @@ mod route;
 mod router;
 pub mod routes;
 mod tools;
+#[cfg(feature = "webhooks")]
+pub mod webhooks;
 
 pub use gate::Gate;
 pub use metrics::Metrics;

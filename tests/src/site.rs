@@ -91,9 +91,9 @@ fn answer(sent: Result<http::Response<ureq::Body>, ureq::Error>) -> Answer {
     Answer { status, body: serde_json::from_str(&body).unwrap_or(Value::String(body)), headers }
 }
 
-/// Looks again and again until there is something, for as long as a stream may take.
+/// Looks again and again until there is something, for as long as a stream, or a second try, may take.
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..150 {
+    for _ in 0..600 {
         if let Some(found) = look() {
             return found;
         }

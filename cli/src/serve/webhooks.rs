@@ -3,10 +3,10 @@
 use super::config::Settings;
 use crate::Failure;
 use aegis_core::feed::Feed;
-use aegis_embedded::webhooks::{Courier, PATIENCE, Poster};
 use aegis_events::published::render;
 use aegis_functions::Host;
 use aegis_functions::oidc::tls;
+use aegis_functions::webhooks::{Courier, PATIENCE, Poster};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;

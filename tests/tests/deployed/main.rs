@@ -9,3 +9,4 @@ mod direct;
 mod flagship;
 mod gateway;
 mod races;
+mod webhooks;

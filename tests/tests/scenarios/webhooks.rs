@@ -5,9 +5,11 @@ mod failures;
 
 use aegis_core::ambient::Timestamp;
 use aegis_core::feed::Feed;
+use aegis_core::record::AuditRecord;
 use aegis_core::store::fault::{Fault, Operation};
-use aegis_embedded::webhooks::{Courier, Poster};
+use aegis_core::webhook::{self, outbox};
 use aegis_events::published::render;
+use aegis_functions::webhooks::{Courier, Poster};
 use aegis_tests::deployment::Deployment;
 use aegis_tests::process::Process;
 use aegis_tests::receiver::{Manner, Post, Receiver};
@@ -115,6 +117,49 @@ async fn what_is_on_record_arrives_signed_and_once() {
     other.turn().await.unwrap();
     other.idle().await;
     assert_eq!(receiver.posts().len(), 1);
+}
+
+/// As on AWS, where records come by a queue.
+#[tokio::test]
+async fn what_comes_by_a_queue_in_any_order_and_twice_arrives_once() {
+    let (world, receiver) = (World::new().await, Receiver::start());
+    world.sign().await;
+    world.deployment.pass(1);
+    let (webhook, secret) = world.webhook(&receiver).await;
+    for _ in 0..130 {
+        world.sign().await;
+    }
+    let app = &world.deployment.host.app;
+    let mut records: Vec<AuditRecord> = Vec::new();
+    while let Some(more) = Some(world.deployment.store.after(records.last().map(|last| &last.id), 100).await.unwrap())
+        && !more.is_empty()
+    {
+        records.extend(more.iter().map(|record| AuditRecord::clone(record)));
+    }
+    let last = records.last().unwrap().id.clone();
+    records.reverse();
+    records.extend(records[..7].to_vec());
+    let found = webhook::all(app.store.as_ref()).await.unwrap().remove(0);
+    // A batch that was cut short comes again.
+    world.deployment.store.fail_later(Operation::Write, 1, Fault::AfterWrite);
+    outbox::deliver(app, &found, &records).await.unwrap_err();
+    assert!(outbox::deliver(app, &found, &records).await.unwrap() < 130);
+    assert_eq!(outbox::deliver(app, &found, &records[..50]).await.unwrap(), 0);
+    let courier = || Courier::without_feed(Arc::clone(app), Poster::new(None, false, PATIENCE), render);
+    courier().post_due(Duration::from_secs(600)).await.unwrap();
+    let posts = receiver.posts();
+    assert_eq!(posts.len(), 130, "and not what was before the webhook");
+    assert!(posts.iter().all(|post| bears(post, &secret)));
+    courier().post_due(Duration::from_secs(600)).await.unwrap();
+    assert_eq!((receiver.posts().len(), world.shown(&webhook).await["pending"].clone()), (130, json!(0)));
+    // No post is begun once its time is over; what is left is posted by whoever is called next.
+    world.sign().await;
+    let newest = world.deployment.store.after(Some(&last), 100).await.unwrap();
+    let newest: Vec<_> = newest.iter().map(|record| AuditRecord::clone(record)).collect();
+    assert_eq!(outbox::deliver(app, &found, &newest).await.unwrap(), 1);
+    courier().post_due(Duration::ZERO).await.unwrap();
+    courier().post_due(Duration::from_secs(600)).await.unwrap();
+    assert_eq!(receiver.posts().len(), 131);
 }
 
 #[tokio::test]

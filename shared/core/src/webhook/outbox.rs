@@ -10,6 +10,7 @@ use crate::pipeline::App;
 use crate::record::AuditRecord;
 use crate::repository::{Document, decode};
 use crate::store::{Expect, Index, ItemKey, MAX_BATCH, MAX_PAGE, Order, Put, Query, Store, StoreError, Table};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Most deliveries of one webhook that wait at once.
@@ -86,19 +87,54 @@ impl Reader {
 
     /// The deliveries and the place are one write: neither is there without the other.
     async fn write(&mut self, app: &App, deliveries: Vec<Delivery>) -> Result<usize, Error> {
-        let keys: Vec<ItemKey> = deliveries.iter().map(Document::item_key).collect();
-        let known = if keys.is_empty() { Default::default() } else { app.store.batch_get(&keys).await? };
-        let fresh = deliveries.iter().filter(|delivery| known.find(&delivery.item_key()).is_none());
-        let mut puts: Vec<Put> = fresh.map(|delivery| delivery.put(Expect::Absent)).collect::<Result<_, _>>()?;
+        let mut puts = fresh(app, &deliveries).await?;
         let added = puts.len();
         puts.push(self.place.put(self.expect)?);
-        app.store.transact(puts).await.map_err(|error| match error {
-            StoreError::Conflict { .. } => Error::Contended,
-            other => other.into(),
-        })?;
+        commit(app, puts).await?;
         (self.expect, self.put_away_at) = (Expect::Current(self.expect.next()), app.clock.now());
         Ok(added)
     }
+}
+
+/// Those of the deliveries that are not there yet.
+async fn fresh(app: &App, deliveries: &[Delivery]) -> Result<Vec<Put>, Error> {
+    let keys: Vec<ItemKey> = deliveries.iter().map(Document::item_key).collect();
+    let known = if keys.is_empty() { Default::default() } else { app.store.batch_get(&keys).await? };
+    let fresh = deliveries.iter().filter(|delivery| known.find(&delivery.item_key()).is_none());
+    fresh.map(|delivery| delivery.put(Expect::Absent)).collect()
+}
+
+async fn commit(app: &App, puts: Vec<Put>) -> Result<(), Error> {
+    app.store.transact(puts).await.map_err(|error| match error {
+        StoreError::Conflict { .. } => Error::Contended,
+        other => other.into(),
+    })
+}
+
+/// Puts on its way what the webhook is told of among `records`, where they come by a queue: in whatever order, and each
+/// as often as it likes. Returns how many deliveries there are more.
+///
+/// # Errors
+/// [`Error::Unavailable`]; [`Error::Contended`] if somebody else takes in the same records now.
+pub async fn deliver(app: &App, webhook: &WebhookRecord, records: &[AuditRecord]) -> Result<usize, Error> {
+    let now = app.clock.now();
+    let mut parts: BTreeMap<_, Delivery> = BTreeMap::new();
+    // Within one moment ids say nothing of what was first.
+    for record in records.iter().filter(|record| record.id.at() >= webhook.since.at()) {
+        let of = webhook.webhook.wants(record).into_iter();
+        let deliveries = of.map(|part| Delivery::of(&webhook.webhook.id, &record.id, part, now));
+        // A batch may hold one record twice.
+        parts.extend(deliveries.map(|delivery| (delivery.id.clone(), delivery)));
+    }
+    let (deliveries, mut added): (Vec<Delivery>, usize) = (parts.into_values().collect(), 0);
+    for some in deliveries.chunks(MAX_BATCH) {
+        let puts = fresh(app, some).await?;
+        added = added.saturating_add(puts.len());
+        if !puts.is_empty() {
+            commit(app, puts).await?;
+        }
+    }
+    Ok(added)
 }
 
 /// How many deliveries are in a state, and the oldest record among them.

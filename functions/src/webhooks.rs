@@ -1,5 +1,5 @@
-//! Webhooks sent from this process: each webhook has a reader of the journal and a worker of its own, so that one slow
-//! receiver delays no other. What is posted, when, and what becomes of it is decided in the core.
+//! Webhooks sent from this process: each webhook has a worker of its own, and where there is a feed a reader of the journal, so
+//! that one slow receiver delays no other. What is posted, when, and what becomes of it is decided in the core.
 
 mod post;
 
@@ -17,6 +17,7 @@ use aegis_core::webhook::{self, Delivery, DeliveryState, WebhookRecord, WebhookS
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// Posts to one receiver at once.
@@ -27,7 +28,8 @@ const PAGE: usize = 64;
 /// Takes events from the journal to their receivers, at least once each.
 pub struct Courier {
     post: Arc<Post>,
-    feed: Arc<dyn Feed>,
+    /// `None` where records come by a queue, and deliveries are written down as they come.
+    feed: Option<Arc<dyn Feed>>,
     receivers: tokio::sync::Mutex<HashMap<WebhookId, Receiver>>,
 }
 
@@ -57,6 +59,11 @@ pub struct Posts {
 
 impl Courier {
     pub fn new(app: Arc<App>, feed: Arc<dyn Feed>, poster: Poster, render: Render) -> Self {
+        Self { feed: Some(feed), ..Self::without_feed(app, poster, render) }
+    }
+
+    /// One that posts what was put on its way elsewhere.
+    pub fn without_feed(app: Arc<App>, poster: Poster, render: Render) -> Self {
         let post = Post {
             app,
             poster: Arc::new(poster),
@@ -65,7 +72,7 @@ impl Courier {
             posts: Mutex::default(),
             stopping: AtomicBool::new(false),
         };
-        Self { post: Arc::new(post), feed, receivers: tokio::sync::Mutex::default() }
+        Self { post: Arc::new(post), feed: None, receivers: tokio::sync::Mutex::default() }
     }
 
     /// Puts on its way what was committed since, and sees to it that what is due is posted. Does not wait for posts.
@@ -95,12 +102,13 @@ impl Courier {
 
     async fn serve(&self, found: &WebhookRecord, receiver: &mut Receiver, backlog: &mut Backlog) -> Result<(), Error> {
         let app = &self.post.app;
-        let reader = match receiver.reader.take() {
-            Some(reader) => reader,
-            None => Reader::open(app, found).await?,
-        };
-        let reader = receiver.reader.insert(reader);
-        reader.drain(app, self.feed.as_ref(), found).await?;
+        if let Some(feed) = &self.feed {
+            let reader = match receiver.reader.take() {
+                Some(reader) => reader,
+                None => Reader::open(app, found).await?,
+            };
+            receiver.reader.insert(reader).drain(app, feed.as_ref(), found).await?;
+        }
         let waiting = outbox::count(app.store.as_ref(), found, DeliveryState::Pending).await?;
         let age = |since: Timestamp| app.clock.now().as_second().saturating_sub(since.as_second());
         backlog.pending = backlog.pending.saturating_add(waiting.number);
@@ -114,13 +122,26 @@ impl Courier {
         Ok(())
     }
 
+    /// Posts what is due, and begins no post after `patience`. Those under way are finished; what is left stays due.
+    ///
+    /// # Errors
+    /// As [`Courier::turn`].
+    pub async fn post_due(self, patience: Duration) -> Result<(), Error> {
+        self.turn().await?;
+        // What is cut off here is waited for in `stop`.
+        let _ = tokio::time::timeout(patience, self.idle()).await;
+        self.stop().await;
+        Ok(())
+    }
+
     /// Waits for the posts under way, and whatever becomes due meanwhile.
     pub async fn idle(&self) {
         for receiver in self.receivers.lock().await.values_mut() {
-            if let Some(worker) = receiver.worker.take() {
+            if let Some(worker) = &mut receiver.worker {
                 // One that was cut off left its delivery due.
                 let _ = worker.await;
             }
+            receiver.worker = None;
         }
     }
 

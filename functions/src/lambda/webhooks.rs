@@ -1,0 +1,74 @@
+//! Webhooks: what is on the bus is put on its way to those who asked for it, and what is due is posted. Each minute it is
+//! called without a batch, for what is to be tried again.
+
+use super::Function;
+use super::events::{BatchAnswer, QueueEvent};
+use crate::oidc::tls;
+use crate::webhooks::{Courier, PATIENCE, Poster};
+use aegis_core::error::{Cause, Error};
+use aegis_core::pipeline::App;
+use aegis_core::record::AuditRecord;
+use aegis_core::webhook::outbox;
+use aegis_core::webhook::{self, WebhookState};
+use aegis_events::published::render;
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long posts are begun; those under way are finished. The function is given a minute.
+const POSTING: Duration = Duration::from_secs(30);
+
+/// A batch, or nothing of one.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Called {
+    Batch(QueueEvent),
+    Minute {},
+}
+
+/// A batch that is not written down comes again, as a whole: what was written down already is not written twice. What is
+/// written down is posted in its own time.
+///
+/// # Errors
+/// The deployment cannot be reached at all.
+pub async fn answer(function: Arc<Function>, called: Called) -> Result<BatchAnswer, Cause> {
+    let app = &function.whole().await?.host.app;
+    let mut answer = BatchAnswer::default();
+    if let Called::Batch(batch) = &called
+        && let Err(error) = write_down(app, &records(batch)).await
+    {
+        tracing::error!(error = %error, "a batch was not taken in, to be tried again");
+        batch.records.iter().for_each(|message| answer.again(&message.message_id));
+    }
+    if let Err(error) = function.courier(app).post_due(POSTING).await {
+        // What is due stays due.
+        tracing::error!(error = %error, "webhooks not served");
+    }
+    Ok(answer)
+}
+
+async fn write_down(app: &App, records: &[AuditRecord]) -> Result<(), Error> {
+    for found in webhook::all(app.store.as_ref()).await? {
+        if found.webhook.state == WebhookState::Active {
+            outbox::deliver(app, &found, records).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What cannot be read now cannot be read later either.
+fn records(batch: &QueueEvent) -> Vec<AuditRecord> {
+    let read = batch.records.iter().filter_map(|message| {
+        let record = message.event().and_then(|event| serde_json::from_value(event.detail));
+        record.inspect_err(|error| tracing::error!(error = %error, "a record was passed over")).ok()
+    });
+    read.collect()
+}
+
+impl Function {
+    /// To the addresses of public networks alone.
+    fn courier(&self, app: &Arc<App>) -> Courier {
+        // Without authorities nothing is trusted, and the deliveries say so.
+        Courier::without_feed(Arc::clone(app), Poster::new(tls(None).ok(), false, PATIENCE), render)
+    }
+}
