@@ -28,8 +28,8 @@ locals {
     },
     {
       authorizer = local.decides
-      anomaly    = concat(local.decides, ["behaviour/*", "feed", "usage/*"])
-      respond    = concat(local.decides, ["feed", "intent/*", "key/*", "webhook/*"])
+      anomaly    = concat(local.decides, ["behaviour/*", "feed"])
+      respond    = concat(local.decides, ["feed", "intent/*", "key/*"])
       setup      = ["*"]
       scheduled  = ["*"]
       webhooks   = ["webhook/*"]

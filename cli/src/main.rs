@@ -66,10 +66,29 @@ fn run(connection: &Connection, command: Command) -> Result<ExitCode, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     /// Where `--help` wraps: what is longer is torn apart.
     const WIDTH: usize = 100;
+
+    /// What stands in a runbook is typed in a hurry.
+    #[test]
+    fn the_commands_of_the_runbooks_are_ones() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/runbooks");
+        let (mut seen, mut pages) = (0, 0);
+        for page in std::fs::read_dir(folder).unwrap() {
+            let (page, before) = (page.unwrap().path(), seen);
+            let text = std::fs::read_to_string(&page).unwrap();
+            for line in text.lines().map(str::trim).filter(|line| line.starts_with("aegis ")) {
+                let parsed = super::Cli::try_parse_from(line.split(' '));
+                assert!(parsed.is_ok(), "{}: {line}: {}", page.display(), parsed.err().unwrap());
+                seen += 1;
+            }
+            pages += 1;
+            assert!(seen > before || page.ends_with("README.md"), "{}", page.display());
+        }
+        assert_eq!(pages, 6);
+    }
 
     #[test]
     fn every_command_shows_an_example_that_fits() {

@@ -42,7 +42,24 @@ fn pass(mut client: TcpStream, to: SocketAddr) -> io::Result<()> {
     let mut emulator = TcpStream::connect(to)?;
     emulator.write_all(closing(&head).as_bytes())?;
     emulator.write_all(&body)?;
-    io::copy(&mut emulator, &mut client).map(|_| ())
+    let mut answer = Vec::new();
+    let read = emulator.read_to_end(&mut answer);
+    tell(&head, &answer, read.as_ref().err());
+    client.write_all(&answer)
+}
+
+/// What the emulator did not do, or says it could not, is the first to look at where something comes after it that cannot be.
+fn tell(head: &str, answer: &[u8], error: Option<&io::Error>) {
+    let request = head.lines().next().unwrap_or_default();
+    let what = header(head, "x-amz-target").unwrap_or_default();
+    match (answer, error) {
+        (answer, None) if answer.starts_with(b"HTTP/1.1 5") => {
+            println!("the emulator failed: {request} {what}: {}", String::from_utf8_lossy(answer));
+        }
+        ([], None) => println!("the emulator hung up: {request} {what}"),
+        (_, Some(error)) => println!("the emulator broke off: {request} {what}: {error}"),
+        _ => {}
+    }
 }
 
 fn read_some(from: &mut TcpStream, to: &mut Vec<u8>) -> io::Result<()> {

@@ -1,15 +1,18 @@
 //! What happens by itself, once a minute: rotation, the end of keys and approvals, what was begun and not recorded,
-//! responses that are left, and a heartbeat that goes the way of the records.
+//! responses that are left, how keys and agents are used, and a heartbeat that goes the way of the records.
 
 use super::Function;
 use aegis_core::ambient::after_seconds;
 use aegis_core::error::{Cause, Error};
 use aegis_core::heartbeat::Heartbeat;
-use aegis_core::pipeline::App;
+use aegis_core::journal::Settled;
+use aegis_core::pipeline::{self, App};
 use aegis_core::store::{Expect, Item, ItemKey, StoreError};
+use aegis_core::usage::consumer::count_next;
 use aegis_core::{maintenance, response};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What the partition of a heartbeat begins with, in the journal; its minute follows.
 pub(super) const HEARTBEAT: &str = "heartbeat/";
@@ -21,8 +24,9 @@ pub async fn answer(function: Arc<Function>, _: Value) -> Result<Value, Cause> {
     beat(app).await?;
     lag(app).await?;
     let done = maintenance::run_due(app).await?;
+    let counted = count(app).await;
     let answered = response::run_pending(app).await?;
-    Ok(json!({ "done": done, "responses": answered }))
+    Ok(json!({ "done": done, "responses": answered, "counted": counted }))
 }
 
 /// Once detection has it, it has all that was on record before: through stream, bus and queue.
@@ -39,6 +43,31 @@ async fn beat(app: &App) -> Result<(), Error> {
         Err(error) => Err(error.into()),
     }
 }
+
+/// How keys and agents are used, of what is settled. What is left is counted the next minute.
+async fn count(app: &App) -> usize {
+    let mut counted: usize = 0;
+    let until = Instant::now() + COUNTING;
+    while Instant::now() < until {
+        match count_some(app).await {
+            Ok(0) => break,
+            Ok(some) => counted = counted.saturating_add(some),
+            Err(error) => {
+                tracing::warn!(error = %error, "uses are counted later");
+                break;
+            }
+        }
+    }
+    counted
+}
+
+async fn count_some(app: &App) -> Result<usize, Error> {
+    let beginning = pipeline::deployment(app).await?.created_at;
+    count_next(app.store.as_ref(), &Settled::new(app.store.as_ref(), beginning, app.clock.now())).await
+}
+
+/// The function is given 55 seconds for everything.
+const COUNTING: Duration = Duration::from_secs(15);
 
 /// A metric in the embedded format of CloudWatch: a line of the log.
 async fn lag(app: &App) -> Result<(), Error> {

@@ -1,7 +1,8 @@
 //! The journal: audit records as they lie in the store, and how they are found again. Append-only.
 
-use crate::ambient::Timestamp;
+use crate::ambient::{Timestamp, after_seconds};
 use crate::error::Error;
+use crate::feed::Feed;
 use crate::id::{AgentId, KeyId, RecordId};
 use crate::name::HumanId;
 use crate::operation::Operation;
@@ -9,9 +10,11 @@ use crate::pipeline::App;
 use crate::reason::Reason;
 use crate::record::{AuditRecord, MAX_RECORD, Outcome};
 use crate::repository::decode;
-use crate::store::{Expect, Index, IndexEntry, Item, ItemKey, MAX_SPREAD, Order, Put, Query, Store, Table};
+use crate::store::{Expect, Index, IndexEntry, Item, ItemKey, MAX_PAGE, MAX_SPREAD, Order, Put, Query, Store, Table};
+use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// Most records one page looks at; filters that no index serves may leave it short (DESIGN §4).
 pub const MAX_EXAMINED: usize = 1_000;
@@ -119,7 +122,7 @@ pub async fn search(
 ) -> Result<RecordPage, Error> {
     let floor = RecordId::floor(search.since.map_or(beginning, |since| since.max(beginning)));
     // A clock may have been ahead of this one: look a day past now.
-    let tomorrow = RecordId::floor(crate::ambient::after_seconds(now, 86_400));
+    let tomorrow = RecordId::floor(after_seconds(now, 86_400));
     let until = search.until.map(RecordId::floor);
     let mut ceiling = search.before.clone().into_iter().chain(until).fold(tomorrow, RecordId::min);
     let mut found = RecordPage::default();
@@ -155,8 +158,7 @@ struct Slice {
     more: bool,
 }
 
-/// The newest records of one day below `ceiling`, merged from its shards. Where a shard has more than was read, what is
-/// older than its last one read is left for the next call: another shard's could come after it.
+/// The newest records of one day below `ceiling`.
 async fn newest_of_day(
     store: &dyn Store,
     search: &Search,
@@ -166,20 +168,28 @@ async fn newest_of_day(
     limit: usize,
 ) -> Result<Slice, Error> {
     let (index, subject) = search.index();
+    let query = Query {
+        table: Table::Journal,
+        index: Some(index),
+        partition: String::new(),
+        from: Some(floor.to_string()),
+        below: Some(ceiling.to_string()),
+        order: Order::Descending,
+        // What filters leave out is fetched, too.
+        limit: if search.is_exact() { limit.clamp(1, 250) } else { 250 },
+        after: None,
+    };
+    of_day(store, query, &subject, day).await
+}
+
+/// The records of one day that `query` finds in each of its shards, merged. Where a shard has more than was read, what comes
+/// after its last one read is left for the next call: another shard's could come before it.
+async fn of_day(store: &dyn Store, mut query: Query, subject: &str, day: i64) -> Result<Slice, Error> {
+    let descending = query.order == Order::Descending;
     let mut merged = BTreeMap::new();
     let mut horizon: Option<RecordId> = None;
     for shard in 0..MAX_SPREAD {
-        let query = Query {
-            table: Table::Journal,
-            index: Some(index),
-            partition: partition(&subject, day, shard),
-            from: Some(floor.to_string()),
-            below: Some(ceiling.to_string()),
-            order: Order::Descending,
-            // What filters leave out is fetched, too.
-            limit: if search.is_exact() { limit.clamp(1, 250) } else { 250 },
-            after: None,
-        };
+        query.partition = partition(subject, day, shard);
         let page = store.query(&query).await?;
         let mut last = None;
         for stored in &page.items {
@@ -188,13 +198,76 @@ async fn newest_of_day(
             merged.insert(record.id.clone(), record);
         }
         if page.next.is_some() {
-            horizon = horizon.max(last);
+            let both = horizon.into_iter().chain(last);
+            horizon = if descending { both.max() } else { both.min() };
         }
     }
     let more = horizon.is_some();
-    let complete = |id: &RecordId| horizon.as_ref().is_none_or(|horizon| id >= horizon);
-    let records = merged.into_iter().rev().filter(|(id, _)| complete(id)).map(|(_, record)| record).collect();
+    let is_complete = |id: &RecordId| match &horizon {
+        Some(horizon) if descending => id >= horizon,
+        Some(horizon) => id <= horizon,
+        None => true,
+    };
+    let complete = merged.into_iter().filter(|(id, _)| is_complete(id)).map(|(_, record)| record);
+    let mut records: Vec<_> = complete.collect();
+    if descending {
+        records.reverse();
+    }
     Ok(Slice { records, more })
+}
+
+/// Records in the order of their ids, for a store that keeps no order of commits: those of before `until`, when no more come.
+/// That is so of what a request or a schedule left on record; a response has the id of what it answers, and may come later.
+pub struct Settled<'a> {
+    store: &'a dyn Store,
+    beginning: Timestamp,
+    until: Timestamp,
+}
+
+/// Seconds after which there is nothing on the way any more: a permit lives for 30, a function acts for 60, and an index
+/// lags for less.
+const SETTLES: i64 = 180;
+
+impl<'a> Settled<'a> {
+    /// Of a deployment made at `beginning`, as of `now`.
+    pub fn new(store: &'a dyn Store, beginning: Timestamp, now: Timestamp) -> Self {
+        Self { store, beginning, until: after_seconds(now, -SETTLES) }
+    }
+}
+
+impl fmt::Debug for Settled<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Settled(..)")
+    }
+}
+
+#[async_trait]
+impl Feed for Settled<'_> {
+    async fn after(&self, last: Option<&RecordId>, limit: usize) -> Result<Vec<Arc<AuditRecord>>, Error> {
+        let (mut found, ceiling) = (Vec::new(), RecordId::floor(self.until));
+        let from = last.cloned().unwrap_or_else(|| RecordId::floor(self.beginning));
+        for day in day(from.at())..=day(self.until) {
+            let query = Query {
+                table: Table::Journal,
+                index: Some(Index::First),
+                partition: String::new(),
+                from: Some(from.to_string()),
+                below: Some(ceiling.to_string()),
+                order: Order::Ascending,
+                // With the one that is known already.
+                limit: limit.saturating_add(1).min(MAX_PAGE),
+                after: None,
+            };
+            let slice = of_day(self.store, query, "all", day).await?;
+            let new = slice.records.into_iter().filter(|record| last != Some(&record.id));
+            found.extend(new.map(Arc::new));
+            if slice.more || found.len() >= limit {
+                break;
+            }
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
 }
 
 impl Search {
@@ -282,6 +355,37 @@ mod tests {
     use crate::id::RequestId;
     use crate::record::Plane;
     use crate::store::memory::MemoryStore;
+
+    /// Some in the shards of three days, many of them at once, and some that are too young.
+    #[tokio::test]
+    async fn settled_records_come_in_order_each_once_however_many_are_taken_at_once() {
+        let store = MemoryStore::default();
+        let now = Timestamp::from_second(1_790_000_000).unwrap();
+        let mut ids = Vec::new();
+        for n in 0..900_i64 {
+            let at = after_seconds(now, -(n * n) / 4);
+            let (id, request) = (RecordId::new(at, &Entropy::system()), RequestId::new(at, &Entropy::system()));
+            let record = AuditRecord::new(id.clone(), at, Operation::KeySign, Plane::Rest, request);
+            store.transact(vec![put(&store, &record).unwrap()]).await.unwrap();
+            ids.push(id);
+        }
+        ids.retain(|id| id.at() < after_seconds(now, -SETTLES));
+        ids.sort();
+        assert!((850..890).contains(&ids.len()), "{}", ids.len());
+        let feed = Settled::new(&store, after_seconds(now, -300_000), now);
+        for at_once in [1, 7, 100, 500] {
+            let mut walked: Vec<RecordId> = Vec::new();
+            loop {
+                let some = feed.after(walked.last(), at_once).await.unwrap();
+                assert!(some.len() <= at_once);
+                walked.extend(some.iter().map(|record| record.id.clone()));
+                if some.is_empty() {
+                    break;
+                }
+            }
+            assert_eq!(walked, ids, "{at_once}");
+        }
+    }
 
     /// The newest of a day lie in one shard, more than are read of it at once; the older ones in another.
     #[tokio::test]

@@ -148,7 +148,7 @@ impl AtBackend {
 /// What the back end says of an object now. One that does not tell keeps nothing from being done: the key is taken for shared.
 pub(crate) async fn ask(keystore: &dyn KeyStore, material: &Material, now: Timestamp) -> Option<AtBackend> {
     let survey = keystore.survey(material).await.unwrap_or_else(|error| {
-        tracing::warn!(error = &error as &dyn std::error::Error, "a back end does not tell who can use a key");
+        tracing::warn!(error = %error, "a back end does not tell who can use a key");
         let unread = Other { principal: "*".into(), by: Way::Unread, may: Vec::new(), conditional: false, grant: None };
         Some(Survey::new(ObjectState::Unavailable, vec![unread]))
     });
