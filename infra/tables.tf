@@ -71,7 +71,8 @@ resource "aws_dynamodb_table" "journal" {
       name            = global_secondary_index.value
       hash_key        = "${global_secondary_index.key}p"
       range_key       = "${global_secondary_index.key}s"
-      projection_type = "ALL"
+      # Each record is written into all of them, and hardly ever read: the store reads it by its key then.
+      projection_type = "KEYS_ONLY"
     }
   }
 

@@ -2,6 +2,7 @@
 //! test moves and an identity provider the test signs for.
 
 use crate::Answer;
+use crate::bill::{Bill, PaidCounters};
 use crate::roles::{Roles, act_as};
 use crate::telling::{Said, Telling};
 use aegis_core::agent::{Agent, Hold, HoldKind};
@@ -13,7 +14,7 @@ use aegis_core::id::{AgentId, RecommendationId};
 use aegis_core::keystore::{KeyStore, KeyStores};
 use aegis_core::login::{HumanClaim, Logins, Provider};
 use aegis_core::pipeline::{
-    self, App, LiveCounters, PermitKey, PermitKeys, PermitReader, PolicyCache, Recorded, RulesCache, Shares,
+    self, App, InMemory, LiveCounters, PermitKey, PermitKeys, PermitReader, PolicyCache, Recorded, RulesCache, Shares,
 };
 use aegis_core::rate::Rate;
 use aegis_core::repository::{self, Loaded};
@@ -55,6 +56,8 @@ pub struct Deployment<S = SqliteStore> {
     folder: Option<tempfile::TempDir>,
     /// What the back end `stick` says of its keys.
     pub said: Said,
+    /// What the store was asked for.
+    pub bill: Bill,
     halves: Option<Halves>,
 }
 
@@ -150,7 +153,8 @@ impl<S: Store + 'static> Deployment<S> {
             (STICK.parse().unwrap(), keystore)
         };
         let kek = KeyEncryptionKey::new("kek-1".into(), Zeroizing::new([7; 32]));
-        let port: Arc<dyn Store> = Arc::new(Roles(Arc::clone(&store)));
+        let bill = Bill::default();
+        let port: Arc<dyn Store> = Arc::new(Roles { store: Arc::clone(&store), bill: bill.clone() });
         let app = App {
             store: port,
             keystores: KeyStores::new(
@@ -165,7 +169,7 @@ impl<S: Store + 'static> Deployment<S> {
             policies: PolicyCache::default(),
             rules: RulesCache::default(),
             rates: Rate::new(requests),
-            live: LiveCounters::default(),
+            live: LiveCounters::Shared(Arc::new(PaidCounters { bill: bill.clone(), counters: InMemory::default() })),
             reads: Recorded::default(),
             shares: Shares::default(),
             webhooks_to_private: false,
@@ -178,7 +182,7 @@ impl<S: Store + 'static> Deployment<S> {
             mcp: Mcp::new("https://aegis.example.org"),
         });
         let halves = std::env::var_os("AEGIS_TEST_HALVES").map(|_| Halves::new());
-        Self { host, store, provider, kid, now, logins: AtomicU64::new(0), folder, said, halves }
+        Self { host, store, provider, kid, now, logins: AtomicU64::new(0), folder, said, bill, halves }
     }
 
     /// The folder with the store.

@@ -1,6 +1,7 @@
 //! What the roles of the functions on AWS allow, as `infra/partitions.json` says, held against what is read and written. No
 //! emulator enforces it: what is missing there, AWS alone would refuse.
 
+use crate::bill::{self, Bill};
 use aegis_core::store::{
     Add, Expect, Item, ItemKey, Items, Page, Put, Query, Revision, Store, StoreError, Stored, Table,
 };
@@ -19,6 +20,11 @@ tokio::task_local! {
 pub async fn act_as<T>(role: &str, work: impl Future<Output = T>) -> T {
     // On the heap: a whole request is too much for the stack of a test.
     ROLE.scope(role.to_string(), Box::pin(work)).await
+}
+
+/// Whose role it is; nothing where nobody acts for a function.
+pub(crate) fn role() -> String {
+    ROLE.try_with(Clone::clone).unwrap_or_default()
 }
 
 #[derive(Deserialize)]
@@ -69,8 +75,11 @@ fn allowed(patterns: &[String], partition: &str) -> bool {
     })
 }
 
-/// Refuses loudly what a role would refuse.
-pub struct Roles<S>(pub Arc<S>);
+/// Refuses loudly what a role would refuse, and writes the bill.
+pub struct Roles<S> {
+    pub store: Arc<S>,
+    pub bill: Bill,
+}
 
 impl<S> Roles<S> {
     fn check(what: &str, key: (&Table, &str), is_allowed: impl Fn(&str) -> bool) {
@@ -101,38 +110,49 @@ fn place(key: &ItemKey) -> (&Table, &str) {
 impl<S: Store> Store for Roles<S> {
     async fn get(&self, key: &ItemKey) -> Result<Option<Stored>, StoreError> {
         Self::check_reads([place(key)].into_iter());
-        self.0.get(key).await
+        let found = self.store.get(key).await?;
+        self.bill.note(&role(), bill::of_reads([found.as_ref()].into_iter()), 0.0);
+        Ok(found)
     }
 
     async fn batch_get(&self, keys: &[ItemKey]) -> Result<Items, StoreError> {
         Self::check_reads(keys.iter().map(place));
-        self.0.batch_get(keys).await
+        let found = self.store.batch_get(keys).await?;
+        let each = keys.iter().map(|key| found.find(key).map(AsRef::as_ref));
+        self.bill.note(&role(), bill::of_reads(each), 0.0);
+        Ok(found)
     }
 
     async fn put_if(&self, item: Item, expect: Expect) -> Result<Revision, StoreError> {
         Self::check_puts(&[&item]);
-        self.0.put_if(item, expect).await
+        let put = Put { item, expect };
+        self.bill.note(&role(), 0.0, bill::of_puts(std::slice::from_ref(&put)));
+        self.store.put_if(put.item, put.expect).await
     }
 
     async fn add(&self, additions: &[Add]) -> Result<Vec<i64>, StoreError> {
         for Add { counter, .. } in additions {
             Self::check("add to", place(counter), |_| allowed(&PARTITIONS.counts, &counter.partition));
         }
-        self.0.add(additions).await
+        self.bill.note(&role(), 0.0, bill::of_additions(additions));
+        self.store.add(additions).await
     }
 
     async fn transact(&self, puts: Vec<Put>) -> Result<(), StoreError> {
         Self::check_puts(&puts.iter().map(|put| &put.item).collect::<Vec<_>>());
-        self.0.transact(puts).await
+        self.bill.note(&role(), 0.0, bill::of_puts(&puts));
+        self.store.transact(puts).await
     }
 
     async fn query(&self, query: &Query) -> Result<Page, StoreError> {
         Self::check_reads([(&query.table, query.partition.as_str())].into_iter());
-        self.0.query(query).await
+        let page = self.store.query(query).await?;
+        self.bill.note(&role(), bill::of_page(query, &page), 0.0);
+        Ok(page)
     }
 
     fn spread(&self) -> u8 {
-        self.0.spread()
+        self.store.spread()
     }
 }
 

@@ -19,8 +19,9 @@ use std::time::Duration;
 const POSTING: Duration = Duration::from_secs(30);
 
 /// A batch, or nothing of one.
+// Whatever is neither is an error: a batch that was taken for nothing would be lost.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum Called {
     Batch(QueueEvent),
     Minute {},
@@ -70,5 +71,21 @@ impl Function {
     fn courier(&self, app: &Arc<App>) -> Courier {
         // Without authorities nothing is trusted, and the deliveries say so.
         Courier::without_feed(Arc::clone(app), Poster::new(tls(None).ok(), false, PATIENCE), render)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_nothing_is_taken_for_a_minute() {
+        let called = serde_json::from_str::<Called>;
+        assert!(matches!(called("{}").unwrap(), Called::Minute {}));
+        let batch = r#"{"Records": [{"messageId": "1", "body": "x", "eventSource": "aws:sqs"}]}"#;
+        assert!(matches!(called(batch).unwrap(), Called::Batch(batch) if batch.records.len() == 1));
+        for bad in [r#"{"Records": [{"body": "x"}]}"#, r#"{"Records": 7}"#, r#"{"records": []}"#, "7"] {
+            called(bad).unwrap_err();
+        }
     }
 }

@@ -17,14 +17,14 @@ fn what_is_on_record_arrives_signed_however_often_it_must_be_tried() {
     let made = site.post(&alice, "/v1/webhooks", asked).ok();
     let webhook = format!("/v1/webhooks/{}", text(&made, "id"));
     site.post(&token, &format!("/v1/keys/{name}/sign"), message(b"x")).ok();
-    let of_agent = |post: &aegis_tests::receiver::Post| post.json()["data"]["record"]["agents"] == json!([agent]);
+    let of_agent = |post: &aegis_tests::receiver::Post| post.json()["data"]["agents"] == json!([agent]);
     let posts = wait_for("the second try", || {
         let posts: Vec<_> = receiver.posts().into_iter().filter(of_agent).collect();
         (posts.len() >= 2).then_some(posts)
     });
     let (first, second) = (&posts[0], &posts[1]);
     assert_eq!(first.header("webhook-id"), second.header("webhook-id"));
-    assert_eq!(second.json()["data"]["record"]["key"], json!(key));
+    assert_eq!(second.json()["data"]["key"], json!(key));
     let known = standardwebhooks::Webhook::new(&text(&made, "secret")).unwrap();
     let at = second.header("webhook-timestamp").parse().unwrap();
     let wanted = known.sign(&second.header("webhook-id"), at, &second.body).unwrap();

@@ -10,6 +10,7 @@ mod audit;
 mod backends;
 mod backup;
 mod canary;
+mod cost;
 mod crash;
 mod detection;
 mod documents;

@@ -428,12 +428,12 @@ fn a_kill_before_the_receiver_answers_sends_the_event_again() {
     assert!(second.terminate());
 }
 
-fn a_record(n: i64) -> aegis_core::record::AuditRecord {
+fn a_record(n: i64) -> AuditRecord {
     use aegis_core::id::{RecordId, RequestId};
     let at = Timestamp::from_second(aegis_tests::deployment::BEGINNING).unwrap();
     let at = Timestamp::from_millisecond(at.as_millisecond() + n % 7).unwrap();
     let entropy = aegis_core::ambient::Entropy::system();
     let (id, request) = (RecordId::new(at, &entropy), RequestId::new(at, &entropy));
     let operation = aegis_core::operation::Operation::KeySign;
-    aegis_core::record::AuditRecord::new(id, at, operation, aegis_core::record::Plane::Rest, request)
+    AuditRecord::new(id, at, operation, aegis_core::record::Plane::Rest, request)
 }

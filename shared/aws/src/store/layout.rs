@@ -196,7 +196,7 @@ pub(super) fn position(table: Table, index: Option<Index>, attributes: &Attribut
     Ok(Position { sort, key })
 }
 
-fn key(table: Table, attributes: &Attributes) -> Result<ItemKey, StoreError> {
+pub(super) fn key(table: Table, attributes: &Attributes) -> Result<ItemKey, StoreError> {
     let partition = stripped(attributes, PARTITION, "i:")?.to_owned();
     Ok(ItemKey { table, partition, sort: stripped(attributes, SORT, ":")?.to_owned() })
 }

@@ -3,7 +3,7 @@
 use super::attempts::Attempts;
 use super::layout::{self, Attributes};
 use super::{DynamoStore, unavailable};
-use aegis_core::store::{ItemKey, Items, Order, Page, Position, Query, StoreError, Stored, Table};
+use aegis_core::store::{ItemKey, Items, MAX_BATCH, Order, Page, Position, Query, StoreError, Stored, Table};
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -91,8 +91,26 @@ impl DynamoStore {
         found.truncate(query.limit);
         let last = if more { found.last() } else { output.last_evaluated_key.as_ref() };
         let next = last.map(|last| layout::position(query.table, query.index, last)).transpose()?;
-        let items = found.iter().map(|item| layout::stored(query.table, item)).collect::<Result<_, _>>()?;
+        let items = match (query.table, query.index) {
+            (Table::Journal, Some(_)) => self.named_by(&found).await?,
+            _ => found.iter().map(|item| layout::stored(query.table, item)).collect::<Result<_, _>>()?,
+        };
         Ok(Page { items, next })
+    }
+
+    /// The records that an index names. The journal's indexes hold keys alone: each of its records is written once and into
+    /// four of them, and hardly ever read.
+    async fn named_by(&self, found: &[Attributes]) -> Result<Vec<Stored>, StoreError> {
+        let keys = found.iter().map(|item| layout::key(Table::Journal, item)).collect::<Result<Vec<_>, _>>()?;
+        let mut items = Vec::with_capacity(keys.len());
+        for some in keys.chunks(MAX_BATCH) {
+            let read = self.read_batch(some).await?;
+            let read: HashMap<&ItemKey, &Arc<Stored>> =
+                read.0.iter().map(|stored| (&stored.item.key, stored)).collect();
+            // What expired in between is not there any more.
+            items.extend(some.iter().filter_map(|key| read.get(key)).map(|stored| Stored::clone(stored)));
+        }
+        Ok(items)
     }
 }
 

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 /// Makes the tables, and waits until they take items.
 pub async fn create(client: Client, tables: Tables) -> Result<DynamoStore, Box<dyn Error + Send + Sync>> {
-    for name in [&tables.state, &tables.journal] {
+    let projected = [(&tables.state, ProjectionType::All), (&tables.journal, ProjectionType::KeysOnly)];
+    for (name, projected) in projected {
         let mut request = client.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
         let indexed = layout::INDEXES.iter().flat_map(|index| [index.partition, index.sort]);
         for name in [layout::PARTITION, layout::SORT].into_iter().chain(indexed) {
@@ -21,11 +22,11 @@ pub async fn create(client: Client, tables: Tables) -> Result<DynamoStore, Box<d
             request = request.attribute_definitions(attribute.attribute_type(ScalarAttributeType::S).build()?);
         }
         for index in &layout::INDEXES {
-            let all = Projection::builder().projection_type(ProjectionType::All).build();
+            let projection = Projection::builder().projection_type(projected.clone()).build();
             let index = GlobalSecondaryIndex::builder()
                 .index_name(index.name)
                 .set_key_schema(Some(schema(index.partition, index.sort)?))
-                .projection(all);
+                .projection(projection);
             request = request.global_secondary_indexes(index.build()?);
         }
         request.set_key_schema(Some(schema(layout::PARTITION, layout::SORT)?)).send().await?;
