@@ -26,7 +26,7 @@ pub(super) fn lockdown(client: &Client, key: &KeyRef, format: PolicyFormat) -> R
     for other in others("/remains") {
         output::note(&format!("Stays, until it is ended at the back end: {}", named(other)));
     }
-    let policy = &found["policy"];
+    let policy = found.get("policy").unwrap_or(&Value::Null);
     match format {
         PolicyFormat::Json => output::line(&format!("{policy:#}")),
         PolicyFormat::Terraform => output::line(&terraform(&field(&found, "/object"), policy)),
