@@ -27,6 +27,7 @@ pub use metrics::Metrics;
 pub use problem::{PROBLEMS, Stranded, problem};
 pub use route::{Access, Route, TargetKind};
 
+use crate::agent_ai::authzen::{Endpoint, request_id};
 use crate::edge::{Crossed, Read};
 use crate::inbound::{Inbound, carry_out};
 use crate::route::{Handler, Parameters};
@@ -91,11 +92,18 @@ async fn handle_as(
     let found = router::find(request.method(), request.uri().path());
     let operation = match &found {
         // What a message asks for is counted as what it is.
-        Ok((Route { path, handler: Handler::Calls | Handler::Mcp, .. }, _)) => path,
+        Ok((
+            Route { path, handler: Handler::AuthZen(Endpoint::Evaluations) | Handler::Calls | Handler::Mcp, .. },
+            _,
+        )) => path,
         Ok((route, _)) => route.operation(),
         Err(_) => "none",
     };
     let answers_as_oauth = found.as_ref().is_ok_and(|(route, _)| route.answers_as_oauth);
+    let given_id = match &found {
+        Ok((Route { handler: Handler::AuthZen(_), .. }, _)) => request.headers().get(REQUEST_ID).and_then(request_id),
+        _ => None,
+    };
     let of_agents = found.as_ref().is_ok_and(|(route, _)| route.plane.is_for_agents());
     let span = tracing::info_span!("request", request_id = %id, operation);
     let result = match found {
@@ -110,7 +118,11 @@ async fn handle_as(
     });
     let elapsed = app.clock.precise().duration_since(began).as_secs_f64();
     host.metrics.answered(operation, response.status().as_u16(), elapsed);
-    finished(response, &id)
+    let mut response = finished(response, &id);
+    if let Some(given) = given_id {
+        response.headers_mut().insert(REQUEST_ID, given.clone());
+    }
+    response
 }
 
 /// Answers what the host cannot hand in, or what [`handle`] never answered.
@@ -155,6 +167,10 @@ async fn respond(
     crossed: Option<Crossed<'_>>,
 ) -> Result<Response<Bytes>, Failed> {
     match route.handler {
+        Handler::AuthZen(endpoint) => {
+            let reply = agent_ai::authzen::answer(host, endpoint, request, id, source).await?;
+            return Ok(reply.response(route.status));
+        }
         Handler::Calls => return Ok(agent_ai::answer(host, request, id, source).await?.response(route.status)),
         Handler::Evaluate => return Ok(agent_ai::evaluate(host, request, id, source).await?.response(route.status)),
         Handler::Mcp => return mcp::answer(host, request, id, source).await,

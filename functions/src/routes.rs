@@ -2,6 +2,7 @@
 
 use crate::Reply;
 use crate::agent_ai;
+use crate::agent_ai::authzen::{self, Endpoint};
 use crate::agent_ai::calls::{Answered, Calls};
 use crate::agent_ai::evaluation::Evaluation;
 use crate::agent_ai::tools::{Listed, ListedQuery};
@@ -53,7 +54,8 @@ use http::{Method, StatusCode};
 use std::sync::LazyLock;
 
 /// The paths that need no credential. A closed list: a test compares it with the table.
-pub const PUBLIC: [&str; 6] = [
+pub const PUBLIC: [&str; 7] = [
+    "/.well-known/authzen-configuration",
     "/.well-known/jwks.json",
     "/.well-known/oauth-protected-resource",
     "/healthz",
@@ -81,6 +83,7 @@ static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
         webhook_routes(),
         mcp_routes(),
         agent_ai_routes(),
+        authzen_routes(),
     ]
     .into_iter()
     .flatten()
@@ -658,6 +661,35 @@ fn agent_ai_routes() -> Vec<Route> {
         .embedded_only()
         .body::<Evaluation>()
         .reply::<CheckedAccess>(),
+    ]
+}
+
+/// What is asked about is asked of the route that checks access.
+fn authzen_routes() -> Vec<Route> {
+    let asked = |path, access, kind, endpoint| {
+        Route::new(Method::POST, path, access, kind, Handler::AuthZen(endpoint)).by(Plane::AgentAi).embedded_only()
+    };
+    let (check, own) = (Access::Bearer(Operation::AccessCheck), TargetKind::Own);
+    vec![
+        Route {
+            method: Method::GET,
+            ..asked(
+                "/.well-known/authzen-configuration",
+                Access::Public,
+                TargetKind::Deployment,
+                Endpoint::Configuration,
+            )
+        }
+        .summary("Where access evaluations are asked for (AuthZEN 1.0)")
+        .reply::<authzen::Configuration>(),
+        asked("/access/v1/evaluation", check, own, Endpoint::Evaluation)
+            .summary("What would be decided on a use of a key (AuthZEN 1.0); nothing is done; for agents")
+            .body::<authzen::Evaluation>()
+            .reply::<authzen::Decided>(),
+        asked("/access/v1/evaluations", check, own, Endpoint::Evaluations)
+            .summary("The same of up to 16 uses (AuthZEN 1.0), in their order; nothing is done; for agents")
+            .body::<authzen::Evaluations>()
+            .reply::<authzen::Answered>(),
     ]
 }
 

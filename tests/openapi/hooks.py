@@ -33,7 +33,10 @@ USES = {"encrypt", "decrypt", "re-encrypt", "wrap", "unwrap", "generate-data-key
 # What is said of a request whose form is wrong, whatever it asks.
 UNREAD = ("invalid `body`", "invalid `query`", "invalid `scope`", "invalid `context`", "invalid `labels`")
 # What is said of a name that no schema can know.
-UNKNOWN = ("invalid `backend`", "invalid `object`", "invalid `url`", "invalid `uses`", "invalid `wrapping_key_id`")
+UNKNOWN = (
+    *("invalid `backend`", "invalid `object`", "invalid `url`", "invalid `uses`", "invalid `wrapping_key_id`"),
+    *("invalid `subject`", "invalid `action`", "invalid `resource`"),
+)
 # Paths that other methods take for the name of a key or an agent.
 NAMES_TOO = ("/v1/agents/usage", "/v1/keys/import", "/v1/keys/import-parameters", "/v1/keys/register")
 # Seconds, below the 300 for which a login is fresh.
@@ -258,11 +261,25 @@ def filled(case, verb):
     elif verb == "webhooks":
         new_webhook()
         body = {**body, "url": "https://receiver.invalid/"}
+    elif case.path.startswith("/access/v1/"):
+        body = {**body, **evaluation(case)}
     elif verb == "redrive":
         body = {}
     elif verb == "token" and id_tokens:
         body = {**body, "subject_token": id_tokens.pop()}
     return body
+
+
+def evaluation(case):
+    """Of what the agent that asks may do with a shared key."""
+    asking = Aegis()
+    asking.base, asking.token = human.base, case.headers["Authorization"].removeprefix("Bearer ")
+    agents = asking.call("GET", "/v1/whoami")["agents"]
+    return {
+        "subject": {"type": "agent", "id": agents[0] if agents else HUMAN},
+        "action": {"name": "sign"},
+        "resource": {"type": "key", "id": shared["sign"]},
+    }
 
 
 @schemathesis.hook

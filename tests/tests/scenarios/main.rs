@@ -7,6 +7,7 @@ mod agent_ai;
 mod agents;
 mod approvals;
 mod audit;
+mod authzen;
 mod backends;
 mod backup;
 mod canary;

@@ -70,7 +70,7 @@ async fn an_agent_with_nothing_to_do_with_it_is_refused_on_every_route() {
         let harmless = reads
             || is_about_tokens(route)
             || ["/mcp", CHECK].contains(&route.path)
-            || route.path.starts_with("/v1/agent-ai/");
+            || ["/access/v1/", "/v1/agent-ai/"].iter().any(|plane| route.path.starts_with(plane));
         let want = if harmless { 200 } else { 403 };
         assert_eq!(answer.status, want, "{} {} {}", route.method, route.path, answer.body);
     }
@@ -96,6 +96,16 @@ async fn call(deployment: &Deployment, route: &Route, token: &str, path: &str) -
         "/v1/agent-ai/calls" => deployment.post(token, path, json!({ "name": "my_scope" })).await,
         "/v1/agent-ai/risk/evaluate" => {
             deployment.post(token, path, json!({ "key": "some-key", "action": "sign" })).await
+        }
+        _ if path.starts_with("/access/v1/") => {
+            let me = deployment.get(token, "/v1/whoami").await.ok();
+            let subject = json!({ "type": "agent", "id": me["agents"].get(0) });
+            let subject =
+                if me["agents"].get(0).is_some() { subject } else { json!({ "type": "user", "id": me["human"] }) };
+            let body = json!({
+                "subject": subject, "action": { "name": "sign" }, "resource": { "type": "key", "id": "some-key" },
+            });
+            deployment.post(token, path, body).await
         }
         _ if route.path == CHECK => deployment.post(token, path, json!({ "action": "sign" })).await,
         _ if is_about_tokens(route) => deployment.form(token, path, &[("token", "nonsense")]).await,
