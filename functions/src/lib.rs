@@ -37,7 +37,8 @@ use aegis_core::id::RequestId;
 use aegis_core::maintenance;
 use aegis_core::pipeline::App;
 use aegis_core::reason::Reason;
-use aegis_core::record::Plane;
+use aegis_core::record::Claimed;
+use aegis_core::trace;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Response, StatusCode};
@@ -48,6 +49,7 @@ use tracing::Instrument;
 /// Largest body of a request, in bytes (DESIGN §7).
 pub const MAX_BODY: usize = 1024 * 1024;
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A deployment as HTTP reaches it.
@@ -185,8 +187,7 @@ async fn respond(
         None => None,
     };
     let header = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let traced = || agent_ai::claims::claimed(None, None, request.headers());
-    let claims = if route.plane == Plane::AgentAi { traced() } else { None };
+    let claims = traced(request.headers());
     let inbound = Inbound {
         id,
         route,
@@ -212,6 +213,18 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let only = given.next().filter(|_| given.next().is_none())?;
     let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// What every plane records of where a request comes from: the trace it is part of.
+fn traced(headers: &HeaderMap) -> Option<Claimed> {
+    Claimed { traceparent: traceparent(headers), ..Claimed::default() }.or_none()
+}
+
+/// Of two none is followed, as the standard says.
+fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let mut given = headers.get_all(TRACEPARENT).iter();
+    let only = given.next().filter(|_| given.next().is_none())?;
+    trace::traceparent(only.to_str().ok()?)
 }
 
 /// An idempotency key counts only on routes that take one; elsewhere it is refused rather than ignored.

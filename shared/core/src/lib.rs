@@ -38,5 +38,6 @@ pub mod scope;
 pub mod seal;
 pub mod store;
 pub mod token;
+pub mod trace;
 pub mod usage;
 pub mod webhook;
