@@ -8,10 +8,11 @@ use crate::agent_ai::evaluation::Evaluation;
 use crate::agent_ai::tools::{Listed, ListedQuery};
 use crate::call::Call;
 use crate::handlers::{
-    agents, approvals, audit, credentials, deployment, humans, keys, oauth, own, recommendations, responses, rules,
-    uses, webhooks,
+    access_requests, agents, approvals, audit, credentials, deployment, humans, keys, oauth, own, recommendations,
+    responses, rules, uses, webhooks,
 };
 use crate::route::{Access, Answer, Handler, Route, TargetKind};
+use aegis_core::access_request::{AccessRequest, AskAccess};
 use aegis_core::agent::{Agent, Credential};
 use aegis_core::approval::Approval;
 use aegis_core::human::Human;
@@ -79,6 +80,7 @@ static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
         audit_routes(),
         recommendation_routes(),
         rules_routes(),
+        access_request_routes(),
         approval_routes(),
         webhook_routes(),
         mcp_routes(),
@@ -438,6 +440,42 @@ fn own_routes() -> Vec<Route> {
     ]
 }
 
+/// Whoever follows a request changes the agent's grant, by the route that does that.
+fn access_request_routes() -> Vec<Route> {
+    vec![
+        post("/v1/access-requests", Operation::AccessRequestCreate, TargetKind::Own, |call, permit, _| {
+            Box::pin(access_requests::create(call, permit))
+        })
+        .summary("Asks the human of the agent that asks for a wider grant, and grants nothing")
+        .body::<AskAccess>()
+        .reply::<AccessRequest>(),
+        get("/v1/access-requests", Operation::AccessRequestList, TargetKind::Own, |call, permit, _| {
+            Box::pin(access_requests::list(call, permit))
+        })
+        .summary(
+            "Lists what agents asked for, newest first: all for operators, admins and auditors, else one's own agents",
+        )
+        .query::<PageQuery>()
+        .reply::<PageOf<AccessRequest>>(),
+        get(
+            "/v1/agents/{agent}/access-requests/{access_request}",
+            Operation::AccessRequestGet,
+            TargetKind::Agent,
+            |call, permit, _| Box::pin(access_requests::show(call, permit)),
+        )
+        .summary("Shows a request of an agent for a wider grant")
+        .reply::<AccessRequest>(),
+        post(
+            "/v1/agents/{agent}/access-requests/{access_request}/deny",
+            Operation::AccessRequestDeny,
+            TargetKind::Agent,
+            |call, permit, _| Box::pin(access_requests::deny(call, permit)),
+        )
+        .summary("Refuses a request of an agent for a wider grant, for a week from when it was made")
+        .reply::<AccessRequest>(),
+    ]
+}
+
 fn approval_routes() -> Vec<Route> {
     vec![
         get("/v1/approvals", Operation::ApprovalList, TargetKind::Own, |call, permit, _| {
@@ -689,7 +727,7 @@ fn authzen_routes() -> Vec<Route> {
         asked("/access/v1/evaluations", check, own, Endpoint::Evaluations)
             .summary("The same of up to 16 uses (AuthZEN 1.0), in their order; nothing is done; for agents")
             .body::<authzen::Evaluations>()
-            .reply::<authzen::Answered>(),
+            .reply::<authzen::Decisions>(),
     ]
 }
 

@@ -68,6 +68,19 @@ def new_webhook():
     return human.call("POST", "/v1/webhooks", body)["id"]
 
 
+def wished():
+    """What an agent asked its human for: one to look at and one to answer, of ten that her agents may ask for in a day."""
+    if not wishes:
+        asking = Aegis()
+        asking.base = human.base
+        agent = new_agent(purpose="service")
+        asking.token = new_token(agent)["token"]
+        for number in range(2):
+            wish = {"scope": f"key:wish-{number}=1:sign", "reason": "to be looked at"}
+            wishes.append({"agent": agent, "access_request": asking.call("POST", "/v1/access-requests", wish)["id"]})
+    return wishes[next(turns["wishes"]) % len(wishes)]
+
+
 def new_token(agent):
     return human.call("POST", f"/v1/agents/{agent}/credentials", {})
 
@@ -108,6 +121,7 @@ class Asked:
 
 
 asked = Asked()
+wishes = []
 
 
 class Session:
@@ -200,6 +214,8 @@ def existing(method, path, verb):
     """Path parameters that name things which exist."""
     if "{key}" in path:
         return {"key": key_for(method, verb)}
+    if "{access_request}" in path and not AS_AGENT:
+        return wished()
     if "{agent}" in path:
         return {"agent": new_agent()}
     if "{approval}" in path:
@@ -256,8 +272,10 @@ def filled(case, verb):
         body = {name: known.get(name, value) for name, value in body.items()}
     elif "{alias}" in case.path:
         body = {**body, "key": shared["sign"]}
-    elif case.path.startswith("/v1/agents") and "scope" in body:
-        body = {**body, "scope": f"key:{shared['sign']}:sign"}
+    elif case.path.startswith("/v1/agents"):
+        body = {name: value for name, value in body.items() if name != "access_request"}
+        if "scope" in body:
+            body = {**body, "scope": f"key:{shared['sign']}:sign"}
     elif verb == "webhooks":
         new_webhook()
         body = {**body, "url": "https://receiver.invalid/"}
@@ -273,8 +291,11 @@ def filled(case, verb):
 def evaluation(case):
     """Of what the agent that asks may do with a shared key."""
     asking = Aegis()
-    asking.base, asking.token = human.base, case.headers["Authorization"].removeprefix("Bearer ")
-    agents = asking.call("GET", "/v1/whoami")["agents"]
+    asking.base, asking.token = human.base, (case.headers or {}).get("Authorization", "").removeprefix("Bearer ")
+    try:
+        agents = asking.call("GET", "/v1/whoami")["agents"]
+    except Refused:
+        agents = []
     return {
         "subject": {"type": "agent", "id": agents[0] if agents else HUMAN},
         "action": {"name": "sign"},

@@ -47,10 +47,10 @@ pub(crate) async fn answer(
         _ => asking.read(request.body()).map(Evaluated::One),
     };
     match read {
-        Ok(Evaluated::One(evaluation)) => Ok(Reply::json(&Answered::One(asking.evaluated(&evaluation).await?))?),
+        Ok(Evaluated::One(evaluation)) => Ok(Reply::json(&Decisions::One(asking.evaluated(&evaluation).await?))?),
         Ok(Evaluated::Each(evaluations, semantic)) => {
             let evaluations = asking.each_evaluated(&evaluations, semantic).await?;
-            Ok(Reply::json(&Answered::Each { evaluations })?)
+            Ok(Reply::json(&Decisions::Each { evaluations })?)
         }
         Err(error) => asking.unread(&error, request.body()).await,
     }
@@ -238,7 +238,7 @@ impl Partial {
 /// One decision, or one for each evaluation that was made.
 #[derive(JsonSchema, Serialize)]
 #[serde(untagged)]
-pub(crate) enum Answered {
+pub(crate) enum Decisions {
     Each { evaluations: Vec<Decided> },
     One(Decided),
 }
@@ -248,12 +248,12 @@ pub(crate) enum Answered {
 pub(crate) struct Decided {
     /// Whether it would be done. What a human must approve first would not.
     decision: bool,
-    context: Context,
+    context: DecisionContext,
 }
 
 /// Why, and what would change it.
 #[derive(Default, JsonSchema, Serialize)]
-struct Context {
+struct DecisionContext {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Reason>,
     /// The same in words.
@@ -264,6 +264,7 @@ struct Context {
     risk: Option<Risk>,
     /// What must be done before it would be allowed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     obligations: Vec<Obligation>,
     /// Why it was not evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -321,14 +322,14 @@ impl Decided {
             Foretold::Allow | Foretold::Deny => Vec::new(),
         };
         let CheckedAccess { decision, reason, because, risk, .. } = told;
-        let context = Context { reason, because, risk, obligations, error: None };
+        let context = DecisionContext { reason, because, risk, obligations, error: None };
         Ok(Self { decision: decision == Foretold::Allow, context })
     }
 
     fn failed(refusal: &Refusal) -> Self {
         let (status, message) = (refusal.status(), words::told(&refusal.why()));
         let error = Some(Unevaluated { status, message, reason: refusal.reason() });
-        Self { decision: false, context: Context { error, ..Context::default() } }
+        Self { decision: false, context: DecisionContext { error, ..DecisionContext::default() } }
     }
 }
 

@@ -2,6 +2,7 @@
 //! written; [`crate::pipeline::perform`] writes it, with the record.
 
 pub mod access;
+pub mod access_requests;
 pub mod activity;
 pub mod agents;
 pub mod aliases;

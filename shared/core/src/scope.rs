@@ -154,6 +154,16 @@ impl Scope<KeyId> {
         })
     }
 
+    /// This scope and `more`; an entry that is there already is not there twice.
+    pub fn with(mut self, more: Self) -> Self {
+        for entry in more.0 {
+            if !self.0.contains(&entry) {
+                self.0.push(entry);
+            }
+        }
+        self
+    }
+
     /// How many selectors the scope has: a label counts once, however many keys bear it.
     pub fn breadth(&self) -> usize {
         self.0.iter().map(|entry| entry.keys.len()).sum()

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what is unwrapped is asserted by it")]
 #![expect(clippy::indexing_slicing, reason = "a missing field fails the test that names it")]
 
+mod access_requests;
 mod agent_ai;
 mod agents;
 mod approvals;
