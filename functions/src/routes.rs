@@ -26,6 +26,7 @@ use aegis_core::operations::approvals::{ApprovalDetail, ApprovalQuery, Approve};
 use aegis_core::operations::audit::{AuditPage, AuditQuery};
 use aegis_core::operations::credentials::{IssueCredential, IssuedCredential};
 use aegis_core::operations::effective::{EffectiveQuery, EffectiveScope};
+use aegis_core::operations::envelope::{OpenReply, OpenRequest, SealReply, SealRequest};
 use aegis_core::operations::humans::Whoami;
 use aegis_core::operations::key_import::{ImportKey, ImportParameters};
 use aegis_core::operations::key_lifecycle::{CreateKey, DestroyKey, UpdateKey};
@@ -699,6 +700,22 @@ fn agent_ai_routes() -> Vec<Route> {
         .embedded_only()
         .body::<Evaluation>()
         .reply::<CheckedAccess>(),
+        post("/v1/agent-ai/keys/{key}/seal", Operation::KeyGenerateDataKey, TargetKind::Key, |call, permit, _| {
+            Box::pin(uses::seal(call, permit))
+        })
+        .summary("Encrypts up to 512 KiB under a data key of its own, which lies beside it, wrapped; for agents")
+        .by(Plane::AgentAi)
+        .embedded_only()
+        .body::<SealRequest>()
+        .reply::<SealReply>(),
+        post("/v1/agent-ai/keys/{key}/open", Operation::KeyUnwrap, TargetKind::Key, |call, permit, _| {
+            Box::pin(uses::open(call, permit))
+        })
+        .summary("Opens what seal made; for agents")
+        .by(Plane::AgentAi)
+        .embedded_only()
+        .body::<OpenRequest>()
+        .reply::<OpenReply>(),
     ]
 }
 

@@ -29,7 +29,7 @@ SCOPE = (
 )
 SHARED = {"sign": "ECDSA-P256", "mac": "HMAC-SHA256", "aes": "AES-256-GCM"}
 KEY_FOR = {"sign": "sign", "verify": "sign", "public-key": "sign", "mac": "mac", "verify-mac": "mac"}
-USES = {"encrypt", "decrypt", "re-encrypt", "wrap", "unwrap", "generate-data-key"} | set(KEY_FOR)
+USES = {"encrypt", "decrypt", "re-encrypt", "wrap", "unwrap", "generate-data-key", "seal", "open"} | set(KEY_FOR)
 # What is said of a request whose form is wrong, whatever it asks.
 UNREAD = ("invalid `body`", "invalid `query`", "invalid `scope`", "invalid `context`", "invalid `labels`")
 # What is said of a name that no schema can know.
@@ -252,6 +252,8 @@ def filled(case, verb):
     body = case.body
     if verb in ("decrypt", "re-encrypt"):
         body = {**body, "ciphertext": ciphertext, "context": {}}
+    elif verb == "open":
+        body = {**body, "sealed": sealed_by(case), "context": {}}
     elif verb == "approve":
         body = {"code": asked.get(verb)[1]}
     elif verb == "unwrap":
@@ -286,6 +288,16 @@ def filled(case, verb):
     elif verb == "token" and id_tokens:
         body = {**body, "subject_token": id_tokens.pop()}
     return body
+
+
+def sealed_by(case):
+    """An envelope, or nothing that is one: only agents seal."""
+    asking = Aegis()
+    asking.base, asking.token = human.base, (case.headers or {}).get("Authorization", "").removeprefix("Bearer ")
+    try:
+        return asking.call("POST", f"/v1/agent-ai/keys/{shared['aes']}/seal", {"plaintext": ""})["sealed"]
+    except Refused:
+        return ""
 
 
 def evaluation(case):

@@ -97,7 +97,7 @@ impl AskAccess {
             return Err(Error::invalid("limits", "a limit is at least 1"));
         }
         match (&self.scope, self.not_after, self.limits) {
-            (None, None, None) => Err(Error::invalid("scope", "ask for a scope, for not_after or for limits")),
+            (None, None, None) => Err(Error::invalid("asked", "it is a scope, not_after or limits")),
             _ => Ok(()),
         }
     }

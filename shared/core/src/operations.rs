@@ -11,6 +11,7 @@ pub mod audit;
 mod context;
 pub mod credentials;
 pub mod effective;
+pub mod envelope;
 pub mod humans;
 pub mod key_import;
 pub mod key_lifecycle;

@@ -238,9 +238,10 @@ impl JsonSchema for ScopeText {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         let actions = Action::ALL.map(Action::as_str).join("|");
         let selector = "(key_[0-9a-f]{32}|[a-z][a-z0-9-]{2,63}|[a-z][a-z0-9-]{0,31}=[A-Za-z0-9._-]{1,63})";
-        // How many there may be is left out: repetitions that are counted within others are too much for some validators.
+        // How many selectors there may be is left out: repetitions that are counted within others are too much for some
+        // validators.
         let entry = format!("key:{selector}(,{selector})*:({actions})(,({actions}))*");
-        schemars::json_schema!({ "type": "string", "pattern": format!("^{entry}( +{entry})*$") })
+        schemars::json_schema!({ "type": "string", "pattern": format!("^{entry}( +{entry}){{0,31}}$") })
     }
 }
 

@@ -15,6 +15,7 @@ mod canary;
 mod crash;
 mod detection;
 mod documents;
+mod envelopes;
 mod faults;
 mod formats;
 mod front;
