@@ -1,5 +1,6 @@
 //! The client commands: one file for each noun, all over the REST API.
 
+mod access;
 pub(crate) mod advice;
 mod agent;
 mod alias;
@@ -40,6 +41,9 @@ use std::process::ExitCode;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
+    /// See and answer what agents ask to be granted
+    #[command(subcommand)]
+    Access(access::Command),
     /// Issue, show, change and stop agents
     #[command(subcommand)]
     Agent(agent::Command),
@@ -135,6 +139,7 @@ impl Command {
 
 pub(crate) fn run(connection: &Connection, command: &Command) -> Result<ExitCode, Failure> {
     match command {
+        Command::Access(command) => access::run(connection, command),
         Command::Agent(command) => agent::run(connection, command),
         Command::Alias(command) => alias::run(connection, command),
         Command::Approvals(command) => approvals::run(connection, command),

@@ -102,6 +102,11 @@ mod transcripts {
     }
 
     #[test]
+    fn access() {
+        check("access");
+    }
+
+    #[test]
     fn usage() {
         check("usage");
     }
@@ -413,6 +418,7 @@ mod transcripts {
             }
             let run = |allowed: &dyn Fn(u8) -> bool| text.bytes().take_while(|b| allowed(*b)).count();
             let kinds = [
+                ("acr_", "access-request"),
                 ("key_", "key"),
                 ("agt_", "agent"),
                 ("apr_", "approval"),

@@ -1,6 +1,7 @@
 //! Tools in function-call shape, for frameworks that do not speak MCP: the same tools, and each call the same request of a
 //! route. Nothing is decided here. What is done about a batch, is: it ends where its caller leaves her scope.
 
+pub(crate) mod authzen;
 pub(crate) mod calls;
 pub(crate) mod claims;
 pub(crate) mod evaluation;
@@ -12,7 +13,7 @@ use crate::route::{Parameters, Route};
 use crate::tools::{Asked, Outcome};
 use crate::{Host, IDEMPOTENCY_KEY, Reply, bearer, caller, tools as all_tools};
 use aegis_core::error::{Error, Failed};
-use aegis_core::id::RequestId;
+use aegis_core::id::{AgentId, RequestId};
 use aegis_core::reason::Reason;
 use aegis_core::record::{Claimed, Plane};
 use bytes::Bytes;
@@ -88,6 +89,8 @@ pub(crate) async fn evaluate(
 /// Who hands calls in, and where from.
 struct Asking<'a> {
     host: &'a Host,
+    /// As the token says; `None` of a human.
+    agent: Option<AgentId>,
     headers: &'a HeaderMap,
     id: &'a RequestId,
     source: IpAddr,
@@ -102,8 +105,9 @@ impl<'a> Asking<'a> {
         source: IpAddr,
     ) -> Result<Self, Failed> {
         let headers = request.headers();
-        caller::prove(host, headers, source)?;
-        Ok(Self { host, headers, id, source })
+        let claims = caller::prove(host, headers, source)?;
+        let agent = claims.act.as_ref().map(|act| act.sub.clone());
+        Ok(Self { host, agent, headers, id, source })
     }
 
     fn text(&self, header: http::HeaderName) -> Option<&'a str> {

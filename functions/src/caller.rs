@@ -5,13 +5,15 @@ use crate::route::Route;
 use crate::{Host, bearer, router};
 use aegis_core::error::{Error, Failed};
 use aegis_core::reason::Reason;
+use aegis_core::token::Claims;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use http::{Method, Response};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// A token that proves nothing gets no message read. What it stands on, the pipeline asks with each request.
-pub(crate) fn prove(host: &Host, headers: &HeaderMap, source: IpAddr) -> Result<(), Failed> {
+pub(crate) fn prove(host: &Host, headers: &HeaderMap, source: IpAddr) -> Result<Arc<Claims>, Failed> {
     let (app, now) = (&host.app, host.app.clock.now());
     let token = app.tokens.look_up(bearer(headers).unwrap_or_default());
     if token.is_empty() {
@@ -21,14 +23,16 @@ pub(crate) fn prove(host: &Host, headers: &HeaderMap, source: IpAddr) -> Result<
     if !token.is_known() {
         host.gate.check(source, now)?;
     }
-    if let Err(reason) = app.tokens.verify_presented(&token, now) {
-        let error = Error::Unauthenticated { reason };
-        if is_of_nobody(&error) {
-            host.gate.count(source, now)?;
+    match app.tokens.verify_presented(&token, now) {
+        Ok(claims) => Ok(claims),
+        Err(reason) => {
+            let error = Error::Unauthenticated { reason };
+            if is_of_nobody(&error) {
+                host.gate.count(source, now)?;
+            }
+            Err(error.into())
         }
-        return Err(error.into());
     }
-    Ok(())
 }
 
 /// The route that stands for a request which asks for nothing in another's name: who sent it is on record by it.

@@ -4,7 +4,7 @@
 use crate::inbound::admitted;
 use crate::problem::{describe, problem, respond};
 use crate::route::{Access, Handler, Route};
-use crate::{Host, IDEMPOTENCY_KEY, bearer, handle_as, idempotency_key, router};
+use crate::{Host, IDEMPOTENCY_KEY, bearer, handle_as, idempotency_key, router, traced};
 use aegis_core::ambient::Timestamp;
 use aegis_core::error::{Error, Failed};
 use aegis_core::id::RequestId;
@@ -75,6 +75,7 @@ pub async fn decide(host: &Host, edge: &Edge, head: &http::Request<()>, source: 
     };
     let Access::Bearer(operation) = &route.access else { return AtEdge::Refused(Refusal::of(&no_route(), &id)) };
     let header = |name: HeaderName| head.headers().get(name).and_then(|value| value.to_str().ok());
+    let claims = traced(head.headers());
     let request = Request {
         id: id.clone(),
         arrived_at: app.clock.precise(),
@@ -84,7 +85,7 @@ pub async fn decide(host: &Host, edge: &Edge, head: &http::Request<()>, source: 
         plane: route.plane,
         source,
         user_agent: header(USER_AGENT),
-        claims: None,
+        claims: claims.as_ref(),
         body: None,
         idempotency_key: idempotency_key(route, head.headers().get(IDEMPOTENCY_KEY)),
     };

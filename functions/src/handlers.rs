@@ -5,6 +5,7 @@ use aegis_core::error::Error;
 use aegis_core::pipeline::Done;
 use serde::Serialize;
 
+pub(crate) mod access_requests;
 pub(crate) mod agents;
 pub(crate) mod approvals;
 pub(crate) mod audit;

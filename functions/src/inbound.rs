@@ -95,7 +95,8 @@ pub(crate) async fn carry_out(host: &Host, inbound: Inbound<'_>) -> Result<Reply
             .await
         }
         // The table's constructors make no such route, and what asks for other routes is not carried out as it came.
-        (Handler::Permitted(_), None) | (Handler::Calls | Handler::Evaluate | Handler::Mcp, _) => {
+        (Handler::Permitted(_), None)
+        | (Handler::AuthZen(_) | Handler::Calls | Handler::Evaluate | Handler::Mcp, _) => {
             Err(Error::Unauthenticated { reason: Reason::MissingToken }.into())
         }
     }

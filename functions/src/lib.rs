@@ -29,6 +29,7 @@ pub use metrics::Metrics;
 pub use problem::{PROBLEMS, Stranded, problem};
 pub use route::{Access, Route, TargetKind};
 
+use crate::agent_ai::authzen::{Endpoint, request_id};
 use crate::edge::{Crossed, Read};
 use crate::inbound::{Inbound, carry_out};
 use crate::route::{Handler, Parameters};
@@ -38,7 +39,8 @@ use aegis_core::id::RequestId;
 use aegis_core::maintenance;
 use aegis_core::pipeline::App;
 use aegis_core::reason::Reason;
-use aegis_core::record::Plane;
+use aegis_core::record::Claimed;
+use aegis_core::trace;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Response, StatusCode};
@@ -49,6 +51,7 @@ use tracing::Instrument;
 /// Largest body of a request, in bytes (DESIGN §7).
 pub const MAX_BODY: usize = 1024 * 1024;
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A deployment as HTTP reaches it.
@@ -93,11 +96,18 @@ async fn handle_as(
     let found = router::find(request.method(), request.uri().path());
     let operation = match &found {
         // What a message asks for is counted as what it is.
-        Ok((Route { path, handler: Handler::Calls | Handler::Mcp, .. }, _)) => path,
+        Ok((
+            Route { path, handler: Handler::AuthZen(Endpoint::Evaluations) | Handler::Calls | Handler::Mcp, .. },
+            _,
+        )) => path,
         Ok((route, _)) => route.operation(),
         Err(_) => "none",
     };
     let answers_as_oauth = found.as_ref().is_ok_and(|(route, _)| route.answers_as_oauth);
+    let given_id = match &found {
+        Ok((Route { handler: Handler::AuthZen(_), .. }, _)) => request.headers().get(REQUEST_ID).and_then(request_id),
+        _ => None,
+    };
     let of_agents = found.as_ref().is_ok_and(|(route, _)| route.plane.is_for_agents());
     let span = tracing::info_span!("request", request_id = %id, operation);
     let result = match found {
@@ -112,7 +122,11 @@ async fn handle_as(
     });
     let elapsed = app.clock.precise().duration_since(began).as_secs_f64();
     host.metrics.answered(operation, response.status().as_u16(), elapsed);
-    finished(response, &id)
+    let mut response = finished(response, &id);
+    if let Some(given) = given_id {
+        response.headers_mut().insert(REQUEST_ID, given.clone());
+    }
+    response
 }
 
 /// Answers what the host cannot hand in, or what [`handle`] never answered.
@@ -157,6 +171,10 @@ async fn respond(
     crossed: Option<Crossed<'_>>,
 ) -> Result<Response<Bytes>, Failed> {
     match route.handler {
+        Handler::AuthZen(endpoint) => {
+            let reply = agent_ai::authzen::answer(host, endpoint, request, id, source).await?;
+            return Ok(reply.response(route.status));
+        }
         Handler::Calls => return Ok(agent_ai::answer(host, request, id, source).await?.response(route.status)),
         Handler::Evaluate => return Ok(agent_ai::evaluate(host, request, id, source).await?.response(route.status)),
         Handler::Mcp => return mcp::answer(host, request, id, source).await,
@@ -171,8 +189,7 @@ async fn respond(
         None => None,
     };
     let header = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let traced = || agent_ai::claims::claimed(None, None, request.headers());
-    let claims = if route.plane == Plane::AgentAi { traced() } else { None };
+    let claims = traced(request.headers());
     let inbound = Inbound {
         id,
         route,
@@ -198,6 +215,18 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let only = given.next().filter(|_| given.next().is_none())?;
     let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// What every plane records of where a request comes from: the trace it is part of.
+fn traced(headers: &HeaderMap) -> Option<Claimed> {
+    Claimed { traceparent: traceparent(headers), ..Claimed::default() }.or_none()
+}
+
+/// Of two none is followed, as the standard says.
+fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let mut given = headers.get_all(TRACEPARENT).iter();
+    let only = given.next().filter(|_| given.next().is_none())?;
+    trace::traceparent(only.to_str().ok()?)
 }
 
 /// An idempotency key counts only on routes that take one; elsewhere it is refused rather than ignored.

@@ -47,6 +47,8 @@ const HANDLER: Handler = fixtures::Fixtures;
 /// How MCP is spoken, and by which names this server may be called.
 pub struct Mcp {
     service: StreamableHttpService<Handler, NeverSessionManager>,
+    /// Without a slash at its end.
+    pub(crate) url: String,
     /// Where clients find out whose tokens are taken (RFC 9728).
     pub(crate) metadata: String,
 }
@@ -75,7 +77,7 @@ impl Mcp {
             .enforce_origin_validation();
         let sessions = Arc::new(NeverSessionManager::default());
         let service = StreamableHttpService::new(|| Ok(HANDLER), sessions, config);
-        Self { service, metadata: format!("{url}/.well-known/oauth-protected-resource") }
+        Self { service, url: url.to_string(), metadata: format!("{url}/.well-known/oauth-protected-resource") }
     }
 }
 

@@ -190,6 +190,7 @@ fn parameter(name: &str, generator: &mut SchemaGenerator) -> Schema {
     match name {
         "agent" => generator.subschema_for::<aegis_core::id::AgentId>(),
         "alias" => generator.subschema_for::<aegis_core::name::KeyName>(),
+        "access_request" => generator.subschema_for::<aegis_core::id::AccessRequestId>(),
         "approval" => generator.subschema_for::<aegis_core::id::ApprovalId>(),
         "credential" => generator.subschema_for::<aegis_core::id::CredentialId>(),
         "recommendation" => generator.subschema_for::<aegis_core::id::RecommendationId>(),

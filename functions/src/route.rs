@@ -1,6 +1,7 @@
 //! What a route is made of.
 
 use crate::Reply;
+use crate::agent_ai::authzen::Endpoint;
 use crate::call::Call;
 use aegis_core::error::Error;
 use aegis_core::operation::Operation;
@@ -70,6 +71,8 @@ pub(crate) enum Body {
 }
 
 pub(crate) enum Handler {
+    /// Evaluations of AuthZEN, each of which is a request of the route that checks access.
+    AuthZen(Endpoint),
     /// Function calls, each of which is a request of another route.
     Calls,
     /// A use that is asked about: a request of the route that checks access to the key in the body.

@@ -45,6 +45,7 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<(&'static Route, Param
     for (name, value) in found.params.iter() {
         let value = percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned();
         let known = [
+            "access_request",
             "agent",
             "alias",
             "approval",

@@ -2,15 +2,17 @@
 
 use crate::Reply;
 use crate::agent_ai;
+use crate::agent_ai::authzen::{self, Endpoint};
 use crate::agent_ai::calls::{Answered, Calls};
 use crate::agent_ai::evaluation::Evaluation;
 use crate::agent_ai::tools::{Listed, ListedQuery};
 use crate::call::Call;
 use crate::handlers::{
-    agents, approvals, audit, credentials, deployment, humans, keys, oauth, own, recommendations, responses, rules,
-    uses, webhooks,
+    access_requests, agents, approvals, audit, credentials, deployment, humans, keys, oauth, own, recommendations,
+    responses, rules, uses, webhooks,
 };
 use crate::route::{Access, Answer, Handler, Route, TargetKind};
+use aegis_core::access_request::{AccessRequest, AskAccess};
 use aegis_core::agent::{Agent, Credential};
 use aegis_core::approval::Approval;
 use aegis_core::human::Human;
@@ -24,6 +26,7 @@ use aegis_core::operations::approvals::{ApprovalDetail, ApprovalQuery, Approve};
 use aegis_core::operations::audit::{AuditPage, AuditQuery};
 use aegis_core::operations::credentials::{IssueCredential, IssuedCredential};
 use aegis_core::operations::effective::{EffectiveQuery, EffectiveScope};
+use aegis_core::operations::envelope::{OpenReply, OpenRequest, SealReply, SealRequest};
 use aegis_core::operations::humans::Whoami;
 use aegis_core::operations::key_import::{ImportKey, ImportParameters};
 use aegis_core::operations::key_lifecycle::{CreateKey, DestroyKey, UpdateKey};
@@ -54,7 +57,8 @@ use http::{Method, StatusCode};
 use std::sync::LazyLock;
 
 /// The paths that need no credential. A closed list: a test compares it with the table.
-pub const PUBLIC: [&str; 6] = [
+pub const PUBLIC: [&str; 7] = [
+    "/.well-known/authzen-configuration",
     "/.well-known/jwks.json",
     "/.well-known/oauth-protected-resource",
     "/healthz",
@@ -78,10 +82,12 @@ static TABLE: LazyLock<Vec<Route>> = LazyLock::new(|| {
         audit_routes(),
         recommendation_routes(),
         rules_routes(),
+        access_request_routes(),
         approval_routes(),
         webhook_routes(),
         mcp_routes(),
         agent_ai_routes(),
+        authzen_routes(),
     ]
     .into_iter()
     .flatten()
@@ -441,6 +447,42 @@ fn own_routes() -> Vec<Route> {
     ]
 }
 
+/// Whoever follows a request changes the agent's grant, by the route that does that.
+fn access_request_routes() -> Vec<Route> {
+    vec![
+        post("/v1/access-requests", Operation::AccessRequestCreate, TargetKind::Own, |call, permit, _| {
+            Box::pin(access_requests::create(call, permit))
+        })
+        .summary("Asks the human of the agent that asks for a wider grant, and grants nothing")
+        .body::<AskAccess>()
+        .reply::<AccessRequest>(),
+        get("/v1/access-requests", Operation::AccessRequestList, TargetKind::Own, |call, permit, _| {
+            Box::pin(access_requests::list(call, permit))
+        })
+        .summary(
+            "Lists what agents asked for, newest first: all for operators, admins and auditors, else one's own agents",
+        )
+        .query::<PageQuery>()
+        .reply::<PageOf<AccessRequest>>(),
+        get(
+            "/v1/agents/{agent}/access-requests/{access_request}",
+            Operation::AccessRequestGet,
+            TargetKind::Agent,
+            |call, permit, _| Box::pin(access_requests::show(call, permit)),
+        )
+        .summary("Shows a request of an agent for a wider grant")
+        .reply::<AccessRequest>(),
+        post(
+            "/v1/agents/{agent}/access-requests/{access_request}/deny",
+            Operation::AccessRequestDeny,
+            TargetKind::Agent,
+            |call, permit, _| Box::pin(access_requests::deny(call, permit)),
+        )
+        .summary("Refuses a request of an agent for a wider grant, for a week from when it was made")
+        .reply::<AccessRequest>(),
+    ]
+}
+
 fn approval_routes() -> Vec<Route> {
     vec![
         get("/v1/approvals", Operation::ApprovalList, TargetKind::Own, |call, permit, _| {
@@ -664,6 +706,51 @@ fn agent_ai_routes() -> Vec<Route> {
         .embedded_only()
         .body::<Evaluation>()
         .reply::<CheckedAccess>(),
+        post("/v1/agent-ai/keys/{key}/seal", Operation::KeyGenerateDataKey, TargetKind::Key, |call, permit, _| {
+            Box::pin(uses::seal(call, permit))
+        })
+        .summary("Encrypts up to 512 KiB under a data key of its own, which lies beside it, wrapped; for agents")
+        .by(Plane::AgentAi)
+        .embedded_only()
+        .body::<SealRequest>()
+        .reply::<SealReply>(),
+        post("/v1/agent-ai/keys/{key}/open", Operation::KeyUnwrap, TargetKind::Key, |call, permit, _| {
+            Box::pin(uses::open(call, permit))
+        })
+        .summary("Opens what seal made; for agents")
+        .by(Plane::AgentAi)
+        .embedded_only()
+        .body::<OpenRequest>()
+        .reply::<OpenReply>(),
+    ]
+}
+
+/// What is asked about is asked of the route that checks access.
+fn authzen_routes() -> Vec<Route> {
+    let asked = |path, access, kind, endpoint| {
+        Route::new(Method::POST, path, access, kind, Handler::AuthZen(endpoint)).by(Plane::AgentAi).embedded_only()
+    };
+    let (check, own) = (Access::Bearer(Operation::AccessCheck), TargetKind::Own);
+    vec![
+        Route {
+            method: Method::GET,
+            ..asked(
+                "/.well-known/authzen-configuration",
+                Access::Public,
+                TargetKind::Deployment,
+                Endpoint::Configuration,
+            )
+        }
+        .summary("Where access evaluations are asked for (AuthZEN 1.0)")
+        .reply::<authzen::Configuration>(),
+        asked("/access/v1/evaluation", check, own, Endpoint::Evaluation)
+            .summary("What would be decided on a use of a key (AuthZEN 1.0); nothing is done; for agents")
+            .body::<authzen::Evaluation>()
+            .reply::<authzen::Decided>(),
+        asked("/access/v1/evaluations", check, own, Endpoint::Evaluations)
+            .summary("The same of up to 16 uses (AuthZEN 1.0), in their order; nothing is done; for agents")
+            .body::<authzen::Evaluations>()
+            .reply::<authzen::Decisions>(),
     ]
 }
 

@@ -29,11 +29,14 @@ SCOPE = (
 )
 SHARED = {"sign": "ECDSA-P256", "mac": "HMAC-SHA256", "aes": "AES-256-GCM"}
 KEY_FOR = {"sign": "sign", "verify": "sign", "public-key": "sign", "mac": "mac", "verify-mac": "mac"}
-USES = {"encrypt", "decrypt", "re-encrypt", "wrap", "unwrap", "generate-data-key"} | set(KEY_FOR)
+USES = {"encrypt", "decrypt", "re-encrypt", "wrap", "unwrap", "generate-data-key", "seal", "open"} | set(KEY_FOR)
 # What is said of a request whose form is wrong, whatever it asks.
 UNREAD = ("invalid `body`", "invalid `query`", "invalid `scope`", "invalid `context`", "invalid `labels`")
 # What is said of a name that no schema can know.
-UNKNOWN = ("invalid `backend`", "invalid `object`", "invalid `url`", "invalid `uses`", "invalid `wrapping_key_id`")
+UNKNOWN = (
+    *("invalid `backend`", "invalid `object`", "invalid `url`", "invalid `uses`", "invalid `wrapping_key_id`"),
+    *("invalid `subject`", "invalid `action`", "invalid `resource`"),
+)
 # Paths that other methods take for the name of a key or an agent.
 NAMES_TOO = ("/v1/agents/usage", "/v1/keys/import", "/v1/keys/import-parameters", "/v1/keys/register")
 # Seconds, below the 300 for which a login is fresh.
@@ -63,6 +66,19 @@ def new_webhook():
         human.call("DELETE", f"/v1/webhooks/{webhook['id']}")
     body = {"url": "https://receiver.invalid/", "events": [{"kind": "responses"}]}
     return human.call("POST", "/v1/webhooks", body)["id"]
+
+
+def wished():
+    """What an agent asked its human for: one to look at and one to answer, of ten that her agents may ask for in a day."""
+    if not wishes:
+        asking = Aegis()
+        asking.base = human.base
+        agent = new_agent(purpose="service")
+        asking.token = new_token(agent)["token"]
+        for number in range(2):
+            wish = {"scope": f"key:wish-{number}=1:sign", "reason": "to be looked at"}
+            wishes.append({"agent": agent, "access_request": asking.call("POST", "/v1/access-requests", wish)["id"]})
+    return wishes[next(turns["wishes"]) % len(wishes)]
 
 
 def new_token(agent):
@@ -105,6 +121,7 @@ class Asked:
 
 
 asked = Asked()
+wishes = []
 
 
 class Session:
@@ -197,6 +214,8 @@ def existing(method, path, verb):
     """Path parameters that name things which exist."""
     if "{key}" in path:
         return {"key": key_for(method, verb)}
+    if "{access_request}" in path and not AS_AGENT:
+        return wished()
     if "{agent}" in path:
         return {"agent": new_agent()}
     if "{approval}" in path:
@@ -233,6 +252,8 @@ def filled(case, verb):
     body = case.body
     if verb in ("decrypt", "re-encrypt"):
         body = {**body, "ciphertext": ciphertext, "context": {}}
+    elif verb == "open":
+        body = {**body, "sealed": sealed_by(case), "context": {}}
     elif verb == "approve":
         body = {"code": asked.get(verb)[1]}
     elif verb == "unwrap":
@@ -253,16 +274,45 @@ def filled(case, verb):
         body = {name: known.get(name, value) for name, value in body.items()}
     elif "{alias}" in case.path:
         body = {**body, "key": shared["sign"]}
-    elif case.path.startswith("/v1/agents") and "scope" in body:
-        body = {**body, "scope": f"key:{shared['sign']}:sign"}
+    elif case.path.startswith("/v1/agents"):
+        body = {name: value for name, value in body.items() if name != "access_request"}
+        if "scope" in body:
+            body = {**body, "scope": f"key:{shared['sign']}:sign"}
     elif verb == "webhooks":
         new_webhook()
         body = {**body, "url": "https://receiver.invalid/"}
+    elif case.path.startswith("/access/v1/"):
+        body = {**body, **evaluation(case)}
     elif verb == "redrive":
         body = {}
     elif verb == "token" and id_tokens:
         body = {**body, "subject_token": id_tokens.pop()}
     return body
+
+
+def sealed_by(case):
+    """An envelope, or nothing that is one: only agents seal."""
+    asking = Aegis()
+    asking.base, asking.token = human.base, (case.headers or {}).get("Authorization", "").removeprefix("Bearer ")
+    try:
+        return asking.call("POST", f"/v1/agent-ai/keys/{shared['aes']}/seal", {"plaintext": ""})["sealed"]
+    except Refused:
+        return ""
+
+
+def evaluation(case):
+    """Of what the agent that asks may do with a shared key."""
+    asking = Aegis()
+    asking.base, asking.token = human.base, (case.headers or {}).get("Authorization", "").removeprefix("Bearer ")
+    try:
+        agents = asking.call("GET", "/v1/whoami")["agents"]
+    except Refused:
+        agents = []
+    return {
+        "subject": {"type": "agent", "id": agents[0] if agents else HUMAN},
+        "action": {"name": "sign"},
+        "resource": {"type": "key", "id": shared["sign"]},
+    }
 
 
 @schemathesis.hook

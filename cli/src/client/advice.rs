@@ -124,6 +124,12 @@ const TABLE: &[Advice] = &[
     of("denied", "aegis whoami", "shows your roles; an admin can read why: aegis audit get RECORD"),
     because(
         "denied",
+        "access_requests_exhausted",
+        "aegis access list --state pending",
+        "as the agent's human, who answers what waits; others may be made tomorrow",
+    ),
+    because(
+        "denied",
         "approval_code",
         "aegis approvals approve APPROVAL",
         "with the code that the agent was shown; after five wrong ones the approval is denied",

@@ -335,6 +335,7 @@ fn amend(client: &Client, arguments: &Amend) -> Result<(), Failure> {
         not_after: arguments.window.map(Span::after_now),
         limits: given.then(|| limits(&flags.limits, flags.max_uses)),
         delegate: arguments.delegate,
+        access_request: None,
     };
     let agent = arguments.agent.id(client)?;
     let agent = client.api.patch(&format!("/v1/agents/{agent}"), &body)?.ok("change the agent")?;
@@ -371,7 +372,7 @@ fn act(client: &Client, agent: &AgentRef, verb: &str) -> Result<(), Failure> {
     client.show(&Answer::ok(answer, &format!("{verb} the agent"))?, render)
 }
 
-fn render(agent: &Value) -> String {
+pub(super) fn render(agent: &Value) -> String {
     let stopped = match output::moment(agent, "/stopped/at") {
         at if at.is_empty() => at,
         at => format!("{at} by {}, record {}", field(agent, "/stopped/by"), field(agent, "/stopped/record")),

@@ -6,6 +6,7 @@ use super::output::{self, field};
 use super::quantity::Span;
 use super::session;
 use crate::Failure;
+use aegis_core::encoding::escaped;
 use aegis_core::id::ApprovalId;
 use aegis_core::name::HumanId;
 use aegis_core::operations::approvals::Approve as Leave;
@@ -199,8 +200,8 @@ fn render(approval: &Value) -> String {
 fn payload(approval: &Value) -> Vec<(String, String)> {
     let length = || field(approval, "/payload/length");
     let body = match field(approval, "/payload/kind").as_str() {
-        "json" => approval.pointer("/payload/body").map(|body| visible(&body.to_string())).unwrap_or_default(),
-        "text" => visible(&field(approval, "/payload/text")),
+        "json" => approval.pointer("/payload/body").map(|body| escaped(&body.to_string())).unwrap_or_default(),
+        "text" => escaped(&field(approval, "/payload/text")),
         "bytes" => format!("{} bytes that are no text", length()),
         "deleted" => "not kept any more".to_string(),
         "too-large" => format!("{} bytes: too large to be kept, so only the digest says which", length()),
@@ -210,27 +211,13 @@ fn payload(approval: &Value) -> Vec<(String, String)> {
     let decoded = approval.pointer("/payload/decoded").and_then(Value::as_object).into_iter().flatten();
     let decoded = decoded.map(|(name, value)| {
         let text = match (value.get("text").and_then(Value::as_str), value.get("json"), value.get("bytes")) {
-            (Some(text), _, _) => visible(text),
-            (_, Some(json), _) => visible(&json.to_string()),
+            (Some(text), _, _) => escaped(text),
+            (_, Some(json), _) => escaped(&json.to_string()),
             (_, _, bytes) => format!("{} bytes", bytes.map(ToString::to_string).unwrap_or_default()),
         };
         (name.clone(), text)
     });
     [("body".to_string(), body)].into_iter().chain(decoded).collect()
-}
-
-/// The text with all that a terminal would not show as it is written out: an agent chose it.
-fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        let reorders =
-            matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-        match c.is_control() || reorders {
-            true => shown.extend(c.escape_unicode()),
-            false => shown.push(c),
-        }
-    }
-    shown
 }
 
 #[cfg(test)]
@@ -245,7 +232,7 @@ mod tests {
             ("a\u{202e}b\nc", "a\\u{202e}b\\u{a}c"),
         ];
         for (text, want) in table {
-            assert_eq!(visible(text), want);
+            assert_eq!(escaped(text), want);
         }
     }
 

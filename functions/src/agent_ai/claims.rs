@@ -21,14 +21,13 @@ pub(crate) struct Claims {
 pub(crate) fn claimed(claims: Option<&Claims>, call: Option<&str>, headers: &HeaderMap) -> Option<Claimed> {
     let kept =
         |of: fn(&Claims) -> &Option<String>| claims.and_then(|claims| of(claims).as_deref()).and_then(Claimed::kept);
-    let traced = headers.get("traceparent").and_then(|value| value.to_str().ok());
     let claimed = Claimed {
         client: kept(|claims| &claims.client),
         client_version: kept(|claims| &claims.client_version),
         model: kept(|claims| &claims.model),
         session: kept(|claims| &claims.session),
         tool_call: call.and_then(Claimed::kept),
-        traceparent: traced.and_then(Claimed::kept),
+        traceparent: crate::traceparent(headers),
     };
     claimed.or_none()
 }

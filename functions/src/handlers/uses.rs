@@ -2,7 +2,7 @@
 
 use super::{Answered, json};
 use crate::call::Call;
-use aegis_core::operations::{key_mac, key_use};
+use aegis_core::operations::{envelope, key_mac, key_use};
 use aegis_core::pipeline::Permit;
 
 pub(crate) async fn sign(call: &Call<'_>, permit: &Permit) -> Answered {
@@ -43,6 +43,14 @@ pub(crate) async fn unwrap(call: &Call<'_>, permit: &Permit) -> Answered {
 
 pub(crate) async fn generate_data_key(call: &Call<'_>, permit: &Permit) -> Answered {
     json(key_use::generate_data_key(call.app, permit, &call.json_or_default()?).await?)
+}
+
+pub(crate) async fn seal(call: &Call<'_>, permit: &Permit) -> Answered {
+    json(envelope::seal(call.app, permit, &call.json()?).await?)
+}
+
+pub(crate) async fn open(call: &Call<'_>, permit: &Permit) -> Answered {
+    json(envelope::open(call.app, permit, &call.json()?).await?)
 }
 
 pub(crate) async fn public_key(permit: &Permit) -> Answered {

@@ -1,6 +1,7 @@
 //! What a message claims of the host that sends it. Recorded as claims: anybody writes what she likes.
 
 use aegis_core::record::Claimed;
+use aegis_core::trace;
 use http::request::Parts;
 use rmcp::model::{Implementation, JsonObject};
 
@@ -15,14 +16,14 @@ pub(super) fn claimed(client: Option<&Implementation>, meta: &JsonObject, parts:
         let found = names.iter().find_map(|name| meta.get(*name)?.as_str());
         found.and_then(Claimed::kept)
     };
-    let traced = parts.headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(Claimed::kept);
+    let own = || trace::traceparent(meta.get("traceparent")?.as_str()?);
     let claimed = Claimed {
         client: client.and_then(|client| Claimed::kept(&client.name)),
         client_version: client.and_then(|client| Claimed::kept(&client.version)),
         model: text(&MODEL),
         session: text(&SESSION),
         tool_call: text(&TOOL_CALL),
-        traceparent: text(&["traceparent"]).or(traced),
+        traceparent: own().or_else(|| crate::traceparent(&parts.headers)),
     };
     claimed.or_none()
 }

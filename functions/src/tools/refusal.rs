@@ -57,13 +57,17 @@ impl Refusal {
         self.problem.reason
     }
 
-    /// In words: what it is, and what helps.
+    /// In words: what it is.
+    pub(crate) fn why(&self) -> String {
+        match &self.problem.detail {
+            Some(detail) => format!("{}: {detail}", self.problem.title),
+            None => self.problem.title.clone(),
+        }
+    }
+
+    /// The same, and what helps.
     pub(crate) fn said(&self) -> String {
-        let problem = &self.problem;
-        let why = match &problem.detail {
-            Some(detail) => format!("{}: {detail}", problem.title),
-            None => problem.title.clone(),
-        };
+        let (problem, why) = (&self.problem, self.why());
         let page = problem.approval_url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
         match (self.decision, &problem.approval, &problem.approval_code) {
             (Some(Verdict::StepUp), Some(approval), Some(code)) => format!(

@@ -1,6 +1,7 @@
 //! Text on its way to a model. Names, labels and errors are data somebody else may have written: bounded in length, and
 //! with everything escaped that ends a line, hides, or turns the direction of writing.
 
+use aegis_core::encoding::escaped;
 use serde_json::Value;
 
 /// Longest text that is no bytes, in characters.
@@ -10,13 +11,8 @@ const BYTES: [&str; 7] = ["ciphertext", "key_material", "pem", "plaintext", "pub
 
 /// A text as a model is told it.
 pub(crate) fn told(text: &str) -> String {
-    let mut told = String::with_capacity(text.len().min(LONGEST));
-    for c in text.chars().take(LONGEST) {
-        match is_hidden(c) {
-            true => told.extend(c.escape_unicode()),
-            false => told.push(c),
-        }
-    }
+    let longest = text.char_indices().nth(LONGEST).map_or(text.len(), |(at, _)| at);
+    let mut told = escaped(text.get(..longest).unwrap_or_default());
     if text.chars().nth(LONGEST).is_some() {
         told.push('…');
     }
@@ -33,14 +29,6 @@ pub(crate) fn tell(value: &mut Value) {
         }
         _ => {}
     }
-}
-
-/// Control characters, and those that show nothing or reorder what stands beside them.
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]

@@ -58,6 +58,8 @@ id!(/// Names an agent, sub-agents included.
     AgentId, "agt", "^agt_[0-9a-f]{32}$");
 id!(/// Names a credential: an agent's token or a human's session. It is the token's `jti`.
     CredentialId, "crd", "^crd_[0-9a-f]{32}$");
+id!(/// Names an agent's request for a wider grant.
+    AccessRequestId, "acr", "^acr_[0-9a-f]{32}$");
 id!(/// Names an approval: one request that waits for humans.
     ApprovalId, "apr", "^apr_[0-9a-f]{32}$");
 id!(/// Names an audit record. It is also the id of the permit that led to it.

@@ -2,6 +2,7 @@
 //!
 //! No runtime, HTTP, cloud SDK, clock or environment access: time, randomness and identity arrive as arguments.
 
+pub mod access_request;
 pub mod agent;
 pub mod algorithm;
 pub mod ambient;
@@ -39,5 +40,6 @@ pub mod seal;
 pub mod store;
 pub mod survey;
 pub mod token;
+pub mod trace;
 pub mod usage;
 pub mod webhook;

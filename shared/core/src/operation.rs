@@ -25,6 +25,10 @@ macro_rules! operations {
 
 operations! {
     AccessCheck "access.check"
+    AccessRequestCreate "access-request.create"
+    AccessRequestDeny "access-request.deny"
+    AccessRequestGet "access-request.get"
+    AccessRequestList "access-request.list"
     AgentActivity "agent.activity"
     AgentAmend "agent.amend"
     AgentFreeze "agent.freeze"
@@ -130,7 +134,8 @@ impl Operation {
     pub fn is_weighed(self) -> bool {
         let stops = matches!(
             self,
-            Self::AgentFreeze
+            Self::AccessRequestDeny
+                | Self::AgentFreeze
                 | Self::AgentRevoke
                 | Self::ApprovalDeny
                 | Self::CredentialRevoke
@@ -140,6 +145,8 @@ impl Operation {
         let reads = matches!(
             self,
             Self::AccessCheck
+                | Self::AccessRequestGet
+                | Self::AccessRequestList
                 | Self::AgentActivity
                 | Self::AgentGet
                 | Self::AgentList
@@ -165,7 +172,9 @@ impl Operation {
                 | Self::WebhookList
                 | Self::Whoami
         );
-        !stops && !reads
+        // To ask grants nothing, and is what whoever was refused shall do.
+        let asks = self == Self::AccessRequestCreate;
+        !stops && !reads && !asks
     }
 
     /// Whether it takes an agent, a credential, a human or a key out of use: what a human does about misuse.

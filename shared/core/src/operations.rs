@@ -2,6 +2,7 @@
 //! written; [`crate::pipeline::perform`] writes it, with the record.
 
 pub mod access;
+pub mod access_requests;
 pub mod activity;
 pub mod agents;
 pub mod aliases;
@@ -10,6 +11,7 @@ pub mod audit;
 mod context;
 pub mod credentials;
 pub mod effective;
+pub mod envelope;
 pub mod humans;
 pub mod key_import;
 pub mod key_lifecycle;

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
+    /// More requests for access were made than may be.
+    AccessRequestsExhausted,
     /// A human's session, on a plane that is for agents.
     AgentCredentialRequired,
     AgentFrozen,
@@ -65,7 +67,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
+        Self::AccessRequestsExhausted,
         Self::AgentCredentialRequired,
         Self::AgentFrozen,
         Self::AgentRevoked,
@@ -110,6 +113,7 @@ impl Reason {
 
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::AccessRequestsExhausted => "access_requests_exhausted",
             Self::AgentCredentialRequired => "agent_credential_required",
             Self::AgentFrozen => "agent_frozen",
             Self::AgentRevoked => "agent_revoked",
@@ -165,6 +169,7 @@ impl Reason {
     /// Public text: lower case, no full stop.
     pub fn sentence(self) -> &'static str {
         match self {
+            Self::AccessRequestsExhausted => "too many requests for access wait for the human, or were made this day",
             Self::AgentCredentialRequired => "this is for agents: a human's session is not taken here",
             Self::AgentFrozen => "the agent, or one above it, is frozen; its human or an operator can unfreeze it",
             Self::AgentRevoked => "the agent, or one above it, is revoked",

@@ -154,6 +154,16 @@ impl Scope<KeyId> {
         })
     }
 
+    /// This scope and `more`; an entry that is there already is not there twice.
+    pub fn with(mut self, more: Self) -> Self {
+        for entry in more.0 {
+            if !self.0.contains(&entry) {
+                self.0.push(entry);
+            }
+        }
+        self
+    }
+
     /// How many selectors the scope has: a label counts once, however many keys bear it.
     pub fn breadth(&self) -> usize {
         self.0.iter().map(|entry| entry.keys.len()).sum()
@@ -228,7 +238,9 @@ impl JsonSchema for ScopeText {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         let actions = Action::ALL.map(Action::as_str).join("|");
         let selector = "(key_[0-9a-f]{32}|[a-z][a-z0-9-]{2,63}|[a-z][a-z0-9-]{0,31}=[A-Za-z0-9._-]{1,63})";
-        let entry = format!("key:{selector}(,{selector}){{0,31}}:({actions})(,({actions}))*");
+        // How many selectors there may be is left out: repetitions that are counted within others are too much for some
+        // validators.
+        let entry = format!("key:{selector}(,{selector})*:({actions})(,({actions}))*");
         schemars::json_schema!({ "type": "string", "pattern": format!("^{entry}( +{entry}){{0,31}}$") })
     }
 }

@@ -8,7 +8,10 @@ use aegis_core::record::{AuditRecord, Plane};
 use aegis_core::store::Store;
 use aegis_core::store::fault::{Fault, Operation};
 use aegis_tests::deployment::Deployment;
+use aegis_tests::mcp::{Client, VERSIONS};
 use aegis_tests::{Answer, base64, message, text};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -315,4 +318,58 @@ async fn what_fails_after_it_was_allowed_is_on_record_too() {
     let found: Vec<&Value> = found["items"].as_array().unwrap().iter().map(|record| &record["key_requested"]).collect();
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found.contains(&&json!("own-key")) && found.contains(&&json!("no-such-key")));
+}
+
+#[tokio::test]
+async fn the_trace_that_a_request_is_part_of_is_on_record_whatever_it_came_by() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "own-key", "Ed25519").await;
+    let (agent, token) = deployment.agent(&alice, "key:own-key:sign", json!({})).await;
+    let traced = async || {
+        let page = deployment.get(&alice, &format!("/v1/audit?agent={agent}&limit=1")).await.ok();
+        deployment.pass(1);
+        page["items"][0]["claims"].get("traceparent").cloned().unwrap_or_default()
+    };
+    let trace = |n: u8| format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b716920333{n}-01");
+    let (malformed, two) = (trace(1).to_uppercase(), vec![trace(1), trace(2)]);
+    // What is in the headers, and what of it is followed.
+    let headers = [(vec![trace(1)], Some(trace(1))), (vec![malformed.clone()], None), (two, None), (Vec::new(), None)];
+    let subject = json!({ "type": "agent", "id": agent });
+    let evaluation =
+        json!({ "subject": subject, "action": { "name": "sign" }, "resource": { "type": "key", "id": "own-key" } });
+    let requests = [
+        ("/v1/keys/own-key/sign", message(b"x")),
+        ("/v1/keys/own-key/sign", json!({})),
+        ("/v1/agent-ai/calls", json!({ "name": "my_scope" })),
+        ("/v1/agent-ai/risk/evaluate", json!({ "key": "own-key", "action": "sign" })),
+        ("/access/v1/evaluation", evaluation.clone()),
+        ("/access/v1/evaluations", json!({ "evaluations": [evaluation] })),
+    ];
+    for (given, followed) in &headers {
+        for (path, body) in &requests {
+            let mut request = http::Request::post(*path).header(AUTHORIZATION, format!("Bearer {token}"));
+            for value in given {
+                request = request.header("traceparent", value);
+            }
+            let request = request.header(CONTENT_TYPE, "application/json").body(Bytes::from(body.to_string()));
+            deployment.send(request.unwrap()).await;
+            assert_eq!(traced().await, json!(followed), "{path} {given:?}");
+        }
+        // Over MCP the message's own comes first, if it is one.
+        for version in VERSIONS {
+            let metas =
+                [(json!(trace(3)), Some(trace(3))), (json!(malformed), followed.clone()), (json!(1), followed.clone())];
+            for (meta, want) in metas {
+                let mut client = Client::new(&deployment, &token, version);
+                client.meta = json!({ "traceparent": meta });
+                let (mut request, body) = client.request("tools/call", json!({ "name": "my_scope" }));
+                for value in given {
+                    request = request.header("traceparent", value);
+                }
+                assert_eq!(client.send(request, &body).await.status, 200);
+                assert_eq!(traced().await, json!(want), "{version} {given:?} {meta}");
+            }
+        }
+    }
 }

@@ -59,6 +59,21 @@ fn asking(path: &str, token: &str) -> Request<Bytes> {
 }
 
 #[tokio::test]
+async fn both_halves_record_the_trace_that_a_request_is_part_of() {
+    let story = Story::new().await;
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    for (key, outcome) in [("invoices", "ok"), ("treasury", "denied")] {
+        let mut request = story.signing(key, &story.token);
+        request.headers_mut().insert("traceparent", trace.parse().unwrap());
+        story.deployment.send(request).await;
+        let path = format!("/v1/audit?agent={}&limit=1", story.agent);
+        let record = story.deployment.get(&story.alice, &path).await.ok()["items"][0].clone();
+        assert_eq!((&record["outcome"], &record["claims"]["traceparent"]), (&json!(outcome), &json!(trace)));
+        story.deployment.pass(1);
+    }
+}
+
+#[tokio::test]
 async fn a_permit_is_good_for_one_request_whose_record_bears_its_id() {
     let story = Story::new().await;
     let permit = story.permit().await;

@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "what is unwrapped is asserted by it")]
 #![expect(clippy::indexing_slicing, reason = "a missing field fails the test that names it")]
 
+mod access_requests;
 mod agent_ai;
 mod agents;
 mod approvals;
 mod audit;
+mod authzen;
 mod backends;
 mod backup;
 mod canary;
@@ -14,6 +16,7 @@ mod cost;
 mod crash;
 mod detection;
 mod documents;
+mod envelopes;
 mod faults;
 mod formats;
 mod front;

@@ -114,7 +114,7 @@ async fn the_tools_shown_are_those_within_the_scope_in_a_fixed_order() {
     let alice = deployment.alice().await;
     deployment.key(&alice, "own-key", "Ed25519").await;
     let always = ["list_keys", "get_key", "get_public_key"];
-    let own = ["check_access", "my_scope", "my_activity"];
+    let own = ["check_access", "my_scope", "my_activity", "request_access"];
     let table: [(&str, &[&str]); 3] = [
         ("key:own-key:sign", &["sign"]),
         ("key:own-key:verify,sign", &["sign", "verify"]),

@@ -1,5 +1,6 @@
 //! The route table, walked: who is nobody gets 401 everywhere, who is a stranger gets 403.
 
+use aegis_core::operation::Operation;
 use aegis_functions::{Access, Route, TargetKind, routes};
 use aegis_tests::Answer;
 use aegis_tests::deployment::Deployment;
@@ -7,7 +8,8 @@ use aegis_tests::mcp::{Client, MODERN};
 use serde_json::json;
 
 /// What anybody who is known may ask about herself.
-const OWN: [&str; 9] = [
+const OWN: [&str; 10] = [
+    "/v1/access-requests",
     "/v1/agents",
     "/v1/agents/usage",
     "/v1/approvals",
@@ -43,7 +45,8 @@ async fn a_stranger_is_refused_on_every_route_whether_or_not_the_thing_exists() 
     let paths = Paths::new(&deployment).await;
     let stranger = deployment.log_in("mallory@org", &[]).await;
     for route in routes::table().iter().filter(|route| route.access != Access::Public) {
-        let own = route.kind == TargetKind::Own && OWN.contains(&route.path);
+        let asks = route.access == Access::Bearer(Operation::AccessRequestCreate);
+        let own = route.kind == TargetKind::Own && OWN.contains(&route.path) && !asks;
         let existing = call(&deployment, route, &stranger, &paths.of(route)).await;
         let missing = call(&deployment, route, &stranger, &Paths::missing(route)).await;
         let want = if own { 200 } else { 403 };
@@ -69,8 +72,10 @@ async fn an_agent_with_nothing_to_do_with_it_is_refused_on_every_route() {
         // What it asks for is asked of another route.
         let harmless = reads
             || is_about_tokens(route)
+            || route.access == Access::Bearer(Operation::AccessRequestCreate)
             || ["/mcp", CHECK].contains(&route.path)
-            || route.path.starts_with("/v1/agent-ai/");
+            || ["/access/v1/", "/v1/agent-ai/"].iter().any(|plane| route.path.starts_with(plane))
+                && route.kind == TargetKind::Own;
         let want = if harmless { 200 } else { 403 };
         assert_eq!(answer.status, want, "{} {} {}", route.method, route.path, answer.body);
     }
@@ -97,6 +102,19 @@ async fn call(deployment: &Deployment, route: &Route, token: &str, path: &str) -
         "/v1/agent-ai/risk/evaluate" => {
             deployment.post(token, path, json!({ "key": "some-key", "action": "sign" })).await
         }
+        _ if path.starts_with("/access/v1/") => {
+            let me = deployment.get(token, "/v1/whoami").await.ok();
+            let subject = json!({ "type": "agent", "id": me["agents"].get(0) });
+            let subject =
+                if me["agents"].get(0).is_some() { subject } else { json!({ "type": "user", "id": me["human"] }) };
+            let body = json!({
+                "subject": subject, "action": { "name": "sign" }, "resource": { "type": "key", "id": "some-key" },
+            });
+            deployment.post(token, path, body).await
+        }
+        "/v1/access-requests" if route.method == http::Method::POST => {
+            deployment.post(token, path, json!({ "scope": "key:some-key:sign", "reason": "x" })).await
+        }
         _ if route.path == CHECK => deployment.post(token, path, json!({ "action": "sign" })).await,
         _ if is_about_tokens(route) => deployment.form(token, path, &[("token", "nonsense")]).await,
         _ => deployment.call(route.method.clone(), token, path, Some(json!({}))).await,
@@ -112,6 +130,7 @@ fn is_about_tokens(route: &Route) -> bool {
 struct Paths {
     own_key: String,
     agent: String,
+    access_request: String,
     approval: String,
     credential: String,
     record: String,
@@ -128,6 +147,8 @@ impl Paths {
         let (agent, token) = deployment.agent(&alice, "key:some-key:sign", json!({})).await;
         deployment.hold_for_step_up(&agent).await;
         let asked = deployment.post(&token, "/v1/keys/some-key/sign", aegis_tests::message(b"x")).await;
+        let wish = json!({ "scope": "key:own-key:sign", "reason": "x" });
+        let wished = deployment.post(&token, "/v1/access-requests", wish).await.ok();
         let path = format!("/v1/agents/{agent}/credentials");
         let issued = deployment.post(&alice, &path, json!({})).await.ok();
         let (_, rogue) = deployment.agent(&alice, "key:some-key:sign", json!({})).await;
@@ -139,6 +160,7 @@ impl Paths {
         Self {
             own_key: "own-key".into(),
             agent,
+            access_request: aegis_tests::text(&wished, "id"),
             approval: aegis_tests::text(&asked.body, "approval"),
             credential: aegis_tests::text(&issued, "id"),
             record: record.as_str().unwrap().to_string(),
@@ -151,7 +173,7 @@ impl Paths {
         let path = route.path.replace("{key}", "some-key").replace("{agent}", &self.agent);
         let path = path.replace("{credential}", &self.credential).replace("{record}", &self.record);
         let path = path.replace("{recommendation}", &self.recommendation);
-        let path = path.replace("{approval}", &self.approval);
+        let path = path.replace("{approval}", &self.approval).replace("{access_request}", &self.access_request);
         let path = path.replace("{webhook}", &self.webhook);
         path.replace("{human}", "alice@org").replace("{alias}", "some-key").replace("{version}", "0")
     }
@@ -162,6 +184,7 @@ impl Paths {
         let path = path.replace("{record}", &format!("rec_{:032x}", 1));
         let path = path.replace("{recommendation}", &format!("rcm_{:032x}", 1));
         let path = path.replace("{approval}", &format!("apr_{:032x}", 1));
+        let path = path.replace("{access_request}", &format!("acr_{:032x}", 1));
         let path = path.replace("{webhook}", &format!("whk_{:032x}", 1));
         path.replace("{human}", "nobody@org").replace("{alias}", "no-such-key").replace("{version}", "999")
     }

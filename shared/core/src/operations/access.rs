@@ -18,7 +18,7 @@ pub struct CheckAccess {
 }
 
 /// What would be decided now; what a later request asks for may be decided otherwise.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct CheckedAccess {
     /// The key as it was asked about.
     pub key: KeyRef,
@@ -34,7 +34,7 @@ pub struct CheckedAccess {
     pub risk: Option<Risk>,
 }
 
-#[derive(Clone, Copy, Debug, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Foretold {
     Allow,

@@ -1,12 +1,13 @@
 //! Issuing agents, changing what they were granted, stopping them.
 
+use super::access_requests::followed;
 use super::aliases::resolve;
 use super::listing::{PageOf, PageQuery, cursor_at};
 use crate::agent::{Agent, AgentState, Grant, Limits, MAX_CHILDREN, MAX_DEPTH, MAX_WINDOW, Purpose, Stopped};
 use crate::ambient::{DateTime, Timestamp, after_seconds};
 use crate::encoding::{object, optional_object};
 use crate::error::Error;
-use crate::id::{AgentId, KeyId};
+use crate::id::{AccessRequestId, AgentId, KeyId};
 use crate::key::{Key, KeyRecord};
 use crate::name::{AgentLabel, KeyRef};
 use crate::operation::Operation;
@@ -125,30 +126,44 @@ pub struct AmendAgent {
     pub limits: Option<Limits>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delegate: Option<bool>,
+    /// The agent's request that this follows. What is not said here is as it asks: its scope is added to the agent's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_request: Option<AccessRequestId>,
 }
 
 /// Replaces an agent's grant. Credentials issued before keep what both they and the new grant hold.
 ///
 /// # Errors
-/// [`Error::Invalid`]; [`Error::State`] for a revoked agent.
+/// [`Error::Invalid`]; [`Error::State`] for a revoked agent, and for a request that is over.
 pub async fn amend_agent(app: &App, permit: &Permit, input: &AmendAgent) -> Result<Done<Agent>, Error> {
     let mut loaded = load_agent(app, &permit.agent()?.id).await?;
     let agent = &mut loaded.value;
     if agent.state == AgentState::Revoked {
         return Err(Error::State { kind: "agent", state: "revoked" });
     }
+    let followed = match &input.access_request {
+        Some(id) => Some(followed(app, permit, &agent.id, id).await?),
+        None => None,
+    };
+    let asked = followed.as_ref().map(|found| &found.value.asked);
     if let Some(scope) = &input.scope {
         agent.grant.scope = resolve_scope(app, permit, scope).await?;
+    } else if let Some(scope) = asked.and_then(|asked| asked.scope.as_ref()) {
+        let more = resolve_scope(app, permit, scope).await?;
+        agent.grant.scope = agent.grant.scope.clone().with(more);
+        agent.grant.scope.check().map_err(|error| Error::invalid("scope", error))?;
     }
-    if let Some(limits) = input.limits {
+    if let Some(limits) = input.limits.or(asked.and_then(|asked| asked.limits)) {
         agent.grant.limits = check_limits(limits)?;
     }
     agent.label = input.label.clone().unwrap_or_else(|| agent.label.clone());
-    agent.grant.not_after = input.not_after.unwrap_or(agent.grant.not_after);
+    let not_after = input.not_after.or(asked.and_then(|asked| asked.not_after));
+    agent.grant.not_after = not_after.unwrap_or(agent.grant.not_after);
     agent.grant.delegate = input.delegate.unwrap_or(agent.grant.delegate);
     agent.grant.version = agent.grant.version.saturating_add(1);
     check_window(&agent.grant, app.clock.now())?;
-    let puts = vec![loaded.replace()?];
+    let mut puts = vec![loaded.replace()?];
+    puts.extend(followed.map(|found| found.replace()).transpose()?);
     Ok(Done { value: loaded.value, puts, note: Note::default() })
 }
 

@@ -62,6 +62,7 @@ const SCOPES: [&str; 4] = [
     "key:own-key,trap-key,old-key:sign,verify key:own-aes:encrypt",
     "key:team=a:sign,encrypt,verify",
 ];
+const WISHES: [&str; 3] = ["key:foreign-key:sign", "key:no-such-key:sign", "no scope"];
 const MORE: [&str; 4] = ["{}", r#"{"purpose":"service"}"#, r#"{"limits":{"max_uses":1}}"#, r#"{"delegate":true}"#];
 const KEYS: [&str; 8] =
     ["own-key", "own-key", "own-aes", "foreign-key", "no-such-key", "trap-key", "old-key", "No Key!"];
@@ -119,6 +120,16 @@ impl Asked {
                 0 => {
                     let members = json!({ "algorithm": "Ed25519", "name": "made" });
                     Self { tool: "create_key", key: None, method: Method::POST, path: "/v1/keys", members }
+                }
+                1 => {
+                    let members = json!({ "reason": "for a task", "scope": dice.of(&WISHES) });
+                    Self {
+                        tool: "request_access",
+                        key: None,
+                        method: Method::POST,
+                        path: "/v1/access-requests",
+                        members,
+                    }
                 }
                 _ => post("check_access", "/v1/keys/{key}/check-access", json!({ "action": "sign" })),
             },
@@ -201,9 +212,14 @@ fn told(answer: Answer, agent: &str) -> (u16, String) {
         "wrapped_key",
     ];
     if let Some(members) = body.as_object_mut() {
-        members.retain(|name, _| !own.contains(&name.as_str()));
+        members.retain(|name, value| !own.contains(&name.as_str()) && !is_of_a_request(value));
     }
     (answer.status, body.to_string().replace(agent, "the agent"))
+}
+
+/// Whether it is the id of a request for access.
+fn is_of_a_request(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.starts_with("acr_"))
 }
 
 /// A record without what differs between any two requests, and without how it came.
@@ -211,7 +227,7 @@ fn record(found: &Value, agent: &str, plane: &str) -> Value {
     assert_eq!(found["plane"], plane, "{found}");
     let mut found = found.clone();
     let own = ["id", "at", "request_id", "latency_us", "credential", "plane", "claims", "approval"];
-    found.as_object_mut().unwrap().retain(|name, _| !own.contains(&name.as_str()));
+    found.as_object_mut().unwrap().retain(|name, value| !own.contains(&name.as_str()) && !is_of_a_request(value));
     if let Some(recommendation) = found.get_mut("recommendation").and_then(Value::as_object_mut) {
         recommendation.retain(|name, _| ["detector", "severity", "suggested_actions"].contains(&name.as_str()));
     }
