@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -23,9 +24,9 @@ class OfAFramework(unittest.TestCase):
         cls.server.start()
         for name in ("invoice-2026", "treasury-master"):
             cls.server.create_key(name, "ECDSA-P256")
+        cls.server.create_key("customer-data", "AES-256-GCM")
 
-    def agent(self):
-        scope = "key:invoice-2026:sign,verify"
+    def agent(self, scope="key:invoice-2026:sign,verify"):
         agent = self.server.call("POST", "/v1/agents", {"label": "invoices", "scope": scope})["id"]
         return agent, self.server.call("POST", f"/v1/agents/{agent}/credentials", {})["token"]
 
@@ -61,12 +62,20 @@ class OfAFramework(unittest.TestCase):
         self.assertEqual([record["outcome"] for record in self.records(agent, "op=key.sign&outcome=ok")], [])
 
     def test_the_page_s_examples_run(self):
-        _, token = self.agent()
+        agent, token = self.agent("key:invoice-2026:sign,verify key:customer-data:generate-data-key,unwrap")
         blocks = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "docs/AGENT-AI.md").read_text(), re.MULTILINE | re.DOTALL)
-        self.assertEqual(len(blocks), 3)
-        environment = {**os.environ, "AEGIS": self.server.base, "AGENT_TOKEN": token, "no_proxy": "127.0.0.1"}
+        self.assertEqual(len(blocks), 5)
+        environment = {**os.environ, "AEGIS": self.server.base, "AGENT": agent, "AGENT_TOKEN": token}
         script = "\n".join(["set -euo pipefail", *blocks])
-        said = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=120)
+        with tempfile.TemporaryDirectory() as scratch:
+            said = subprocess.run(
+                ["bash", "-c", script],
+                cwd=scratch,
+                env={**environment, "no_proxy": "127.0.0.1"},
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
         self.assertEqual(said.returncode, 0, f"{said.stdout}\n{said.stderr}")
 
     def test_the_example_runs_as_it_says(self):

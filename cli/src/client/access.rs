@@ -187,7 +187,7 @@ mod tests {
             (json!({ "limits": { "max_uses": 5, "per_day": 7 } }), "uses in its life: 5, uses a day: 7"),
             (
                 json!({ "scope": "key:a-key:sign", "not_after": "2026-03-01T00:00:00Z" }),
-                "key:a-key:sign, until 2026-03-01T00:00:00Z",
+                "key:a-key:sign, until 2026-03-01T00:00:00.000Z",
             ),
         ];
         for (asked, want) in table {
