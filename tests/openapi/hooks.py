@@ -164,6 +164,17 @@ ciphertext = human.call("POST", f"/v1/keys/{shared['aes']}/encrypt", {"plaintext
 wrapped_key = human.call("POST", f"/v1/keys/{shared['aes']}/wrap", {"key_material": ""})["wrapped_key"]
 
 
+def sealed():
+    """An envelope: only agents seal, and any that may unwrap opens it."""
+    sealing = Aegis()
+    sealing.base = human.base
+    sealing.token = new_token(new_agent(SCOPE.format(**shared), purpose="service"))["token"]
+    return sealing.call("POST", f"/v1/agent-ai/keys/{shared['aes']}/seal", {"plaintext": ""})["sealed"]
+
+
+envelope = sealed()
+
+
 def new_recommendation():
     """What is said of an agent that left its scope, and was frozen for it."""
     rogue = Aegis()
@@ -253,7 +264,7 @@ def filled(case, verb):
     if verb in ("decrypt", "re-encrypt"):
         body = {**body, "ciphertext": ciphertext, "context": {}}
     elif verb == "open":
-        body = {**body, "sealed": sealed_by(case), "context": {}}
+        body = {**body, "sealed": envelope, "context": {}}
     elif verb == "approve":
         body = {"code": asked.get(verb)[1]}
     elif verb == "unwrap":
@@ -288,16 +299,6 @@ def filled(case, verb):
     elif verb == "token" and id_tokens:
         body = {**body, "subject_token": id_tokens.pop()}
     return body
-
-
-def sealed_by(case):
-    """An envelope, or nothing that is one: only agents seal."""
-    asking = Aegis()
-    asking.base, asking.token = human.base, (case.headers or {}).get("Authorization", "").removeprefix("Bearer ")
-    try:
-        return asking.call("POST", f"/v1/agent-ai/keys/{shared['aes']}/seal", {"plaintext": ""})["sealed"]
-    except Refused:
-        return ""
 
 
 def evaluation(case):

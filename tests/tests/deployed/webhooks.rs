@@ -1,6 +1,6 @@
 //! Webhooks of a deployment: what is on record arrives, signed, and is tried again where it does not.
 
-use aegis_tests::receiver::{Manner, Receiver};
+use aegis_tests::receiver::{Manner, Post, Receiver};
 use aegis_tests::site::{EVERYTHING, site, wait_for};
 use aegis_tests::{message, text};
 use serde_json::json;
@@ -17,22 +17,29 @@ fn what_is_on_record_arrives_signed_however_often_it_must_be_tried() {
     let made = site.post(&alice, "/v1/webhooks", asked).ok();
     let webhook = format!("/v1/webhooks/{}", text(&made, "id"));
     site.post(&token, &format!("/v1/keys/{name}/sign"), message(b"x")).ok();
-    let of_agent = |post: &aegis_tests::receiver::Post| post.json()["data"]["agents"] == json!([agent]);
-    let posts = wait_for("the second try", || {
-        let posts: Vec<_> = receiver.posts().into_iter().filter(of_agent).collect();
-        (posts.len() >= 2).then_some(posts)
+    // What other tests do at the same time is told, too: the first post of all fails, whoever it is about.
+    let (posts, own) = wait_for("a second try, and the agent's own event", || {
+        let posts = receiver.posts();
+        let tries = |post: &Post| posts.iter().filter(|other| id_of(other) == id_of(post)).count();
+        let own = posts.iter().find(|post| post.json()["data"]["agents"] == json!([agent])).cloned();
+        let tried_again = posts.first().is_some_and(|first| tries(first) >= 2);
+        own.filter(|_| tried_again).map(|own| (posts.clone(), own))
     });
-    let (first, second) = (&posts[0], &posts[1]);
-    assert_eq!(first.header("webhook-id"), second.header("webhook-id"));
-    assert_eq!(second.json()["data"]["key"], json!(key));
+    assert_eq!(own.json()["data"]["key"], json!(key));
+    let second = posts.iter().filter(|post| id_of(post) == id_of(&posts[0])).nth(1).unwrap();
     let known = standardwebhooks::Webhook::new(&text(&made, "secret")).unwrap();
-    let at = second.header("webhook-timestamp").parse().unwrap();
-    let wanted = known.sign(&second.header("webhook-id"), at, &second.body).unwrap();
-    assert_eq!(second.header("webhook-signature"), wanted);
-    let id = second.header("webhook-id");
+    for post in [&own, second] {
+        let at = post.header("webhook-timestamp").parse().unwrap();
+        assert_eq!(post.header("webhook-signature"), known.sign(&id_of(post), at, &post.body).unwrap());
+    }
+    let id = id_of(second);
     wait_for("the delivery", || {
         let listed = site.get(&alice, &format!("{webhook}/deliveries?state=delivered")).ok();
         listed["items"].as_array().unwrap().iter().any(|found| found["id"] == json!(id)).then_some(())
     });
     site.call(&http::Method::DELETE, &alice, &webhook, None).ok();
+}
+
+fn id_of(post: &Post) -> String {
+    post.header("webhook-id")
 }
