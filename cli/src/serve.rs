@@ -28,6 +28,7 @@ use aegis_core::store::Store;
 use aegis_core::token::TokenKeys;
 use aegis_embedded::root::{KdfParams, Passphrase, Root};
 use aegis_embedded::store::{OpenError, SqliteStore};
+use aegis_functions::forward::Operations;
 use aegis_functions::mcp::Mcp;
 use aegis_functions::oidc::Oidc;
 use aegis_functions::{Gate, Host, Metrics};
@@ -214,6 +215,7 @@ impl Server {
             gate: Gate::new(settings.unverified_per_minute),
             metrics: Metrics::new(),
             mcp: Mcp::new(own_url),
+            operations: Operations::Here,
         });
         let courier = webhooks::courier(&host, store.clone(), settings)?;
         let mut metrics_address = None;

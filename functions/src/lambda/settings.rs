@@ -24,6 +24,8 @@ pub struct Settings {
     /// The one operation that this function serves, or `public`.
     pub(super) operation: Option<String>,
     pub(super) alert_topic: Option<String>,
+    /// What the names of the deployment's functions begin with. Only the one that calls others knows.
+    pub(super) function_prefix: Option<String>,
     /// Whom the keys of KMS are meant for. Only those that tell who else can use them know.
     pub(super) kms_principals: Principals,
 }
@@ -73,6 +75,7 @@ impl Settings {
             roles: json("AEGIS_ROLES", &variable("AEGIS_ROLES").unwrap_or_else(|| "{}".to_string()))?,
             operation: variable("AEGIS_OPERATION"),
             alert_topic: variable("AEGIS_ALERT_TOPIC"),
+            function_prefix: variable("AEGIS_FUNCTION_PREFIX"),
             kms_principals,
         })
     }

@@ -2,9 +2,10 @@
 
 use super::visit::Visit;
 use super::{VERSIONS, claims, outcome, prompt};
+use crate::forward::ask;
 use crate::inbound::Inbound;
 use crate::route::Parameters;
-use crate::tools::{Asked, Outcome};
+use crate::tools::{Asked, NotDone};
 use crate::{bearer, tools};
 use aegis_core::operation::Operation;
 use aegis_core::record::{Claimed, Plane};
@@ -63,16 +64,16 @@ impl ServerHandler for Aegis {
         visit.note_claims(claims.clone());
         let scope = tools::named(MY_SCOPE).ok_or_else(|| ErrorData::internal_error("no scope to list by", None))?;
         let asked = Inbound { query: "without_keys=true", ..inbound(visit, parts, claims.as_ref(), scope) };
-        let own: Own = match tools::call(&visit.host, asked).await {
-            Outcome::Done(reply) => {
+        let own: Own = match ask(&visit.host, asked).await {
+            Ok(reply) => {
                 visit.note_admitted();
                 serde_json::from_slice(&reply.body).unwrap_or_default()
             }
-            Outcome::Refused(refusal) => {
+            Err(NotDone::Refused(refusal)) => {
                 visit.note_admitted();
                 return Err(ErrorData::invalid_request(refusal.title().to_string(), None));
             }
-            Outcome::TurnedAway(failed) => {
+            Err(NotDone::TurnedAway(failed)) => {
                 visit.note_turned_away(failed);
                 // HTTP answers, and nobody reads this.
                 return Err(ErrorData::invalid_request("", None));
@@ -133,16 +134,16 @@ struct Own {
 const MY_SCOPE: &str = "my_scope";
 
 async fn carried_out(visit: &Visit, inbound: Inbound<'_>) -> CallToolResult {
-    match tools::call(&visit.host, inbound).await {
-        Outcome::Done(reply) => {
+    match ask(&visit.host, inbound).await {
+        Ok(reply) => {
             visit.note_admitted();
             outcome::done(&reply)
         }
-        Outcome::Refused(refusal) => {
+        Err(NotDone::Refused(refusal)) => {
             visit.note_admitted();
             outcome::refused(&refusal)
         }
-        Outcome::TurnedAway(failed) => {
+        Err(NotDone::TurnedAway(failed)) => {
             visit.note_turned_away(failed);
             // HTTP answers, and nobody reads this.
             CallToolResult::error(Vec::new())

@@ -1,14 +1,17 @@
 //! Why a tool call came to nothing, so that a program can act on it.
 
-use crate::problem::{Problem, describe};
+use crate::problem::{self, Problem, describe};
 use aegis_core::error::{Error, Failed};
 use aegis_core::id::RequestId;
 use aegis_core::reason::Reason;
+use bytes::Bytes;
+use http::header::{HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Why a tool call came to nothing: the problem that REST answers with, and what was decided.
-#[derive(JsonSchema, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
 pub(crate) struct Refusal {
     #[serde(flatten)]
     problem: Problem,
@@ -20,7 +23,7 @@ pub(crate) struct Refusal {
     retry_after: Option<u32>,
 }
 
-#[derive(Clone, Copy, JsonSchema, Serialize)]
+#[derive(Clone, Copy, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {
     Deny,
@@ -43,9 +46,24 @@ impl Refusal {
         Self { problem, decision, retry_after }
     }
 
+    /// As HTTP has it where it is the whole answer.
+    pub(crate) fn response(&self) -> Response<Bytes> {
+        let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = problem::answer(status, &self.problem);
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+
     /// As REST would answer.
     pub(crate) fn status(&self) -> u16 {
         self.problem.status
+    }
+
+    /// Whether the request could not be read, rather than be done.
+    pub(crate) fn is_of_form(&self) -> bool {
+        self.problem.code == "invalid-request"
     }
 
     pub(crate) fn title(&self) -> &str {
