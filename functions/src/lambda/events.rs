@@ -2,6 +2,8 @@
 //! documentation: API Gateway REST (proxy, and REQUEST authorizer), DynamoDB streams, SQS, EventBridge.
 
 use crate::forward::{Answered, Forwarded};
+use aegis_core::record::AuditRecord;
+use aegis_events::bundle;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -253,6 +255,22 @@ pub(super) struct BusEvent {
     #[serde(rename = "detail-type")]
     pub(super) kind: String,
     pub(super) detail: Value,
+}
+
+impl BusEvent {
+    /// The records that it tells of; none, if it tells of something else.
+    pub(super) fn records(self) -> Vec<AuditRecord> {
+        let read = match self.kind.as_str() {
+            "AuditRecord" => serde_json::from_value(self.detail).map(|record| vec![record]),
+            "AuditRecords" => bundle::unpack(self.detail),
+            _ => Ok(Vec::new()),
+        };
+        // What cannot be read now cannot be read later either.
+        read.unwrap_or_else(|error| {
+            tracing::error!(error = %error, "a record was passed over");
+            Vec::new()
+        })
+    }
 }
 
 impl QueueMessage {

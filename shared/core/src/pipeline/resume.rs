@@ -20,7 +20,8 @@ pub async fn resume(app: &App, request: &Request<'_>, crossing: Result<Crossing,
     let now = app.clock.now();
     let claims = app.tokens.verify_presented(&request.token, now);
     let claims = claims.map_err(|reason| Error::Unauthenticated { reason })?;
-    let (facts, found) = app.gather(claims, &request.target, now).await?;
+    // What is usual was looked at when the risk was scored.
+    let (facts, found) = app.gather(claims, &request.target, None, now).await?;
     // The permit's own id is that of the record of what it allows; a refusal uses none of it up.
     let fresh = RecordId::new(now, &app.entropy);
     let decided = crossing.and_then(|crossing| decided(crossing, request));
