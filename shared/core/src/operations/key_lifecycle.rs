@@ -74,7 +74,7 @@ pub async fn create_key(
     if let (Some(backend), Some(_)) = (&input.backend, input.rotate_every_days) {
         check_rotates(app.keystores.backend(backend)?, &new.id, input.algorithm)?;
     }
-    let version = VersionRef { key: &new.id, version: 1, algorithm: input.algorithm };
+    let version = VersionRef { key: &new.id, version: 1, algorithm: input.algorithm, calls: Some(permit.calls()) };
     let who = || permit.facts().claims.root();
     let _turn = app.shares.enter(who, permit.operation(), input.algorithm, input.backend.as_ref())?;
     let by = Begun { id: permit.id(), human: &permit.facts().human.id };
@@ -212,7 +212,8 @@ pub(crate) async fn rotation(app: &App, loaded: &mut Loaded<KeyRecord>, id: &Rec
     let key = &loaded.value.key;
     let by = Begun { id, human: &key.changed_by };
     app.keystores.of(key)?;
-    let (material, settled) = fresh(app, key.version_ref(key.version), key.backend.as_ref(), by).await?;
+    let (material, settled) =
+        fresh(app, key.version_ref(key.version).noting(permit.calls()), key.backend.as_ref(), by).await?;
     // It is another object: what was said of the last one is not said of it.
     let at_backend = survey::ask(app.keystores.of(key)?, &material, app.clock.now()).await;
     let material = Some(material);
@@ -245,7 +246,7 @@ async fn fresh(
 
 /// Refuses scheduled rotation where the key store makes no further version.
 pub(super) fn check_rotates(keystore: &dyn KeyStore, id: &KeyId, algorithm: Algorithm) -> Result<(), Error> {
-    let next = VersionRef { key: id, version: 2, algorithm };
+    let next = VersionRef { key: id, version: 2, algorithm, calls: None };
     keystore.check_create(next).map_err(|error| Error::invalid("rotate_every_days", error))
 }
 

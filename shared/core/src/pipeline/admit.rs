@@ -9,6 +9,7 @@ use crate::ambient::{Timestamp, after_seconds};
 use crate::behaviour::{Asked, LEARNING, Names};
 use crate::error::{Error, Failed};
 use crate::id::RecordId;
+use crate::keystore::Calls;
 use crate::operation::Operation;
 use crate::policy::Resource;
 use crate::reason::Reason;
@@ -75,7 +76,17 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
         return Err(refuse::failed(app, refused, spent).await?);
     }
     let expires_at = after_seconds(now, LIFETIME);
-    Ok(Permit { id, operation: request.operation, facts, found, risk, obligation, expires_at, crossed: false })
+    Ok(Permit {
+        id,
+        operation: request.operation,
+        facts,
+        found,
+        risk,
+        obligation,
+        expires_at,
+        crossed: false,
+        calls: Calls::default(),
+    })
 }
 
 /// Refuses what policy does not permit whoever asks.

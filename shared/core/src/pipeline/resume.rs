@@ -8,6 +8,7 @@ use super::{App, Obligation, Permit, Request};
 use crate::ambient::Timestamp;
 use crate::error::{Error, Failed};
 use crate::id::RecordId;
+use crate::keystore::Calls;
 use crate::reason::Reason;
 use crate::risk::Risk;
 
@@ -47,7 +48,17 @@ pub async fn resume(app: &App, request: &Request<'_>, crossing: Result<Crossing,
     let obligation = (by_agent && (step_up || decided.step_up)).then_some(Obligation::StepUp);
     let Decided { id, risk, expires_at, .. } = decided;
     let (id, risk, expires_at) = (id.clone(), risk.clone(), *expires_at);
-    Ok(Permit { id, operation: request.operation, facts, found, risk, obligation, expires_at, crossed: true })
+    Ok(Permit {
+        id,
+        operation: request.operation,
+        facts,
+        found,
+        risk,
+        obligation,
+        expires_at,
+        crossed: true,
+        calls: Calls::default(),
+    })
 }
 
 /// What the edge says of a request.
