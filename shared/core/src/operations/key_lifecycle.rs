@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::id::{KeyId, RecordId};
 use crate::intent::{self, Begun};
 use crate::key::{DESTROY_WINDOW_DAYS, Environment, Key, KeyRecord, Origin, Tier, Transition, VersionRecord};
-use crate::keystore::{KeyStore, KeyStoreError, Material, VersionRef};
+use crate::keystore::{Calls, KeyStore, KeyStoreError, Material, VersionRef};
 use crate::name::{BackendName, KeyName, Label};
 use crate::pipeline::{App, Done, Note, Permit};
 use crate::repository::{self, ALL_KEYS, Document, Loaded};
@@ -200,20 +200,24 @@ pub async fn rotate_key(app: &App, permit: &Permit, earlier: Option<String>) -> 
         return made_before(app, id).await;
     }
     loaded.value.key.changed_by = permit.facts().human.id.clone();
-    let puts = rotation(app, &mut loaded, permit.id()).await?;
+    let puts = rotation(app, &mut loaded, permit.id(), permit.calls()).await?;
     let key = loaded.value.key;
     let note = Note { key: Some(key.id.clone()), key_version: Some(key.version), ..Note::default() };
     Ok(Done { value: key, puts, note })
 }
 
-/// The writes that rotate a key. `id` is that of the record they will go with.
-pub(crate) async fn rotation(app: &App, loaded: &mut Loaded<KeyRecord>, id: &RecordId) -> Result<Vec<Put>, Error> {
+/// The writes that rotate a key. `id` is that of the record they will go with; what is asked of a back end is noted in `calls`.
+pub(crate) async fn rotation(
+    app: &App,
+    loaded: &mut Loaded<KeyRecord>,
+    id: &RecordId,
+    calls: &Calls,
+) -> Result<Vec<Put>, Error> {
     loaded.value.key.advance_version(app.clock.now())?;
     let key = &loaded.value.key;
     let by = Begun { id, human: &key.changed_by };
     app.keystores.of(key)?;
-    let (material, settled) =
-        fresh(app, key.version_ref(key.version).noting(permit.calls()), key.backend.as_ref(), by).await?;
+    let (material, settled) = fresh(app, key.version_ref(key.version).noting(calls), key.backend.as_ref(), by).await?;
     // It is another object: what was said of the last one is not said of it.
     let at_backend = survey::ask(app.keystores.of(key)?, &material, app.clock.now()).await;
     let material = Some(material);
