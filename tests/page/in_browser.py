@@ -13,8 +13,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "interop"))
 
 from aegis_client import Aegis, Refused  # noqa: E402
 
-# So that a scope that names some sixty keys or labels must ask, whatever the key.
-RULES = "[budget]\nper_hour = 5\n\n[thresholds]\nstandard = { step_up = 0.08, deny = 2.0 }\n"
 # A browser that asks nobody but the server.
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 PHONE = {"width": 390, "height": 844}
@@ -33,10 +31,7 @@ class InBrowser(unittest.TestCase):
     def issue_agent(cls):
         """By the human who is logged in."""
         cls.server.create_key("treasury-2026", "ECDSA-P256")
-        labels = [",".join(f"label-{number}=1" for number in half) for half in (range(31), range(31, 62))]
-        issued = {"label": "payments", "scope": f"key:treasury-2026,{labels[0]}:sign key:{labels[1]}:sign"}
-        cls.agent = cls.server.call("POST", "/v1/agents", issued)["id"]
-        token = cls.server.call("POST", f"/v1/agents/{cls.agent}/credentials", {})["token"]
+        cls.agent, token = cls.server.issue_asking_agent("treasury-2026")
         cls.caller = Aegis()
         cls.caller.base, cls.caller.token = cls.server.base, token
 

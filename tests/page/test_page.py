@@ -4,10 +4,10 @@ logs in at the local issuer."""
 import json
 import unittest
 
-from in_browser import PHONE, RULES, InBrowser
+from in_browser import PHONE, InBrowser
 from playwright.sync_api import expect
 
-from aegis_client import HUMAN, PASSPHRASE, Aegis, Refused
+from aegis_client import CAUTIOUS, HUMAN, PASSPHRASE, Aegis, Refused
 
 PAYMENT = {"pay": "12500.00 EUR", "to": "<img src=x onerror=alert(1)>", "for": "rent\u202e0052"}
 
@@ -18,7 +18,7 @@ class Page(InBrowser):
         cls.server = Aegis()
         cls.addClassCleanup(cls.server.stop)
         cls.server.start()
-        cls.server.restart_with_rules(RULES)
+        cls.server.restart_with_rules(CAUTIOUS)
         cls.server.log_in()
         cls.issue_agent()
         super().setUpClass()

@@ -6,12 +6,12 @@ import sys
 import unittest
 import urllib.parse
 
-from in_browser import PHONE, RULES, InBrowser
+from in_browser import PHONE, InBrowser
 from playwright.sync_api import expect
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "oidc"))
 
-from aegis_client import Aegis, Refused  # noqa: E402
+from aegis_client import CAUTIOUS, Aegis, Refused  # noqa: E402
 from identity_provider import IdentityProvider  # noqa: E402
 
 SETTINGS = """
@@ -27,7 +27,7 @@ operator = ["group:crypto"]
 user = ["group:crypto"]
 """
 # Each test leaves an approval waiting.
-PATIENT = RULES + "\n[approvals]\npending_per_agent = 10\n"
+PATIENT = CAUTIOUS + "\n[approvals]\npending_per_agent = 10\n"
 EXCHANGE = {
     "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
     "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",

@@ -28,6 +28,14 @@ pub(crate) enum Verdict {
     StepUp,
 }
 
+/// The page on which a human answers an approval.
+pub(crate) struct Page<'a> {
+    pub(crate) approval: &'a str,
+    pub(crate) url: &'a str,
+    /// She types it there.
+    pub(crate) code: &'a str,
+}
+
 impl Refusal {
     pub(crate) fn of(failed: &Failed, request_id: &RequestId) -> Self {
         let (_, problem) = describe(failed, request_id);
@@ -41,6 +49,12 @@ impl Refusal {
             _ => (None, None),
         };
         Self { problem, decision, retry_after }
+    }
+
+    /// Where a human approves what was refused; absent of another refusal, and where the deployment has no page for it.
+    pub(crate) fn page(&self) -> Option<Page<'_>> {
+        let Problem { approval, approval_url, approval_code, .. } = &self.problem;
+        Some(Page { approval: approval.as_deref()?, url: approval_url.as_deref()?, code: approval_code.as_deref()? })
     }
 
     /// As REST would answer.
