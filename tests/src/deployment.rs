@@ -48,6 +48,9 @@ use zeroize::Zeroizing;
 /// The instant every deployment begins at.
 pub const BEGINNING: i64 = 1_790_000_000;
 
+/// Where the page of a deployment is that has one, before the approval's id.
+pub const APPROVAL_PAGE: &str = "https://aegis.example.org/approve/";
+
 pub struct Deployment<S = SqliteStore> {
     pub host: Arc<Host>,
     pub store: Arc<Faulty<S>>,
@@ -292,6 +295,13 @@ impl<S: Store + 'static> Deployment<S> {
         let cause = RecommendationId::new(now, &Entropy::system());
         found.value.add_hold(Hold { kind: HoldKind::StepUp, until, cause }, now);
         self.store.transact(vec![found.replace().unwrap()]).await.unwrap();
+    }
+
+    /// The same, with a page on which humans answer approvals.
+    pub fn with_approval_page(mut self) -> Self {
+        let host = Arc::get_mut(&mut self.host).unwrap();
+        Arc::get_mut(&mut host.app).unwrap().approval_page = Some(APPROVAL_PAGE.to_string());
+        self
     }
 
     /// A session of a human who may do everything a human may.

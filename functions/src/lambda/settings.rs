@@ -54,6 +54,8 @@ impl Settings {
                     Some(name) => json("AEGIS_OIDC_HUMAN_CLAIM", &format!("{name:?}"))?,
                 },
                 ca_file: None,
+                // No function serves it.
+                approval_page: false,
             }),
         };
         let KmsPrincipals { aegis, break_glass } = match variable("AEGIS_KMS_PRINCIPALS") {

@@ -31,6 +31,14 @@ pub(crate) enum Verdict {
     StepUp,
 }
 
+/// The page on which a human answers an approval.
+pub(crate) struct Page<'a> {
+    pub(crate) approval: &'a str,
+    pub(crate) url: &'a str,
+    /// She types it there.
+    pub(crate) code: &'a str,
+}
+
 impl Refusal {
     pub(crate) fn of(failed: &Failed, request_id: &RequestId) -> Self {
         let (_, problem) = describe(failed, request_id);
@@ -54,6 +62,12 @@ impl Refusal {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+
+    /// Where a human approves what was refused; absent of another refusal, and where the deployment has no page for it.
+    pub(crate) fn page(&self) -> Option<Page<'_>> {
+        let Problem { approval, approval_url, approval_code, .. } = &self.problem;
+        Some(Page { approval: approval.as_deref()?, url: approval_url.as_deref()?, code: approval_code.as_deref()? })
     }
 
     /// As REST would answer.

@@ -80,8 +80,8 @@ async fn the_cost_sheet_is_what_was_counted() {
     assert!(total <= CLAIMED, "{total}");
 }
 
-/// USD; the goal is 12.
-const CLAIMED: f64 = 15.0;
+/// USD: the goal.
+const CLAIMED: f64 = 12.0;
 
 const HEAD: &str = "# What Aegis costs on AWS
 
@@ -98,9 +98,9 @@ KMS, called directly, costs 3 USD a million for symmetric keys and RSA-2048, 15 
 Aegis cost that besides. Besides, whatever the rate: two KMS keys (2 USD a month), alarms, tables and logs by the GB, and a minute's
 schedules (some cents a month).
 
-**The goal of 12 USD is missed.** A record is written once and into four indexes, and read from each function's point of view
-again: that is more than half of it. What would bring it down, largest first: several records in one event of the bus (1.5 USD;
-rules of others could then not choose among records), records below 1 KiB (0.6), the edge's live counts in the permit (0.5).
+The goal is 12 USD, and it is met by less than a cent: it rests on the assumptions above. Below some hundred requests a second
+the bus and its queues cost up to 1.9 USD a million more, since batches are not full then. What would bring it down: records below
+1 KiB (0.6 USD), three indexes instead of four (0.6), the edge's live counts in the permit (0.5).
 ";
 
 struct Counted {
