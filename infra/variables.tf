@@ -65,6 +65,17 @@ variable "oidc_human_claim" {
   }
 }
 
+variable "approval_page" {
+  description = "Whether humans answer approvals in a browser, too, at PUBLIC_URL/approve/…: the provider must take PUBLIC_URL/approve/login as an address to lead back to, for a public client with PKCE."
+  type        = bool
+  default     = false
+
+  validation {
+    condition     = !var.approval_page || var.public_url != ""
+    error_message = "The page needs public_url."
+  }
+}
+
 variable "roles" {
   description = "Who has which role: role (admin, operator, auditor, user) to claims, each `claim:value`."
   type        = map(list(string))

@@ -58,6 +58,7 @@ pub struct Function {
     messages: tokio::sync::OnceCell<Arc<crate::Host>>,
     whole: tokio::sync::OnceCell<hosts::Whole>,
     inner: tokio::sync::OnceCell<Arc<aegis_core::pipeline::App>>,
+    page: std::sync::OnceLock<Option<crate::page::AtProvider>>,
 }
 
 impl Function {
@@ -71,6 +72,7 @@ impl Function {
             messages: tokio::sync::OnceCell::new(),
             whole: tokio::sync::OnceCell::new(),
             inner: tokio::sync::OnceCell::new(),
+            page: std::sync::OnceLock::new(),
         })
     }
 }

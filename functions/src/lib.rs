@@ -17,6 +17,8 @@ mod metrics;
 #[cfg(feature = "oidc")]
 pub mod oidc;
 mod openapi;
+#[cfg(feature = "oidc")]
+pub mod page;
 mod problem;
 mod route;
 mod router;

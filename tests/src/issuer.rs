@@ -27,7 +27,11 @@ impl Issuer {
         let jwk = public_jwk(&signer).unwrap();
         let kid = jwk.common.key_id.clone().unwrap();
         let listener = TcpListener::bind(url.strip_prefix("http://").unwrap()).unwrap();
-        let discovery = json!({ "issuer": url, "jwks_uri": format!("{url}/jwks") }).to_string();
+        let at = |path: &str| format!("{url}/{path}");
+        let discovery = json!({
+            "issuer": url, "jwks_uri": at("jwks"), "authorization_endpoint": at("authorize"), "token_endpoint": at("token"),
+        });
+        let discovery = discovery.to_string();
         let keys = json!({ "keys": [jwk] }).to_string();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {

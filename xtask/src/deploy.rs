@@ -150,6 +150,9 @@ impl<'a> Terraform<'a> {
             ("TF_VAR_oidc_issuer", issuer.into()),
             ("TF_VAR_oidc_client_id", "aegis".into()),
             ("TF_VAR_roles", ROLES.into()),
+            // Nobody reaches the emulator by it, and what is named after it is told apart.
+            ("TF_VAR_public_url", "https://aegis.example".into()),
+            ("TF_VAR_approval_page", "true".into()),
         ];
         Ok(Self { workshop, program, environment, scratch })
     }

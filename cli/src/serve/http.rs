@@ -3,9 +3,9 @@
 mod finish;
 
 use super::local_issuer::LocalIssuer;
-use super::page::{self, AtProvider};
 use super::proxies::Proxies;
 use aegis_core::id::RequestId;
+use aegis_functions::page::{self, AtProvider};
 use aegis_functions::{Host, MAX_BODY, Stranded, handle, problem, strand};
 use axum::Router;
 use axum::body::{Body, to_bytes};

@@ -4,7 +4,6 @@
 mod caller;
 mod places;
 
-use super::page;
 use aegis_core::ambient::{Clock, Entropy};
 use aegis_core::encoding::{hex, object};
 use aegis_core::error::Error;
@@ -20,6 +19,7 @@ use aegis_core::repository::{self, Document, Loaded};
 use aegis_core::store::{Expect, ItemKey, Store, StoreError};
 use aegis_core::token::public_jwk;
 use aegis_functions::Host;
+use aegis_functions::page;
 use argon2::{Algorithm, Argon2, Params, Version};
 use bytes::Bytes;
 use caller::Caller;

@@ -156,7 +156,7 @@ impl From<http::Response<Bytes>> for GatewayResponse {
         Self {
             status_code: response.status().as_u16(),
             multi_value_headers: headers,
-            // All that Aegis answers is JSON.
+            // All that Aegis answers is text.
             body: String::from_utf8_lossy(response.body()).into_owned(),
             is_base64_encoded: false,
         }

@@ -5,6 +5,7 @@ use super::Function;
 use crate::edge::Edge;
 use crate::forward::{Answered, Forward, Forwarded, Operations};
 use crate::mcp::Mcp;
+use crate::page::{self, AtProvider};
 use crate::{Gate, Host, Metrics, deployed};
 use aegis_aws::functions::Functions;
 use aegis_aws::live::LiveTable;
@@ -92,6 +93,23 @@ impl Function {
             .await
     }
 
+    /// Where humans answer approvals in a browser: below the name that browsers reach the deployment by, if it has one.
+    fn approval_page(&self) -> Option<String> {
+        self.settings.oidc.as_ref().filter(|oidc| oidc.approval_page)?;
+        Some(format!("{}{}", self.settings.public_url.as_deref()?.trim_end_matches('/'), page::PATH))
+    }
+
+    /// What serves that page.
+    pub(super) fn page(&self) -> Option<&AtProvider> {
+        let page = self.page.get_or_init(|| {
+            let (url, oidc) = (self.settings.public_url.as_deref()?, self.settings.oidc.as_ref()?);
+            let page = AtProvider::new(oidc, url.trim_end_matches('/'));
+            let page = page.inspect_err(|error| tracing::error!(error = %error, "the page cannot be served"));
+            page.ok().filter(|_| oidc.approval_page)
+        });
+        page.as_ref()
+    }
+
     /// What detects: it reads records and stops agents, and opens no key.
     pub(super) async fn inner(&self) -> Result<&Arc<App>, Error> {
         self.inner.get_or_try_init(|| async { Ok(Arc::new(self.app(&self.sealed_root().await?, None)?)) }).await
@@ -170,7 +188,7 @@ impl Function {
             reads: Recorded::default(),
             shares: Shares::default(),
             webhooks_to_private: false,
-            approval_page: None,
+            approval_page: self.approval_page(),
         })
     }
 }

@@ -5,10 +5,12 @@ use super::Function;
 use super::events::{Asked, GatewayRequest, GatewayResponse, Told};
 use crate::edge::{self, Crossed};
 use crate::forward::{self, Answered, Forwarded};
+use crate::page;
 use crate::problem::{Stranded, problem};
 use aegis_core::ambient::{Entropy, Timestamp};
 use aegis_core::error::{Cause, Failed};
 use aegis_core::id::RequestId;
+use http::Method;
 use std::sync::Arc;
 
 /// # Errors
@@ -31,10 +33,18 @@ async fn gateway_answer(function: &Function, request: GatewayRequest) -> Result<
     let (source, crossing) = (request.source()?, request.crossing().map(ToString::to_string));
     let request = request.into_http()?;
     let id = || RequestId::new(Timestamp::now(), &Entropy::system());
+    // No route: nothing of the API is in it, and it comes to whoever has what is no route.
+    let serves = function.settings.operation.as_deref();
+    if request.method() == Method::GET
+        && page::is_one(request.uri().path(), page::PATH)
+        && let Some(page) = function.page().filter(|_| serves == Some("public"))
+    {
+        let answered = page.answer(Timestamp::now()).await;
+        return Ok(answered.unwrap_or_else(|error| problem(&error.into(), &id())).into());
+    }
     if let Some(response) = edge::missing(request.method(), request.uri().path(), &id()) {
         return Ok(response.into());
     }
-    let serves = function.settings.operation.as_deref();
     let asked = edge::operation_of(request.method(), request.uri().path());
     // Its role fits its own operation.
     if asked.is_none() || asked != serves {

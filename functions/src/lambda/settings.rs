@@ -54,8 +54,7 @@ impl Settings {
                     Some(name) => json("AEGIS_OIDC_HUMAN_CLAIM", &format!("{name:?}"))?,
                 },
                 ca_file: None,
-                // No function serves it.
-                approval_page: false,
+                approval_page: variable("AEGIS_APPROVAL_PAGE").is_some_and(|value| value == "true"),
             }),
         };
         let KmsPrincipals { aegis, break_glass } = match variable("AEGIS_KMS_PRINCIPALS") {

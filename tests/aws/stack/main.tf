@@ -44,6 +44,12 @@ variable "roles" {
   default     = {}
 }
 
+variable "approval_page" {
+  description = "As in the module."
+  type        = bool
+  default     = false
+}
+
 variable "public_url" {
   description = "As in the module."
   type        = string
@@ -96,6 +102,7 @@ module "aegis" {
   name                = var.name
   artifacts           = var.artifacts
   public_url          = var.public_url
+  approval_page       = var.approval_page
   oidc_issuer         = var.oidc_issuer
   oidc_client_id      = var.oidc_client_id
   roles               = var.roles

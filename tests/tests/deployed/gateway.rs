@@ -2,6 +2,7 @@
 
 use aegis_functions::deployed;
 use aegis_tests::process::plain;
+use aegis_tests::site::site;
 use serde_json::Value;
 
 /// A request, and its status, kind and body.
@@ -46,6 +47,46 @@ fn a_path_that_is_none_has_the_same_shape_as_any_problem() {
         let (status, kind, body) = ask(method, path, None);
         assert_eq!((status, kind.as_str()), (404, "application/problem+json"), "{method} {path}: {body}");
         assert_eq!(body["code"], "no-such-route", "{method} {path}");
+    }
+}
+
+/// The page itself, as browsers get it; that it works, the suite `page` shows of the same page.
+#[test]
+fn a_human_answers_an_approval_on_a_page_that_runs_nothing_else() {
+    let site = site();
+    let mut page = plain().get(format!("{}/approve/apr_unknown", site.url)).call().unwrap();
+    assert_eq!(page.status(), 200);
+    let header = |name: &str| page.headers()[name].to_str().unwrap().to_string();
+    assert_eq!(
+        (header("content-type").as_str(), header("cache-control").as_str()),
+        ("text/html; charset=utf-8", "no-store")
+    );
+    let policy = header("content-security-policy");
+    let issuer = std::env::var("AEGIS_TEST_ISSUER").unwrap();
+    assert!(
+        policy.contains("default-src 'none'") && policy.contains(&format!("connect-src 'self' {issuer};")),
+        "{policy}"
+    );
+    let text = page.body_mut().read_to_string().unwrap();
+    assert!(text.contains("https://aegis.example/approve/login"), "{text}");
+    for path in ["/approve/", "/approve/apr_unknown/approve"] {
+        let (status, _, _) = ask("GET", path, None);
+        assert_eq!(status, 404, "{path}");
+    }
+}
+
+#[test]
+fn who_proves_nothing_is_told_where_tokens_come_from() {
+    for (method, path) in [("GET", "/v1/keys"), ("POST", "/mcp")] {
+        let request = http::Request::builder().method(method).uri(format!("{}{path}", site().url)).body(()).unwrap();
+        let answer = plain().run(request).unwrap();
+        let challenge = answer
+            .headers()
+            .get("www-authenticate")
+            .or_else(|| answer.headers().get("x-amzn-remapped-www-authenticate"));
+        let challenge = challenge.unwrap().to_str().unwrap();
+        let told = "resource_metadata=\"https://aegis.example/.well-known/oauth-protected-resource\"";
+        assert!(challenge.contains(told), "{method} {path}: {challenge}");
     }
 }
 

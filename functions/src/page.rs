@@ -2,9 +2,9 @@
 //! asks of the API with a login of its own, as the command line does. She logs in at the local issuer, or at the
 //! deployment's identity provider, which the page leads her to and from which it fetches the ID token itself.
 
+use crate::oidc::{Endpoints, Fetched, Oidc, Unusable};
 use aegis_core::ambient::Timestamp;
 use aegis_core::error::Error;
-use aegis_functions::oidc::{Endpoints, Fetched, Oidc, Unusable};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,9 +17,9 @@ use http::header::{
 use serde_json::json;
 
 /// Where it is at the local issuer, before the approval's id.
-pub(super) const LOCAL: &str = "/local/approve/";
+pub const LOCAL: &str = "/local/approve/";
 /// Where it is with a provider, before the approval's id.
-pub(super) const PATH: &str = "/approve/";
+pub const PATH: &str = "/approve/";
 /// Where the provider leads back to, after that; no approval is called so.
 const BACK: &str = "login";
 
@@ -28,17 +28,17 @@ const LOCAL_JS: &str = concat!(include_str!("page/approve.js"), include_str!("pa
 const PROVIDER_JS: &str = concat!(include_str!("page/approve.js"), include_str!("page/provider.js"));
 
 /// Whether a path is a page's.
-pub(super) fn is_one(path: &str, before: &str) -> bool {
-    path.strip_prefix(before).is_some_and(|id| !id.contains('/'))
+pub fn is_one(path: &str, before: &str) -> bool {
+    path.strip_prefix(before).is_some_and(|id| !id.is_empty() && !id.contains('/'))
 }
 
 /// The page at the local issuer.
-pub(super) fn at_local_issuer() -> Response<Bytes> {
+pub fn at_local_issuer() -> Response<Bytes> {
     page(LOCAL_JS, include_str!("page/passphrase.html"), "", "")
 }
 
 /// The page where humans log in at a provider.
-pub(super) struct AtProvider {
+pub struct AtProvider {
     issuer: String,
     client_id: String,
     scope: String,
@@ -49,7 +49,7 @@ pub(super) struct AtProvider {
 
 impl AtProvider {
     /// `url` is what browsers reach this server by, without a slash at its end.
-    pub(super) fn new(oidc: &Oidc, url: &str) -> Result<Self, Unusable> {
+    pub fn new(oidc: &Oidc, url: &str) -> Result<Self, Unusable> {
         Ok(Self {
             issuer: oidc.issuer.to_string(),
             client_id: oidc.client_id.clone(),
@@ -61,7 +61,7 @@ impl AtProvider {
 
     /// # Errors
     /// [`Error::Unavailable`] while the provider does not say where to log in.
-    pub(super) async fn answer(&self, now: Timestamp) -> Result<Response<Bytes>, Error> {
+    pub async fn answer(&self, now: Timestamp) -> Result<Response<Bytes>, Error> {
         let unusable = |why: &str| Error::Unavailable { dependency: "the identity provider", source: why.into() };
         let found = self.endpoints.pick(now, |found| Some(found.clone())).await?;
         let found = found.ok_or_else(|| unusable("it was asked less than 30 seconds ago"))?;
@@ -122,16 +122,17 @@ mod tests {
 
     #[tokio::test]
     async fn script_and_style_stand_in_the_page_as_they_were_hashed() {
-        let text =
-            "[oidc]\nissuer = 'https://login.example'\nclient_id = '</script>{js}'\nscopes = ['openid', 'groups']";
-        let mut oidc: std::collections::HashMap<String, Oidc> = toml::from_str(text).unwrap();
+        let oidc = serde_json::json!({
+            "issuer": "https://login.example", "client_id": "</script>{js}", "scopes": ["openid", "groups"],
+        });
+        let oidc: Oidc = serde_json::from_value(oidc).unwrap();
         let endpoints = Endpoints {
             authorization: "https://login.example/authorize?tenant=a".to_string(),
             token: "https://token.login.example:8443/token".to_string(),
         };
         let at_provider = AtProvider {
             endpoints: Fetched::new(move || Ok(endpoints.clone())),
-            ..AtProvider::new(&oidc.remove("oidc").unwrap(), "https://aegis.example").unwrap()
+            ..AtProvider::new(&oidc, "https://aegis.example").unwrap()
         };
         let at_provider = at_provider.answer(Timestamp::UNIX_EPOCH).await.unwrap();
         for (response, js, asks) in [
