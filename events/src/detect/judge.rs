@@ -61,11 +61,11 @@ pub struct Thresholds {
 /// Chosen on the train seeds of `aegis-bench-detect` and on another author's data, for five alerts in 1000 healthy
 /// agent-days and an automatic response in 10,000. How much alone, and the hour alone, never stop anybody.
 const MACHINES: Thresholds = Thresholds {
-    alert: [5.4, 3.1, 3.3, 4.3, 6.6, NEVER, 4.8, 5.4],
-    automatic: [5.9, 5.6, 5.6, 7.5, NEVER, NEVER, 5.9, 10.5],
+    alert: [5.8, 3.4, 4.0, 4.8, 6.9, NEVER, 5.2, 5.8],
+    automatic: [6.2, 5.6, 5.6, 7.5, NEVER, NEVER, 5.6, 9.0],
 };
 const HUMANS: Thresholds = Thresholds {
-    alert: [4.3, 3.4, 3.5, 4.0, 6.3, 3.0, 4.2, 5.6],
+    alert: [4.3, 3.4, 3.2, 4.0, 6.3, 2.8, 4.2, 5.6],
     automatic: [6.5, 8.5, 7.5, 8.0, NEVER, NEVER, 6.5, 9.5],
 };
 const NEVER: f64 = f64::INFINITY;
