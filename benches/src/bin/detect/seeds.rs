@@ -9,8 +9,8 @@ use crate::label::Labelled;
 use crate::random::Random;
 
 pub(crate) const TRAIN: [u64; 5] = [1, 2, 3, 4, 5];
-/// Drawn on 2026-11-28, after the thresholds of the commit "A human's hours are judged by the part of the day".
-pub(crate) const TEST: [u64; 5] = [1_404_246_624, 2_812_612_017, 1_012_371_155, 3_701_324_185, 2_151_680_501];
+/// Drawn on 2026-11-28, after the thresholds of the commit "Machines are stopped a tenth later for keys and for all evidence".
+pub(crate) const TEST: [u64; 5] = [3_236_873_000, 2_826_899_409, 3_811_144_199, 3_025_695_014, 1_793_940_803];
 
 /// Of each seed: organisations that are attacked, and larger ones that are not.
 const ATTACKED: usize = 8;
