@@ -115,7 +115,8 @@ resource "aws_api_gateway_method" "route" {
 
   rest_api_id   = aws_api_gateway_rest_api.this.id
   resource_id   = local.place[trimprefix(each.value.path, "/")].id
-  http_method   = each.value.method
+  # What reads messages says itself which methods it has: clients of MCP look for its 405.
+  http_method   = each.value.function == "mcp" ? "ANY" : each.value.method
   authorization = each.value.operation == null ? "NONE" : "CUSTOM"
   authorizer_id = each.value.operation == null ? null : aws_api_gateway_authorizer.this.id
 
@@ -139,7 +140,7 @@ resource "aws_api_gateway_integration" "route" {
 }
 
 resource "aws_lambda_permission" "api" {
-  for_each = toset(keys(local.operations))
+  for_each = toset(concat(keys(local.operations), ["mcp"]))
 
   statement_id  = "api"
   action        = "lambda:InvokeFunction"
@@ -208,7 +209,10 @@ locals {
 
   gateway_headers = {
     THROTTLED    = { "gatewayresponse.header.Retry-After" = "'1'" }
-    UNAUTHORIZED = { "gatewayresponse.header.WWW-Authenticate" = "'Bearer'" }
+    # Where tokens come from, a gateway that is called by its own name cannot say.
+    UNAUTHORIZED = {
+      "gatewayresponse.header.WWW-Authenticate" = var.public_url == null ? "'Bearer'" : "'Bearer resource_metadata=\"${trimsuffix(var.public_url, "/")}/.well-known/oauth-protected-resource\"'"
+    }
   }
 }
 

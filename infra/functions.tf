@@ -2,7 +2,10 @@ locals {
   routes = jsondecode(file("${path.module}/routes.json"))
 
   # Routes that share an operation share a function.
-  operations = { for route in local.routes : route.function => coalesce(route.operation, "public")... }
+  operations = { for route in local.routes : route.function => coalesce(route.operation, "public")... if route.function != "mcp" }
+
+  # What the function that reads messages calls.
+  asked_by_messages = toset([for route in local.routes : route.function if route.asked_by_messages])
 
   functions = merge(
     {
@@ -13,6 +16,7 @@ locals {
     },
     {
       authorizer = { bin = "authorizer", environment = {} }
+      mcp        = { bin = "mcp", environment = { AEGIS_FUNCTION_PREFIX = "${var.name}-" } }
       setup      = { bin = "setup", environment = {} }
       publish    = { bin = "publish", environment = {} }
       anomaly    = { bin = "anomaly", environment = {} }

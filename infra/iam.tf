@@ -29,6 +29,7 @@ locals {
     {
       authorizer = local.decides
       anomaly    = concat(local.decides, ["behaviour/*", "feed"])
+      mcp        = []
       respond    = concat(local.decides, ["feed", "intent/*", "key/*"])
       setup      = ["*"]
       scheduled  = ["*"]
@@ -95,6 +96,19 @@ locals {
 
   # What one function alone does.
   own_statements = {
+    # Holds no key, and no right of an agent's: an operation decides on what the agent's own token proves.
+    mcp = [
+      {
+        Sid      = "Operations"
+        Effect   = "Allow"
+        Action   = ["lambda:InvokeFunction"]
+        # By their names: a function is made after its role.
+        Resource = [
+          for function in sort(local.asked_by_messages) :
+          "arn:${local.aws}:lambda:${local.region}:${local.account}:function:${var.name}-${function}"
+        ]
+      },
+    ]
     publish = [
       {
         Sid      = "Stream"

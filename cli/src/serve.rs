@@ -28,14 +28,17 @@ use aegis_core::store::Store;
 use aegis_core::token::TokenKeys;
 use aegis_embedded::root::{KdfParams, Passphrase, Root};
 use aegis_embedded::store::{OpenError, SqliteStore};
+use aegis_functions::forward::Operations;
 use aegis_functions::mcp::Mcp;
 use aegis_functions::oidc::Oidc;
 use aegis_functions::{Gate, Host, Metrics};
 use aegis_keystores::software::{KeyEncryptionKey, SoftwareKeyStore};
 use certificate::TlsFiles;
 use config::Settings;
+use http::LoginsAt;
 use listen::Bounds;
 use local_issuer::LocalIssuer;
+use page::AtProvider;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -189,6 +192,14 @@ impl Server {
         };
         let kek = KeyEncryptionKey::new(root.kek_id().to_string(), Zeroizing::new(*root.expose_kek()));
         let own_url = settings.public_url.as_deref().unwrap_or(&url);
+        let bare_url = own_url.trim_end_matches('/');
+        let (logins, approval_page) = match (local, settings.oidc.as_ref().filter(|oidc| oidc.approval_page)) {
+            (Some(local), _) => (LoginsAt::LocalIssuer(local), Some(page::LOCAL)),
+            (None, Some(oidc)) => {
+                (LoginsAt::Provider(Some(Arc::new(AtProvider::new(oidc, bare_url)?))), Some(page::PATH))
+            }
+            (None, None) => (LoginsAt::Provider(None), None),
+        };
         let app = App {
             store: port,
             keystores: KeyStores::new(
@@ -207,13 +218,14 @@ impl Server {
             reads: Recorded::default(),
             shares: Shares::default(),
             webhooks_to_private: settings.webhooks_to_private,
-            approval_page: local.is_some().then(|| format!("{}{}", own_url.trim_end_matches('/'), page::PATH)),
+            approval_page: approval_page.map(|path| format!("{bare_url}{path}")),
         };
         let host = Arc::new(Host {
             app: Arc::new(app),
             gate: Gate::new(settings.unverified_per_minute),
             metrics: Metrics::new(),
             mcp: Mcp::new(own_url),
+            operations: Operations::Here,
         });
         let courier = webhooks::courier(&host, store.clone(), settings)?;
         let mut metrics_address = None;
@@ -223,7 +235,7 @@ impl Server {
             tokio::spawn(listen::serve(listener, router, None, Bounds::FEW, stopped.clone()));
         }
         detection::catch_up(&host, &store).await;
-        let router = http::router(Arc::clone(&host), local, settings.proxies.clone());
+        let router = http::router(Arc::clone(&host), logins, settings.proxies.clone());
         let serving = tokio::spawn(listen::serve(listener, router, tls, Bounds::of_this_process(), stopped.clone()));
         let counting = tokio::spawn(usage::count(Arc::clone(&store), stopped.clone()));
         let delivering = tokio::spawn(webhooks::deliver(Arc::clone(&host), courier, stopped.clone()));

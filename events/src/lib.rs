@@ -1,6 +1,7 @@
 //! What Aegis publishes: the JSON Schemas of its events, made of the types themselves, and recorded samples of them.
 //! The schema files are for consumers in other languages; a test keeps them equal to the types.
 
+pub mod bundle;
 pub mod detect;
 pub mod ocsf;
 pub mod published;

@@ -8,9 +8,10 @@ pub(crate) mod evaluation;
 pub(crate) mod tools;
 
 use crate::call::Call;
-use crate::inbound::{Inbound, Malformed, carry_out};
+use crate::forward::ask;
+use crate::inbound::{Inbound, Malformed};
 use crate::route::{Parameters, Route};
-use crate::tools::{Asked, Outcome};
+use crate::tools::{Asked, NotDone};
 use crate::{Host, IDEMPOTENCY_KEY, Reply, bearer, caller, tools as all_tools};
 use aegis_core::error::{Error, Failed};
 use aegis_core::id::{AgentId, RequestId};
@@ -34,7 +35,7 @@ pub(crate) async fn answer(
     request: &http::Request<Bytes>,
     id: &RequestId,
     source: IpAddr,
-) -> Result<Reply, Failed> {
+) -> Result<Reply, NotDone> {
     let asking = Asking::proved(host, request, id, source)?;
     let calls = match asking.read(request.body()).and_then(Calls::in_order) {
         Ok(calls) => calls,
@@ -46,15 +47,15 @@ pub(crate) async fn answer(
             results.push(CallResult::not_tried(call));
             continue;
         }
-        let result = match asking.call(&call).await? {
-            Outcome::Done(reply) => CallResult::done(call, &reply),
-            Outcome::Refused(refusal) => {
+        let result = match asking.call(&call).await {
+            Ok(reply) => CallResult::done(call, &reply),
+            Err(NotDone::Refused(refusal)) => {
                 ended = refusal.reason() == Some(Reason::ScopeViolation);
                 CallResult::refused(call, &refusal)
             }
-            Outcome::TurnedAway(failed) if results.is_empty() => return Err(failed),
+            Err(turned_away) if results.is_empty() => return Err(turned_away),
             // What was done before is told all the same: a signature that nobody gets is worse than one more status.
-            Outcome::TurnedAway(failed) => {
+            Err(NotDone::TurnedAway(failed)) => {
                 ended = true;
                 host.count_refusal(&failed.error);
                 CallResult::refused(call, &all_tools::Refusal::of(&failed, id))
@@ -74,7 +75,7 @@ pub(crate) async fn evaluate(
     request: &http::Request<Bytes>,
     id: &RequestId,
     source: IpAddr,
-) -> Result<Reply, Failed> {
+) -> Result<Reply, NotDone> {
     let asking = Asking::proved(host, request, id, source)?;
     let asked: Evaluation = match asking.read(request.body()) {
         Ok(asked) => asked,
@@ -83,7 +84,7 @@ pub(crate) async fn evaluate(
     let tool = all_tools::named("check_access").ok_or(Error::NotFound { kind: "tool" })?;
     let claims = claimed(asked.claims.as_ref(), None, asking.headers);
     let mut arguments = Asked::of(tool, Some(asked.arguments()));
-    carry_out(host, asking.inbound(tool.route, claims.as_ref()).asking(&mut arguments)).await
+    ask(host, asking.inbound(tool.route, claims.as_ref()).asking(&mut arguments)).await
 }
 
 /// Who hands calls in, and where from.
@@ -134,7 +135,7 @@ impl<'a> Asking<'a> {
     }
 
     /// Who sent what cannot be read is identified all the same, and it is on record.
-    async fn unread(&self, error: &Error, body: &[u8]) -> Result<Reply, Failed> {
+    async fn unread(&self, error: &Error, body: &[u8]) -> Result<Reply, NotDone> {
         let (field, why) = match error {
             Error::Invalid { field, source } => (*field, source.to_string()),
             other => ("body", other.to_string()),
@@ -142,26 +143,26 @@ impl<'a> Asking<'a> {
         let claims = claimed(None, None, self.headers);
         let inbound = self.inbound(caller::whoami()?, claims.as_ref());
         let malformed = Some(Malformed { field, why: &why });
-        carry_out(self.host, Inbound { body, malformed, ..inbound }).await
+        ask(self.host, Inbound { body, malformed, ..inbound }).await
     }
 
     /// What cannot be asked of a tool's route is on record as somebody who asked who she is.
-    async fn call(&self, call: &OneCall) -> Result<Outcome, Error> {
+    async fn call(&self, call: &OneCall) -> Result<Reply, NotDone> {
         let claims = claimed(call.claims.as_ref(), call.id.as_deref(), self.headers);
         let unread = |field, why| -> Result<_, Error> {
             let inbound = self.inbound(caller::whoami()?, claims.as_ref());
             Ok(Inbound { malformed: Some(Malformed { field, why }), ..inbound })
         };
         let Some(tool) = all_tools::named(&call.name) else {
-            return Ok(all_tools::call(self.host, unread("name", "there is no such tool")?).await);
+            return ask(self.host, unread("name", "there is no such tool")?).await;
         };
         let arguments = match &call.arguments {
             Ok(arguments) => arguments.clone(),
-            Err(why) => return Ok(all_tools::call(self.host, unread("arguments", why)?).await),
+            Err(why) => return ask(self.host, unread("arguments", why)?).await,
         };
         let mut asked = Asked::of(tool, arguments);
         let inbound = self.inbound(tool.route, claims.as_ref()).asking(&mut asked);
-        Ok(all_tools::call(self.host, inbound).await)
+        ask(self.host, inbound).await
     }
 
     fn inbound<'b>(&'b self, route: &'static Route, claims: Option<&'b Claimed>) -> Inbound<'b> {

@@ -2,7 +2,8 @@
 //! and Terraform is made of that.
 
 use crate::route::{Access, Route, TargetKind};
-use crate::routes;
+use crate::{caller, routes, tools};
+use aegis_core::operation::Operation;
 use serde::Serialize;
 
 /// One route as it is deployed.
@@ -11,7 +12,7 @@ pub struct Deployed {
     pub method: String,
     /// Parameters in braces.
     pub path: &'static str,
-    /// What a caller must be permitted; absent where no credential is needed.
+    /// What a caller must be permitted; absent where no credential is needed, and where the body says what is asked for.
     pub operation: Option<&'static str>,
     /// Routes that share an operation share a function, and with it its rights.
     pub function: String,
@@ -19,11 +20,13 @@ pub struct Deployed {
     pub target: TargetKind,
     /// Whether what it made is remembered by the caller's idempotency key.
     pub idempotent: bool,
+    /// Whether messages ask for it, so that the function that reads them calls this one.
+    pub asked_by_messages: bool,
 }
 
-/// Every route that is not for a process alone, in the order of their paths.
+/// Every route, in the order of their paths.
 pub fn table() -> Vec<Deployed> {
-    let mut deployed: Vec<_> = routes::table().iter().filter(|route| !route.embedded_only).map(Deployed::of).collect();
+    let mut deployed: Vec<_> = routes::table().iter().map(Deployed::of).collect();
     deployed.sort_by(|a, b| (a.path, &a.method).cmp(&(b.path, &b.method)));
     deployed
 }
@@ -31,20 +34,38 @@ pub fn table() -> Vec<Deployed> {
 impl Deployed {
     fn of(route: &Route) -> Self {
         let operation = match route.access {
-            Access::Bearer(operation) => Some(operation.as_str()),
-            Access::Public => None,
+            Access::Bearer(operation) if !route.takes_messages() => Some(operation),
+            _ => None,
         };
-        let function = operation.map_or(PUBLIC.to_string(), |name| format!("op-{}", name.replace('.', "-")));
+        let function = match operation {
+            Some(operation) => function_of(operation),
+            None if route.takes_messages() => MESSAGES.to_string(),
+            None => PUBLIC.to_string(),
+        };
         Self {
             method: route.method.to_string(),
             path: route.path,
-            operation,
+            operation: operation.map(Operation::as_str),
             function,
             target: route.kind,
             idempotent: route.takes_idempotency_key,
+            asked_by_messages: is_asked_by_messages(route),
         }
     }
 }
+
+/// The function that serves an operation.
+pub fn function_of(operation: Operation) -> String {
+    format!("op-{}", operation.as_str().replace('.', "-"))
+}
+
+fn is_asked_by_messages(route: &Route) -> bool {
+    let own = caller::whoami().into_iter();
+    tools::all().iter().map(|tool| tool.route).chain(own).any(|asked| std::ptr::eq(asked, route))
+}
+
+/// The function that reads messages, and does nothing itself.
+const MESSAGES: &str = "mcp";
 
 /// The function of all routes without a credential, and of what is no route.
 const PUBLIC: &str = "public";
@@ -67,19 +88,22 @@ mod tests {
     }
 
     #[test]
-    fn only_what_agents_speak_to_is_for_a_process_alone() {
-        let alone: BTreeSet<&str> =
-            routes::table().iter().filter(|route| route.embedded_only).map(|route| route.path).collect();
-        let agents: BTreeSet<&str> =
-            routes::table().iter().filter(|route| route.plane.is_for_agents()).map(|route| route.path).collect();
-        assert_eq!(alone, agents);
+    fn what_needs_no_credential_and_what_reads_messages_have_a_function_each() {
+        for route in table() {
+            let beside = route.function == MESSAGES;
+            assert_eq!(route.function == PUBLIC, PUBLIC_PATHS.contains(&route.path) && !beside, "{}", route.path);
+            assert_eq!(route.operation.is_none(), route.function == PUBLIC || beside, "{}", route.path);
+        }
     }
 
     #[test]
-    fn what_needs_no_credential_has_a_function_of_its_own() {
-        for route in table() {
-            assert_eq!(route.function == PUBLIC, PUBLIC_PATHS.contains(&route.path), "{}", route.path);
+    fn messages_ask_for_what_tools_stand_for_and_for_nothing_without_a_credential() {
+        let asked = table().into_iter().filter(|route| route.asked_by_messages);
+        let paths: BTreeSet<&str> = asked.inspect(|route| assert!(route.operation.is_some())).map(|r| r.path).collect();
+        for path in ["/v1/whoami", "/v1/keys/{key}/sign", "/v1/scope"] {
+            assert!(paths.contains(path), "{paths:?}");
         }
+        assert!(!paths.contains("/v1/keys/{key}/destroy"), "{paths:?}");
     }
 
     /// AWS allows 64 characters, and the deployment's name comes before it.

@@ -4,7 +4,7 @@
 use crate::inbound::admitted;
 use crate::problem::{describe, problem, respond};
 use crate::route::{Access, Handler, Route};
-use crate::{Host, IDEMPOTENCY_KEY, bearer, handle_as, idempotency_key, router, traced};
+use crate::{Host, IDEMPOTENCY_KEY, bearer, caller, handle_as, idempotency_key, router, traced};
 use aegis_core::ambient::Timestamp;
 use aegis_core::error::{Error, Failed};
 use aegis_core::id::RequestId;
@@ -94,7 +94,13 @@ pub async fn decide(host: &Host, edge: &Edge, head: &http::Request<()>, source: 
         Err(failed) => {
             host.count_refusal(&failed.error);
             match can_be_put(&failed.error) {
-                true => return AtEdge::Refused(Refusal::of(&failed, &id)),
+                true => {
+                    let mut refusal = Refusal::of(&failed, &id);
+                    if route.plane.is_for_agents() {
+                        refusal.response = caller::challenge(refusal.response, &failed.error, &host.mcp.metadata);
+                    }
+                    return AtEdge::Refused(refusal);
+                }
                 false => signer.answer(app, &request, answer(&problem(&failed, &id))),
             }
         }
@@ -200,6 +206,11 @@ pub async fn act(
 /// What is answered where there is no route; `None` where there is one.
 pub fn missing(method: &http::Method, path: &str, id: &RequestId) -> Option<Response<Bytes>> {
     router::find(method, path).err().map(|missing| missing.response(id))
+}
+
+/// Whether a request is a message, which says in its body what it asks for.
+pub fn is_message(method: &http::Method, path: &str) -> bool {
+    router::find(method, path).is_ok_and(|(route, _)| route.takes_messages())
 }
 
 /// What the routes of a method and path are one operation of: `public` for those without a bearer token, `None` where there

@@ -4,6 +4,7 @@ pub mod anomaly;
 pub mod authorizer;
 mod events;
 mod hosts;
+pub mod mcp;
 pub mod operation;
 pub mod publish;
 pub mod respond;
@@ -54,6 +55,7 @@ pub struct Function {
     settings: Settings,
     aws: aegis_aws::config::SdkConfig,
     edge: tokio::sync::OnceCell<hosts::AtEdge>,
+    messages: tokio::sync::OnceCell<Arc<crate::Host>>,
     whole: tokio::sync::OnceCell<hosts::Whole>,
     inner: tokio::sync::OnceCell<Arc<aegis_core::pipeline::App>>,
 }
@@ -66,6 +68,7 @@ impl Function {
             settings,
             aws,
             edge: tokio::sync::OnceCell::new(),
+            messages: tokio::sync::OnceCell::new(),
             whole: tokio::sync::OnceCell::new(),
             inner: tokio::sync::OnceCell::new(),
         })

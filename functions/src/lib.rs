@@ -6,6 +6,7 @@ mod call;
 mod caller;
 pub mod deployed;
 pub mod edge;
+pub mod forward;
 mod gate;
 mod handlers;
 mod inbound;
@@ -29,10 +30,12 @@ pub use metrics::Metrics;
 pub use problem::{PROBLEMS, Stranded, problem};
 pub use route::{Access, Route, TargetKind};
 
-use crate::agent_ai::authzen::{Endpoint, request_id};
+use crate::agent_ai::authzen::request_id;
 use crate::edge::{Crossed, Read};
+use crate::forward::Operations;
 use crate::inbound::{Inbound, carry_out};
 use crate::route::{Handler, Parameters};
+use crate::tools::NotDone;
 use aegis_core::ambient::Timestamp;
 use aegis_core::error::{Error, Failed};
 use aegis_core::id::RequestId;
@@ -62,6 +65,8 @@ pub struct Host {
     pub metrics: Metrics,
     /// How MCP is spoken, at `/mcp`.
     pub mcp: mcp::Mcp,
+    /// Where what messages ask for is carried out.
+    pub operations: Operations,
 }
 
 impl Host {
@@ -96,10 +101,7 @@ async fn handle_as(
     let found = router::find(request.method(), request.uri().path());
     let operation = match &found {
         // What a message asks for is counted as what it is.
-        Ok((
-            Route { path, handler: Handler::AuthZen(Endpoint::Evaluations) | Handler::Calls | Handler::Mcp, .. },
-            _,
-        )) => path,
+        Ok((route, _)) if route.takes_messages() => route.path,
         Ok((route, _)) => route.operation(),
         Err(_) => "none",
     };
@@ -170,15 +172,21 @@ async fn respond(
     source: IpAddr,
     crossed: Option<Crossed<'_>>,
 ) -> Result<Response<Bytes>, Failed> {
-    match route.handler {
+    let told = |reply: Reply| reply.response(route.status);
+    let message = match route.handler {
         Handler::AuthZen(endpoint) => {
-            let reply = agent_ai::authzen::answer(host, endpoint, request, id, source).await?;
-            return Ok(reply.response(route.status));
+            Some(agent_ai::authzen::answer(host, endpoint, request, id, source).await.map(told))
         }
-        Handler::Calls => return Ok(agent_ai::answer(host, request, id, source).await?.response(route.status)),
-        Handler::Evaluate => return Ok(agent_ai::evaluate(host, request, id, source).await?.response(route.status)),
-        Handler::Mcp => return mcp::answer(host, request, id, source).await,
-        Handler::Permitted(_) | Handler::Public(_) => {}
+        Handler::Calls => Some(agent_ai::answer(host, request, id, source).await.map(told)),
+        Handler::Evaluate => Some(agent_ai::evaluate(host, request, id, source).await.map(told)),
+        Handler::Mcp => Some(mcp::answer(host, request, id, source).await),
+        Handler::Permitted(_) | Handler::Public(_) => None,
+    };
+    if let Some(answered) = message {
+        return answered.or_else(|not_done| match not_done {
+            NotDone::Refused(refusal) => Ok(refusal.response()),
+            NotDone::TurnedAway(failed) => Err(failed),
+        });
     }
     let crossing = match crossed {
         Some(crossed) => match crossed.read(route, host.app.clock.now()).await? {

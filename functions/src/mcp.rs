@@ -11,11 +11,11 @@ mod reference;
 mod server;
 mod visit;
 
-use crate::inbound::{Inbound, Malformed, carry_out};
+use crate::forward::ask;
+use crate::inbound::{Inbound, Malformed};
 use crate::route::Parameters;
-use crate::tools::words;
+use crate::tools::{NotDone, words};
 use crate::{Host, bearer, caller};
-use aegis_core::error::{Error, Failed};
 use aegis_core::id::RequestId;
 use aegis_core::record::Plane;
 use bytes::Bytes;
@@ -87,7 +87,7 @@ pub(crate) async fn answer(
     request: &http::Request<Bytes>,
     id: &RequestId,
     source: IpAddr,
-) -> Result<Response<Bytes>, Failed> {
+) -> Result<Response<Bytes>, NotDone> {
     caller::prove(host, request.headers(), source)?;
     if let Some(response) = of_another_version(request) {
         return Ok(response);
@@ -103,7 +103,7 @@ pub(crate) async fn answer(
     let Ok(body) = body.collect().await;
     let response = Response::from_parts(parts, body.to_bytes());
     match visit.met() {
-        Some(Met::TurnedAway(failed)) => Err(failed),
+        Some(Met::TurnedAway(failed)) => Err(failed.into()),
         Some(Met::Admitted) => Ok(response),
         None => identify(host, request, &visit, response).await,
     }
@@ -137,7 +137,7 @@ async fn identify(
     request: &http::Request<Bytes>,
     visit: &Visit,
     response: Response<Bytes>,
-) -> Result<Response<Bytes>, Failed> {
+) -> Result<Response<Bytes>, NotDone> {
     let route = caller::whoami()?;
     let refused = (!response.status().is_success()).then(|| format!("the message was refused: {}", response.status()));
     let claims = visit.claims();
@@ -157,8 +157,8 @@ async fn identify(
         crossing: None,
         malformed: refused.as_deref().map(|why| Malformed { field: "arguments", why }),
     };
-    match carry_out(host, inbound).await {
-        Err(Failed { error: Error::Invalid { .. }, .. }) if refused.is_some() => Ok(response),
+    match ask(host, inbound).await {
+        Err(NotDone::Refused(refusal)) if refused.is_some() && refusal.is_of_form() => Ok(response),
         other => other.map(|_| response),
     }
 }

@@ -1,8 +1,8 @@
 //! The operator's own identity provider: its settings, and its keys as they are now. Humans meet it without Aegis; what
-//! comes here is an ID token, and all that is asked of the provider is its public keys.
+//! comes here is an ID token, and all that is asked of the provider is its public keys and where a browser logs in.
 
 mod fetch;
-pub use fetch::{Source, tls};
+pub use fetch::{Endpoints, Source, tls};
 
 use aegis_core::ambient::Timestamp;
 use aegis_core::error::{Cause, Error};
@@ -27,6 +27,10 @@ pub struct Oidc {
     pub human_claim: HumanClaim,
     /// Who may vouch for the provider's certificate, in PEM; the system's authorities if absent.
     pub ca_file: Option<PathBuf>,
+    /// Whether humans answer approvals in a browser, too. The provider must know the page's address, and only its operator
+    /// knows whether it does.
+    #[serde(default)]
+    pub approval_page: bool,
 }
 
 /// What is asked for if nothing is said.
@@ -59,6 +63,12 @@ impl Oidc {
             keys: Arc::new(FetchedKeys::new(move || source.fetch())),
             device_scopes: Some(self.scopes.clone()),
         })
+    }
+
+    /// Where a browser logs in, of which nothing is asked before it is needed.
+    pub fn endpoints(&self) -> Result<Fetched<Endpoints>, Unusable> {
+        let source = Source::new(self.issuer.clone(), self.ca_file.as_deref())?;
+        Ok(Fetched::new(move || source.endpoints()))
     }
 }
 
@@ -113,82 +123,103 @@ fn is_this_machine(uri: &http::Uri) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// How long fetched keys are taken for the provider's, in seconds: a key that it withdrew is refused no later.
+/// How long what was fetched is taken for the provider's, in seconds: a key that it withdrew is refused no later.
 const KEPT: i64 = 600;
-/// Shortest time between two fetches, in seconds, whatever ids are asked for and whether or not the last one succeeded.
+/// Shortest time between two fetches, in seconds, whatever is asked for and whether or not the last one succeeded.
 const BETWEEN_FETCHES: i64 = 30;
 
 /// A provider's keys, fetched when needed.
-pub struct FetchedKeys(Arc<Shared>);
+pub type FetchedKeys = Fetched<Vec<Jwk>>;
 
-struct Shared {
-    fetch: Box<Fetch>,
-    latest: Mutex<Latest>,
+/// What a provider publishes, fetched when needed.
+pub struct Fetched<T>(Arc<Shared<T>>);
+
+struct Shared<T> {
+    fetch: Box<Fetch<T>>,
+    latest: Mutex<Latest<T>>,
     /// Held while fetching: whoever waits for it finds what the other brought.
     turn: tokio::sync::Mutex<()>,
 }
 
 /// Asks the provider. It blocks.
-type Fetch = dyn Fn() -> Result<Vec<Jwk>, Cause> + Send + Sync;
+type Fetch<T> = dyn Fn() -> Result<T, Cause> + Send + Sync;
 
-#[derive(Default)]
-struct Latest {
-    keys: Vec<Jwk>,
+struct Latest<T> {
+    found: Option<T>,
     fetched_at: Option<Timestamp>,
     asked_at: Option<Timestamp>,
     failed: bool,
 }
 
-impl FetchedKeys {
-    pub fn new(fetch: impl Fn() -> Result<Vec<Jwk>, Cause> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Shared { fetch: Box::new(fetch), latest: Mutex::default(), turn: tokio::sync::Mutex::default() }))
+impl<T: Send + 'static> Fetched<T> {
+    pub fn new(fetch: impl Fn() -> Result<T, Cause> + Send + Sync + 'static) -> Self {
+        let latest = Latest { found: None, fetched_at: None, asked_at: None, failed: false };
+        Self(Arc::new(Shared {
+            fetch: Box::new(fetch),
+            latest: Mutex::new(latest),
+            turn: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    /// What `pick` finds in what the provider publishes now.
+    pub async fn pick<R: Send + 'static>(
+        &self,
+        now: Timestamp,
+        pick: impl Fn(&T) -> Option<R> + Send + Sync + 'static,
+    ) -> Result<Option<R>, Error> {
+        if let Some(found) = self.0.known(now, &pick) {
+            return Ok(Some(found));
+        }
+        // A task of its own: a caller who hangs up does not undo the fetch that is counted as done.
+        let shared = Arc::clone(&self.0);
+        tokio::spawn(async move { shared.find(now, &pick).await }).await.map_err(|error| unavailable(error.into()))?
     }
 }
 
 #[async_trait]
 impl ProviderKeys for FetchedKeys {
     async fn find(&self, kid: &str, now: Timestamp) -> Result<Option<Jwk>, Error> {
-        if let Some(jwk) = self.0.known(kid, now) {
-            return Ok(Some(jwk));
-        }
-        // A task of its own: a caller who hangs up does not undo the fetch that is counted as done.
-        let (shared, kid) = (Arc::clone(&self.0), kid.to_string());
-        tokio::spawn(async move { shared.find(&kid, now).await }).await.map_err(|error| unavailable(error.into()))?
+        let kid = kid.to_string();
+        let named = move |keys: &Vec<Jwk>| keys.iter().find(|jwk| jwk.common.key_id.as_ref() == Some(&kid)).cloned();
+        self.pick(now, named).await
     }
 }
 
-impl Shared {
-    async fn find(self: Arc<Self>, kid: &str, now: Timestamp) -> Result<Option<Jwk>, Error> {
+impl<T: Send + 'static> Shared<T> {
+    async fn find<R>(
+        self: Arc<Self>,
+        now: Timestamp,
+        pick: &(impl Fn(&T) -> Option<R> + Sync),
+    ) -> Result<Option<R>, Error> {
         let _turn = self.turn.lock().await;
-        if let Some(jwk) = self.known(kid, now) {
-            return Ok(Some(jwk));
+        if let Some(found) = self.known(now, pick) {
+            return Ok(Some(found));
         }
         let asked_lately = self.latest(|latest| within(latest.asked_at, now, BETWEEN_FETCHES));
         if !asked_lately {
             self.latest(|latest| (latest.asked_at, latest.failed) = (Some(now), true));
             let shared = Arc::clone(&self);
             let fetched = tokio::task::spawn_blocking(move || (shared.fetch)()).await;
-            let keys = fetched.map_err(|error| unavailable(error.into()))?.map_err(unavailable)?;
-            tracing::info!(keys = keys.len(), "identity provider's keys fetched");
+            let fetched = fetched.map_err(|error| unavailable(error.into()))?.map_err(unavailable)?;
             self.latest(|latest| {
-                (latest.keys, latest.fetched_at, latest.failed) = (keys, Some(now), false);
+                (latest.found, latest.fetched_at, latest.failed) = (Some(fetched), Some(now), false);
             });
         }
         // Without the provider nobody can tell a new key from a made-up one.
         match self.latest(|latest| latest.failed) {
-            false => Ok(self.known(kid, now)),
+            false => Ok(self.known(now, pick)),
             true => Err(unavailable("it was asked less than 30 seconds ago".into())),
         }
     }
 
-    fn known(&self, kid: &str, now: Timestamp) -> Option<Jwk> {
+    fn known<R>(&self, now: Timestamp, pick: &impl Fn(&T) -> Option<R>) -> Option<R> {
         self.latest(|latest| {
             let fresh = within(latest.fetched_at, now, KEPT);
-            latest.keys.iter().find(|jwk| fresh && jwk.common.key_id.as_deref() == Some(kid)).cloned()
+            latest.found.as_ref().filter(|_| fresh).and_then(pick)
         })
     }
 
-    fn latest<T>(&self, act: impl FnOnce(&mut Latest) -> T) -> T {
+    fn latest<R>(&self, act: impl FnOnce(&mut Latest<T>) -> R) -> R {
         act(&mut self.latest.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

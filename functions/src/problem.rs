@@ -9,10 +9,11 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// The body of every error.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub(crate) struct Problem {
     /// `urn:aegis:problem:` and the code.
     pub(crate) r#type: String,
@@ -23,7 +24,7 @@ pub(crate) struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) detail: Option<String>,
     /// Stable; programs branch on it.
-    pub(crate) code: &'static str,
+    pub(crate) code: Cow<'static, str>,
     /// Why a request was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<Reason>,
@@ -51,7 +52,7 @@ pub(crate) struct Problem {
     pub(crate) risk: Option<Risk>,
     pub(crate) request_id: String,
     /// Of the token endpoint only (RFC 6749 §5.2).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<&'static str>,
     /// Of the token endpoint only: the title, and the detail if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,7 +127,7 @@ impl Problem {
             title,
             status: status.as_u16(),
             detail: None,
-            code,
+            code: code.into(),
             reason: None,
             record: None,
             earlier: None,
@@ -142,7 +143,7 @@ impl Problem {
     }
 }
 
-fn answer(status: StatusCode, problem: &Problem) -> Response<Bytes> {
+pub(crate) fn answer(status: StatusCode, problem: &Problem) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(serde_json::to_vec(problem).unwrap_or_default()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -29,8 +29,6 @@ pub struct Route {
     pub counts_as_unverified: bool,
     /// The way its requests come in.
     pub plane: Plane,
-    /// Whether it is served by a process alone, and not by the functions behind the API gateway.
-    pub embedded_only: bool,
     /// Whether errors have the members of RFC 6749 §5.2, in plain JSON.
     pub(crate) answers_as_oauth: bool,
     pub(crate) handler: Handler,
@@ -98,7 +96,6 @@ impl Route {
             takes_idempotency_key: false,
             counts_as_unverified: false,
             plane: Plane::Rest,
-            embedded_only: false,
             answers_as_oauth: false,
             handler,
             body: None,
@@ -112,6 +109,25 @@ impl Route {
         match &self.access {
             Access::Bearer(operation) => operation.as_str(),
             Access::Public => self.path,
+        }
+    }
+
+    /// What a caller must be permitted.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] of a route that needs no credential.
+    pub(crate) fn asked_operation(&self) -> Result<Operation, Error> {
+        match self.access {
+            Access::Bearer(operation) => Ok(operation),
+            Access::Public => Err(Error::NotFound { kind: "operation" }),
+        }
+    }
+
+    /// Whether its requests are messages, which say in their bodies what they ask for.
+    pub(crate) fn takes_messages(&self) -> bool {
+        match self.handler {
+            Handler::AuthZen(_) | Handler::Calls | Handler::Evaluate | Handler::Mcp => true,
+            Handler::Permitted(_) | Handler::Public(_) => false,
         }
     }
 
@@ -157,10 +173,6 @@ impl Route {
 
     pub(crate) fn by(self, plane: Plane) -> Self {
         Self { plane, ..self }
-    }
-
-    pub(crate) fn embedded_only(self) -> Self {
-        Self { embedded_only: true, ..self }
     }
 
     pub(crate) fn oauth_errors(self) -> Self {

@@ -44,24 +44,27 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<(&'static Route, Param
     let mut parameters = Parameters::default();
     for (name, value) in found.params.iter() {
         let value = percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned();
-        let known = [
-            "access_request",
-            "agent",
-            "alias",
-            "approval",
-            "credential",
-            "human",
-            "key",
-            "recommendation",
-            "record",
-            "version",
-            "webhook",
-        ];
-        let known = known.into_iter().find(|known| *known == name);
-        let known = known.into_iter().find(|known| *known == name);
-        parameters.0.extend(known.map(|known| (known, value)));
+        parameters.0.extend(parameter(name).map(|known| (known, value)));
     }
     Ok((found.value, parameters))
+}
+
+/// The name, if a path has a parameter of that name.
+pub(crate) fn parameter(name: &str) -> Option<&'static str> {
+    let known = [
+        "access_request",
+        "agent",
+        "alias",
+        "approval",
+        "credential",
+        "human",
+        "key",
+        "recommendation",
+        "record",
+        "version",
+        "webhook",
+    ];
+    known.into_iter().find(|known| *known == name)
 }
 
 impl Missing {

@@ -670,7 +670,6 @@ fn mcp_routes() -> Vec<Route> {
         Route::new(Method::POST, "/mcp", speak.0, speak.1, speak.2)
             .summary("Model Context Protocol: JSON-RPC over streamable HTTP, without sessions; for agents")
             .by(Plane::Mcp)
-            .embedded_only()
             .body::<serde_json::Map<String, serde_json::Value>>()
             .reply::<serde_json::Map<String, serde_json::Value>>(),
     ]
@@ -685,13 +684,11 @@ fn agent_ai_routes() -> Vec<Route> {
         })
         .summary("The tools the agent that asks is shown, in the shape its framework takes; for agents")
         .by(Plane::AgentAi)
-        .embedded_only()
         .query::<ListedQuery>()
         .reply::<Listed>(),
         Route::new(Method::POST, "/v1/agent-ai/calls", call.0, call.1, call.2)
             .summary("Does what a model called for: one call, or up to 16 in their order; for agents")
             .by(Plane::AgentAi)
-            .embedded_only()
             .body::<Calls>()
             .reply::<Answered>(),
         Route::new(
@@ -703,7 +700,6 @@ fn agent_ai_routes() -> Vec<Route> {
         )
         .summary("How risky a use of a key would be and what would be decided; nothing is done; for agents")
         .by(Plane::AgentAi)
-        .embedded_only()
         .body::<Evaluation>()
         .reply::<CheckedAccess>(),
         post("/v1/agent-ai/keys/{key}/seal", Operation::KeyGenerateDataKey, TargetKind::Key, |call, permit, _| {
@@ -711,7 +707,6 @@ fn agent_ai_routes() -> Vec<Route> {
         })
         .summary("Encrypts up to 512 KiB under a data key of its own, which lies beside it, wrapped; for agents")
         .by(Plane::AgentAi)
-        .embedded_only()
         .body::<SealRequest>()
         .reply::<SealReply>(),
         post("/v1/agent-ai/keys/{key}/open", Operation::KeyUnwrap, TargetKind::Key, |call, permit, _| {
@@ -719,7 +714,6 @@ fn agent_ai_routes() -> Vec<Route> {
         })
         .summary("Opens what seal made; for agents")
         .by(Plane::AgentAi)
-        .embedded_only()
         .body::<OpenRequest>()
         .reply::<OpenReply>(),
     ]
@@ -728,7 +722,7 @@ fn agent_ai_routes() -> Vec<Route> {
 /// What is asked about is asked of the route that checks access.
 fn authzen_routes() -> Vec<Route> {
     let asked = |path, access, kind, endpoint| {
-        Route::new(Method::POST, path, access, kind, Handler::AuthZen(endpoint)).by(Plane::AgentAi).embedded_only()
+        Route::new(Method::POST, path, access, kind, Handler::AuthZen(endpoint)).by(Plane::AgentAi)
     };
     let (check, own) = (Access::Bearer(Operation::AccessCheck), TargetKind::Own);
     vec![

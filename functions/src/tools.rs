@@ -7,9 +7,7 @@ mod refusal;
 mod schema;
 pub(crate) mod words;
 
-use crate::inbound::{Inbound, carry_out};
 use crate::route::Route;
-use crate::{Host, Reply, caller};
 use aegis_core::error::Failed;
 use aegis_core::operation::Operation;
 use aegis_core::scope::Action;
@@ -98,31 +96,18 @@ impl Tool {
     }
 }
 
-/// What a tool call came to.
-pub(crate) enum Outcome {
-    Done(Reply),
-    /// Of an agent: the call's result tells.
+/// Why what an agent asked for came to nothing.
+pub(crate) enum NotDone {
+    /// Of an agent: what is answered to her tells.
     Refused(Box<Refusal>),
     /// Of nobody, or of a human: HTTP tells.
     TurnedAway(Failed),
 }
 
-/// Carries out what a tool call asks of its route, and counts it as a request of that route.
-pub(crate) async fn call(host: &Host, inbound: Inbound<'_>) -> Outcome {
-    let (clock, id, operation) = (&host.app.clock, inbound.id, inbound.route.operation());
-    let (began, status) = (clock.precise(), inbound.route.status.as_u16());
-    let (outcome, status) = match carry_out(host, inbound).await {
-        Ok(reply) => (Outcome::Done(reply), status),
-        Err(failed) if caller::is_turned_away(&failed.error) => (Outcome::TurnedAway(failed), 401),
-        Err(failed) => {
-            host.count_refusal(&failed.error);
-            let refusal = Refusal::of(&failed, id);
-            let status = refusal.status();
-            (Outcome::Refused(Box::new(refusal)), status)
-        }
-    };
-    host.metrics.answered(operation, status, clock.precise().duration_since(began).as_secs_f64());
-    outcome
+impl<E: Into<Failed>> From<E> for NotDone {
+    fn from(error: E) -> Self {
+        Self::TurnedAway(error.into())
+    }
 }
 
 /// The names in braces.

@@ -25,7 +25,7 @@ struct Key {
 
 impl Key {
     fn version(&self, version: u32) -> VersionRef<'_> {
-        VersionRef { key: &self.id, version, algorithm: self.algorithm }
+        VersionRef { key: &self.id, version, algorithm: self.algorithm, calls: None }
     }
 }
 

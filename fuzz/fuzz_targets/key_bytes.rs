@@ -35,7 +35,7 @@ struct Elsewhere {
 
 impl Elsewhere {
     fn version(&self, algorithm: Algorithm) -> VersionRef<'_> {
-        VersionRef { key: &self.id, version: 1, algorithm }
+        VersionRef { key: &self.id, version: 1, algorithm, calls: None }
     }
 }
 
@@ -44,7 +44,7 @@ static ELSEWHERE: LazyLock<Elsewhere> = LazyLock::new(|| {
     let entropy = Entropy::system();
     let own = SoftwareKeyStore::new(KeyEncryptionKey::new("kek-1".into(), Zeroizing::new([7; 32])), entropy.clone());
     let (id, token) = (KeyId::none(), RecordId::floor(Timestamp::UNIX_EPOCH));
-    let version = VersionRef { key: &id, version: 1, algorithm: WRAPPING };
+    let version = VersionRef { key: &id, version: 1, algorithm: WRAPPING, calls: None };
     let wrapping = runtime.block_on(own.create(version, &token)).unwrap();
     // Kept: what ends this process lets nothing clean up.
     let path = tempfile::tempdir().unwrap().keep();
@@ -53,7 +53,8 @@ static ELSEWHERE: LazyLock<Elsewhere> = LazyLock::new(|| {
     let genuine = wrapped(wrapping.public_key.as_ref().unwrap(), &[3; 32]);
     for (n, algorithm) in Algorithm::ALL.iter().enumerate() {
         let token = RecordId::floor(Timestamp::from_second(i64::try_from(n).unwrap()).unwrap());
-        let made = runtime.block_on(folder.create(VersionRef { key: &id, version: 1, algorithm: *algorithm }, &token));
+        let made = runtime
+            .block_on(folder.create(VersionRef { key: &id, version: 1, algorithm: *algorithm, calls: None }, &token));
         let Ok(material) = made else { continue };
         let text = std::fs::read(path.join(String::from_utf8(material.sealed).unwrap())).unwrap();
         let (_, pkcs8) = pem_rfc7468::decode_vec(&text).unwrap();

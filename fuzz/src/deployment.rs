@@ -11,6 +11,7 @@ use aegis_core::pipeline::{self, App, LiveCounters, PolicyCache, Recorded, Rules
 use aegis_core::rate::Rate;
 use aegis_core::store::memory::MemoryStore;
 use aegis_core::token::{TokenKeys, public_jwk};
+use aegis_functions::forward::Operations;
 use aegis_functions::mcp::Mcp;
 use aegis_functions::{Gate, Host, Metrics, handle};
 use aegis_keystores::software::{KeyEncryptionKey, SoftwareKeyStore};
@@ -96,6 +97,7 @@ impl Deployment {
             gate: Gate::new(u64::MAX),
             metrics: Metrics::new(),
             mcp: Mcp::new("http://localhost"),
+            operations: Operations::Here,
         };
         let host = Arc::new(host);
         let beginning = MemoryStore::default();

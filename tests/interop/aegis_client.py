@@ -19,6 +19,8 @@ import urllib.request
 
 HUMAN = "alice@org"
 PASSPHRASE = "correct horse battery staple"
+# Rules with which an agent whose scope names some sixty keys or labels must ask, whatever the key.
+CAUTIOUS = "[budget]\nper_hour = 5\n\n[thresholds]\nstandard = { step_up = 0.08, deny = 2.0 }\n"
 LISTENING = re.compile(r"^aegis listening on (http://127\.0\.0\.1:\d+)\s*$")
 ENROLMENT = re.compile(r"^enrolment code: (\S+)\s*$")
 # Seconds. A debug build derives its wrapping key from the passphrase first.
@@ -36,8 +38,12 @@ class Refused(Exception):
         self.problem = problem
 
 
+# A deployment that is there already, where the tests shall speak to one; and the session of a human who may do everything.
+DEPLOYED = os.environ.get("AEGIS_URL")
+
+
 class Aegis:
-    """A fresh server with one enrolled human, from `start` to `stop`. `settings` is TOML."""
+    """A fresh server with one enrolled human, from `start` to `stop`; or the deployment that is there. `settings` is TOML."""
 
     def __init__(self, settings=None):
         self.settings = settings
@@ -48,6 +54,9 @@ class Aegis:
 
     def start(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="aegis-interop-"))
+        if DEPLOYED:
+            self.base, self.token = DEPLOYED, os.environ["AEGIS_TEST_SESSION"]
+            return
         try:
             code = self._spawn()
             self.call("POST", "/local/enroll", {"code": code, "human": HUMAN, "passphrase": PASSPHRASE})
@@ -124,10 +133,38 @@ class Aegis:
         }
         self.token = self.call("POST", "/v1/oauth/token", form=exchange)["access_token"]
 
+    def log_in_to_approve(self):
+        """A client that may give one answer to one approval."""
+        answering = Aegis()
+        answering.base = self.base
+        exchange = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+            "subject_token": self.id_token(),
+            "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
+            "scope": "approve",
+        }
+        answering.token = self.call("POST", "/v1/oauth/token", form=exchange)["access_token"]
+        return answering
+
+    # Agents.
+
+    def issue_asking_agent(self, key):
+        """With the rules `CAUTIOUS`, one that must ask before it signs with the key: its id and a token."""
+        labels = [",".join(f"label-{number}=1" for number in half) for half in (range(31), range(31, 62))]
+        issued = {"label": "payments", "scope": f"key:{key},{labels[0]}:sign key:{labels[1]}:sign"}
+        agent = self.call("POST", "/v1/agents", issued)["id"]
+        return agent, self.call("POST", f"/v1/agents/{agent}/credentials", {})["token"]
+
     # Keys.
 
     def create_key(self, name, algorithm):
-        return self.call("POST", "/v1/keys", {"name": name, "algorithm": algorithm, "activate": True})
+        try:
+            return self.call("POST", "/v1/keys", {"name": name, "algorithm": algorithm, "activate": True})
+        except Refused as refused:
+            # On a deployment an earlier test made it.
+            if not DEPLOYED or refused.status != 409:
+                raise
+            return self.call("GET", key_path(name))
 
     def public_key(self, key):
         """DER (SubjectPublicKeyInfo) and PEM."""

@@ -14,7 +14,7 @@ from mcp.types import Implementation
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "interop"))
 
-from aegis_client import HUMAN, Aegis  # noqa: E402
+from aegis_client import DEPLOYED, HUMAN, Aegis  # noqa: E402
 
 MODES = {"auto": "2026-07-28", "legacy": "2025-11-25", "2026-07-28": "2026-07-28"}
 HOST = Implementation(name="test-host", version="7.1")
@@ -38,6 +38,9 @@ class Bridge(unittest.IsolatedAsyncioTestCase):
         subprocess.run(command, env={**os.environ, **self.home}, check=True, capture_output=True, timeout=60)
 
     def log_in(self):
+        if DEPLOYED:
+            self.home["AEGIS_TOKEN"] = self.server.token
+            return
         self.aegis("login", "--human", HUMAN, "--passphrase-file", str(self.server.folder / "passphrase"))
 
     @contextlib.asynccontextmanager

@@ -10,7 +10,7 @@ import unittest
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "interop"))
 
-from aegis_client import HUMAN, Aegis  # noqa: E402
+from aegis_client import DEPLOYED, HUMAN, Aegis  # noqa: E402
 
 MODES = ["legacy", "auto", "2026-07-28"]
 # The Inspector's words for the same.
@@ -28,6 +28,9 @@ class TypeScript(unittest.TestCase):
         for name in ("invoice-2026", "treasury-master"):
             cls.server.create_key(name, "ECDSA-P256")
         cls.home = {"AEGIS_HOME": str(cls.server.folder / "home"), "AEGIS_SESSIONS": "file", "NO_PROXY": "127.0.0.1"}
+        if DEPLOYED:
+            cls.home["AEGIS_TOKEN"] = cls.server.token
+            return
         passphrase = str(cls.server.folder / "passphrase")
         login = ["login", "--human", HUMAN, "--passphrase-file", passphrase, "--url", cls.server.base]
         cls.run_it([os.environ["AEGIS_BIN"], *login])

@@ -4,25 +4,28 @@ import contextlib
 import http.client
 import http.server
 import threading
+import urllib.parse
 
 # What belongs to one connection.
 OF_THE_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
 class WithToken:
-    """From `start` to `stop`; `url` is where clients reach `/mcp` of the server at `base` (host and port)."""
+    """From `start` to `stop`; `url` is where clients reach `/mcp` of the server at `base`."""
 
     def __init__(self, base, token):
+        onto = urllib.parse.urlsplit(base)
+
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def pass_on(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                with contextlib.closing(http.client.HTTPConnection(base, timeout=60)) as onward:
+                with contextlib.closing(http.client.HTTPConnection(onto.netloc, timeout=60)) as onward:
                     self.exchange(onward, body)
 
             def exchange(self, onward, body):
-                onward.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+                onward.putrequest(self.command, onto.path + self.path, skip_host=True, skip_accept_encoding=True)
                 for name, value in self.headers.items():
                     if name.lower() not in OF_THE_CONNECTION | {"authorization"}:
                         onward.putheader(name, value)

@@ -46,18 +46,19 @@ class IdentityProvider:
         self.child.stdout.close()
         self.child = None
 
-    def rotate(self, algorithm, named, codes=120, untold=False):
+    def rotate(self, algorithm, named, codes=120, untold=False, back=None):
         """Other keys from now on; the present ones are withdrawn. `named`: whether the keys tell their algorithm.
         `codes`: how many seconds a device code lives. `untold`: whether it tells the time of a login only to who asks for
-        its age."""
-        self.child.stdin.write(json.dumps({"rotate": algorithm, "alg": named, "codes": codes, "untold": untold}) + "\n")
+        its age. `back`: where it may lead a browser after a login."""
+        command = {"rotate": algorithm, "alg": named, "codes": codes, "untold": untold}
+        self.child.stdin.write(json.dumps(command | ({"back": back} if back else {})) + "\n")
         self.child.stdin.flush()
         return self._answer()
 
-    def log_in(self, human, client="aegis", scope="openid groups email"):
+    def log_in(self, human, client="aegis", scope="openid groups email", **more):
         """The device flow (RFC 8628) to its end: the token endpoint's answer."""
         browser = Browser()
-        asked = browser.json(f"{self.issuer}/device/auth", {"client_id": client, "scope": scope})
+        asked = browser.json(f"{self.issuer}/device/auth", {"client_id": client, "scope": scope} | more)
         poll = {"grant_type": DEVICE_GRANT, "device_code": asked["device_code"], "client_id": client}
         status, pending = browser.try_json(f"{self.issuer}/token", poll)
         if (status, pending["error"]) != (400, "authorization_pending"):

@@ -3,7 +3,7 @@
 // It prints one line of JSON once it listens. Each line it then reads is a command, answered with one line:
 // {"rotate": "RS256" | "ES256", "alg": true | false} gives it other signing keys and withdraws the present ones;
 // with "codes": <seconds> device codes live that long from then on; with "untold" it tells the time of a login only to who
-// asks for its age.
+// asks for its age; with "back": <address> a browser, too, may log in for "aegis", and is led back there.
 
 import { createHash, generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -27,13 +27,13 @@ function signingKey(algorithm, names) {
   return { ...jwk, kid, use: 'sig', ...(names ? { alg: algorithm } : {}) };
 }
 
-function provider(issuer, algorithm, names, codes = 120, untold = false) {
+function provider(issuer, algorithm, names, codes = 120, untold = false, back = undefined) {
   const client = (client_id) => ({
     client_id,
     token_endpoint_auth_method: 'none',
-    grant_types: ['urn:ietf:params:oauth:grant-type:device_code'],
-    response_types: [],
-    redirect_uris: [],
+    grant_types: ['urn:ietf:params:oauth:grant-type:device_code', ...(back ? ['authorization_code'] : [])],
+    response_types: back ? ['code'] : [],
+    redirect_uris: back ? [back] : [],
     id_token_signed_response_alg: algorithm,
   });
   const made = new Provider(issuer, {
@@ -45,7 +45,9 @@ function provider(issuer, algorithm, names, codes = 120, untold = false) {
     scopes: ['openid', 'groups', 'email'],
     // The ID token itself tells the groups: Aegis asks for no user information.
     conformIdTokenClaims: false,
-    ttl: { IdToken: 120, DeviceCode: codes, AccessToken: 120, Grant: 600, Session: 600, Interaction: 120 },
+    pkce: { required: () => true },
+    clientBasedCORS: (_, origin, { redirectUris }) => redirectUris.some((uri) => new URL(uri).origin === origin),
+    ttl: { IdToken: 120, DeviceCode: codes, AccessToken: 120, AuthorizationCode: 60, Grant: 600, Session: 600, Interaction: 120 },
     findAccount: (_, id) => ({
       accountId: id,
       claims: () => ({ sub: id, groups: GROUPS[id] ?? [], email: `${id}@org.example`, email_verified: id !== 'carol' }),
@@ -64,7 +66,7 @@ server.listen(0, '127.0.0.1', () => {
   createInterface({ input: process.stdin })
     .on('line', (line) => {
       const command = JSON.parse(line);
-      answer = provider(issuer, command.rotate, command.alg, command.codes, command.untold);
+      answer = provider(issuer, command.rotate, command.alg, command.codes, command.untold, command.back);
       say({ rotated: command.rotate });
     })
     .on('close', () => process.exit(0));

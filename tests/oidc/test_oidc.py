@@ -13,6 +13,7 @@ SETTINGS = """
 [oidc]
 issuer = "{issuer}"
 client_id = "aegis"
+approval_page = true
 
 [roles]
 admin = ["group:security"]
@@ -150,6 +151,7 @@ class Outage(WithProvider):
         self.assertEqual(self.roles(session), ["operator", "user"])
         for _ in range(2):
             self.assertIn("the identity provider did not answer", self.refuses(later, 503))
+            self.assertIn("the identity provider did not answer", self.refused(503, None, "GET", "/approve/apr_1"))
         self.assertEqual(self.roles(session), ["operator", "user"])
 
 

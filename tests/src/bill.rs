@@ -97,7 +97,7 @@ pub(crate) fn of_additions(additions: &[Add]) -> f64 {
 const READ: usize = 4_096;
 const WRITTEN: usize = 1_024;
 
-/// Live counters as on AWS, where each count is an update of one item and a read of the minute before
+/// Live counters as on AWS, where each count is an update of one item and a read of the minute before, not a consistent one
 /// (`shared/aws/src/live.rs`): paid for, and kept in memory.
 pub struct PaidCounters {
     pub bill: Bill,
@@ -107,12 +107,12 @@ pub struct PaidCounters {
 #[async_trait]
 impl SharedCounters for PaidCounters {
     async fn count(&self, actors: [&str; 2], now: Timestamp) -> Result<[Live; 2], Error> {
-        actors.iter().for_each(|_| self.bill.note(&crate::roles::role(), 1.0, 1.0));
+        actors.iter().for_each(|_| self.bill.note(&crate::roles::role(), 0.5, 1.0));
         Ok(actors.map(|actor| self.counters.count(actor, now)))
     }
 
     async fn look(&self, actors: [&str; 2], now: Timestamp) -> Result<[Live; 2], Error> {
-        actors.iter().for_each(|_| self.bill.note(&crate::roles::role(), 2.0, 0.0));
+        actors.iter().for_each(|_| self.bill.note(&crate::roles::role(), 1.0, 0.0));
         Ok(actors.map(|actor| self.counters.look(actor, now)))
     }
 }

@@ -13,6 +13,7 @@ use aegis_core::human::Role;
 use aegis_core::id::{AgentId, RecommendationId};
 use aegis_core::keystore::{KeyStore, KeyStores};
 use aegis_core::login::{HumanClaim, Logins, Provider};
+use aegis_core::operation::Operation;
 use aegis_core::pipeline::{
     self, App, InMemory, LiveCounters, PermitKey, PermitKeys, PermitReader, PolicyCache, Recorded, RulesCache, Shares,
 };
@@ -25,6 +26,7 @@ use aegis_core::token::{TokenKeys, public_jwk};
 use aegis_core::usage::consumer;
 use aegis_embedded::store::SqliteStore;
 use aegis_functions::edge::{self, AtEdge, Crossed, Edge};
+use aegis_functions::forward::{self, Answered, Forward, Forwarded, Operations};
 use aegis_functions::mcp::Mcp;
 use aegis_functions::{Gate, Host, Metrics, handle};
 use aegis_keystores::folder::FolderKeyStore;
@@ -46,6 +48,9 @@ use zeroize::Zeroizing;
 /// The instant every deployment begins at.
 pub const BEGINNING: i64 = 1_790_000_000;
 
+/// Where the page of a deployment is that has one, before the approval's id.
+pub const APPROVAL_PAGE: &str = "https://aegis.example.org/approve/";
+
 pub struct Deployment<S = SqliteStore> {
     pub host: Arc<Host>,
     pub store: Arc<Faulty<S>>,
@@ -61,16 +66,46 @@ pub struct Deployment<S = SqliteStore> {
     halves: Option<Halves>,
 }
 
-/// An edge that decides, and what acts, as they lie apart on AWS.
+/// An edge that decides, what reads messages, and what acts, as they lie apart on AWS.
 struct Halves {
     edge: Edge,
+    messages: Arc<Host>,
     reader: PermitReader,
 }
 
 impl Halves {
-    fn new() -> Self {
+    fn new(host: &Arc<Host>, unverified: u64) -> Self {
         let keys = Arc::new(KeysInMemory::default());
-        Self { edge: Edge::new(keys.clone()), reader: PermitReader::new(keys) }
+        let operations = Operations::Elsewhere(Arc::new(Functions(Arc::clone(host))));
+        Self {
+            edge: Edge::new(keys.clone()),
+            messages: Arc::new(host_of(&host.app, unverified, operations)),
+            reader: PermitReader::new(keys),
+        }
+    }
+}
+
+/// The functions of operations, each with its own role. What crosses is what would cross between functions.
+struct Functions(Arc<Host>);
+
+#[async_trait]
+impl Forward for Functions {
+    async fn forward(&self, operation: Operation, asked: &Forwarded) -> Result<Answered, Error> {
+        let asked: Forwarded = serde_json::from_slice(&serde_json::to_vec(asked).unwrap()).unwrap();
+        let serves = operation.as_str();
+        let answered = act_as(serves, forward::answer(&self.0, Some(serves), &asked)).await;
+        let answered = serde_json::to_vec(&answered.unwrap()).unwrap();
+        Ok(serde_json::from_slice(&answered).unwrap())
+    }
+}
+
+fn host_of(app: &Arc<App>, unverified: u64, operations: Operations) -> Host {
+    Host {
+        app: Arc::clone(app),
+        gate: Gate::new(unverified),
+        metrics: Metrics::new(),
+        mcp: Mcp::new("https://aegis.example.org"),
+        operations,
     }
 }
 
@@ -175,13 +210,8 @@ impl<S: Store + 'static> Deployment<S> {
             webhooks_to_private: false,
             approval_page: None,
         };
-        let host = Arc::new(Host {
-            app: Arc::new(app),
-            gate: Gate::new(unverified),
-            metrics: Metrics::new(),
-            mcp: Mcp::new("https://aegis.example.org"),
-        });
-        let halves = std::env::var_os("AEGIS_TEST_HALVES").map(|_| Halves::new());
+        let host = Arc::new(host_of(&Arc::new(app), unverified, Operations::Here));
+        let halves = std::env::var_os("AEGIS_TEST_HALVES").map(|_| Halves::new(&host, unverified));
         Self { host, store, provider, kid, now, logins: AtomicU64::new(0), folder, said, bill, halves }
     }
 
@@ -267,6 +297,13 @@ impl<S: Store + 'static> Deployment<S> {
         self.store.transact(vec![found.replace().unwrap()]).await.unwrap();
     }
 
+    /// The same, with a page on which humans answer approvals.
+    pub fn with_approval_page(mut self) -> Self {
+        let host = Arc::get_mut(&mut self.host).unwrap();
+        Arc::get_mut(&mut host.app).unwrap().approval_page = Some(APPROVAL_PAGE.to_string());
+        self
+    }
+
     /// A session of a human who may do everything a human may.
     pub async fn alice(&self) -> String {
         self.log_in("alice@org", &["admin", "auditor", "operator", "user"]).await
@@ -294,6 +331,11 @@ impl<S: Store + 'static> Deployment<S> {
     }
 
     pub async fn send(&self, request: Request<Bytes>) -> Answer {
+        if let Some(halves) = &self.halves
+            && edge::is_message(request.method(), request.uri().path())
+        {
+            return Answer::of(&act_as("mcp", handle(&halves.messages, request, SOURCE)).await);
+        }
         let served = edge::operation_of(request.method(), request.uri().path());
         match served.filter(|operation| self.halves.is_some() && *operation != "public") {
             None if self.halves.is_some() && served == Some("public") => {
@@ -306,7 +348,11 @@ impl<S: Store + 'static> Deployment<S> {
 
     /// From now on as on AWS: an edge decides, and something else acts.
     pub fn split(&mut self) {
-        self.halves = Some(Halves::new());
+        self.halves = Some(Halves::new(&self.host, u64::MAX));
+    }
+
+    pub fn is_split(&self) -> bool {
+        self.halves.is_some()
     }
 
     /// What the edge says of a request.

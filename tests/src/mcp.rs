@@ -47,7 +47,7 @@ impl<'a, S: Store + 'static> Client<'a, S> {
                 request = request.header("mcp-name", name);
             }
             meta.insert("io.modelcontextprotocol/protocolVersion".into(), MODERN.into());
-            meta.insert("io.modelcontextprotocol/clientCapabilities".into(), json!({}));
+            meta.entry("io.modelcontextprotocol/clientCapabilities").or_insert(json!({}));
             let client = json!({ "name": "test-host", "version": "7.1" });
             meta.insert("io.modelcontextprotocol/clientInfo".into(), client);
         } else if method != "initialize" {

@@ -39,14 +39,12 @@ pub(crate) fn scenarios(workshop: &Workshop) -> Result<Counts, NotPassed> {
 }
 
 /// The same stories where an edge decides and something else acts, as on AWS. What is told of requests there is otherwise:
-/// an edge has no body to digest, reads once more, and each permit that crosses has a record.
+/// an edge reads once more, and each permit that crosses has a record.
 pub(crate) fn halves(workshop: &Workshop) -> Result<Counts, NotPassed> {
     const OTHERWISE: &[&str] = &[
-        "agent_ai::who_is_no_agent_is_answered_by_http_and_nothing_is_tried",
         "audit::a_query_that_shows_more_than_the_one_on_record_is_on_record_too",
         "audit::reading_the_trail_is_on_record_once",
         "faults::a_signature_costs_two_reads_and_one_write",
-        "mcp::equal::the_same_request_has_the_same_decision_and_record_on_every_plane",
     ];
     let aegis = workshop.aegis()?;
     let mut command = workshop.cargo();

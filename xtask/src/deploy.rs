@@ -10,7 +10,7 @@ use std::time::Instant;
 use crate::aws::{self, Emulator};
 use crate::child::{self, Counts, NotPassed};
 use crate::workshop::Workshop;
-use crate::{lambda, relay, tools};
+use crate::{lambda, mcp, relay, tools};
 
 pub(crate) fn run(workshop: &Workshop) -> Result<Counts, NotPassed> {
     let program = tools::on_path("terraform").ok_or("terraform is not installed");
@@ -77,22 +77,41 @@ fn stories(
     fs::write(&outputs, terraform.output(&["-json"])?).map_err(failed)?;
     let url = emulator.endpoint() + &terraform.output(&["-raw", "api_path"])?;
     let aegis = workshop.aegis()?;
-    let mut command = workshop.cargo();
-    command.args([
-        "test",
-        "--package",
-        "aegis-tests",
-        "--features",
-        "deployed",
-        "--test",
-        "deployed",
-        "--no-fail-fast",
-    ]);
-    command.env("AEGIS_BIN", aegis).env("AEGIS_URL", url).env("AEGIS_DEPLOYMENT", &outputs);
-    // The tests are the deployment's identity provider.
-    command.env("AEGIS_TEST_ISSUER", issuer).env("AEGIS_TEST_PYTHON", emulator.program("python"));
-    child::run_cargo_tests(emulator.known_to(&mut command))
+    let tests = |which: &[&str]| {
+        let mut command = workshop.cargo();
+        command.args([
+            "test",
+            "--package=aegis-tests",
+            "--features=deployed",
+            "--test=deployed",
+            "--no-fail-fast",
+            "--",
+        ]);
+        command.env("AEGIS_BIN", &aegis).env("AEGIS_URL", &url).env("AEGIS_DEPLOYMENT", &outputs);
+        // The tests are the deployment's identity provider.
+        command.env("AEGIS_TEST_ISSUER", issuer).env("AEGIS_TEST_PYTHON", emulator.program("python"));
+        emulator.known_to(command.args(which));
+        command
+    };
+    let mut counts = child::run_cargo_tests(&mut tests(&["--skip", MCP]))?;
+    match mcp::clients(workshop) {
+        Ok(mcp::Clients { python, node, folder }) => {
+            let mut command = tests(&[MCP]);
+            command.env("AEGIS_MCP_PYTHON", python).env("AEGIS_NODE", node).env("AEGIS_NODE_FOLDER", folder);
+            let more = child::run_cargo_tests(&mut command)?;
+            counts.passed = counts.passed.saturating_add(more.passed);
+            counts.failed = counts.failed.saturating_add(more.failed);
+        }
+        Err(why) => {
+            println!("skipped: MCP's clients on the deployment: {why}");
+            counts.skipped = counts.skipped.saturating_add(1);
+        }
+    }
+    Ok(counts)
 }
+
+/// By itself, after the others: it looks for the newest record of a kind.
+const MCP: &str = "mcp::";
 
 /// What the tests' identity provider says of a human's roles.
 const ROLES: &str =

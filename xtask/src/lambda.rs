@@ -39,7 +39,7 @@ fn fits(program: &str, zip: &Path) -> Result<(), NotPassed> {
 
 /// As `infra/functions.tf` names them.
 const PROGRAMS: &[&str] =
-    &["anomaly", "authorizer", "operation", "publish", "respond", "scheduled", "setup", "webhooks"];
+    &["anomaly", "authorizer", "mcp", "operation", "publish", "respond", "scheduled", "setup", "webhooks"];
 
 /// In bytes. The largest is `operation`, with every operation, the policy engine and three SDKs of AWS in it.
 const LARGEST: u64 = 14 * 1024 * 1024;

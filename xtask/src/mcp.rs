@@ -8,17 +8,31 @@ use crate::tools::{self, Venv};
 use crate::workshop::Workshop;
 
 pub(crate) fn run(workshop: &Workshop) -> Result<Counts, NotPassed> {
-    let npm = tools::on_path("npm").ok_or_else(|| NotPassed::Skipped("npm is not installed".to_owned()))?;
-    let folder = tools::npm_ci(workshop, npm, "tests/mcp", "mcp-conformance").map_err(NotPassed::Skipped)?;
-    let node = node(&folder).ok_or_else(|| NotPassed::Skipped("node is not installed".to_owned()))?;
-    let venv = Venv::open(workshop).map_err(NotPassed::Skipped)?;
-    venv.install(workshop, "tests/mcp/requirements.txt").map_err(NotPassed::Skipped)?;
+    let Clients { python, node, folder } = clients(workshop).map_err(NotPassed::Skipped)?;
     let fixtures = with_fixtures(workshop)?;
     let aegis = workshop.aegis()?;
-    let mut command = workshop.command(venv.program("python"));
+    let mut command = workshop.command(python);
     command.args(["-B", "-m", "unittest", "discover", "--verbose", "--start-directory", "tests/mcp"]);
     command.env("AEGIS_BIN", aegis).env("AEGIS_FIXTURES_BIN", fixtures);
     child::run_unittest(command.env("AEGIS_NODE", node).env("AEGIS_NODE_FOLDER", folder))
+}
+
+/// What the clients run on.
+pub(crate) struct Clients {
+    pub(crate) python: PathBuf,
+    pub(crate) node: PathBuf,
+    /// With the packages.
+    pub(crate) folder: PathBuf,
+}
+
+/// Installs them. An error says why they cannot be had.
+pub(crate) fn clients(workshop: &Workshop) -> Result<Clients, String> {
+    let npm = tools::on_path("npm").ok_or("npm is not installed")?;
+    let folder = tools::npm_ci(workshop, npm, "tests/mcp", "mcp-conformance")?;
+    let node = node(&folder).ok_or("node is not installed")?;
+    let venv = Venv::open(workshop)?;
+    venv.install(workshop, "tests/mcp/requirements.txt")?;
+    Ok(Clients { python: venv.program("python"), node, folder })
 }
 
 /// The same program with the tools that the conformance suite calls, out of the way of the real one's next build.

@@ -173,9 +173,10 @@ static SUITES: &[Suite] = &[
     },
     Suite {
         name: "page",
-        proves: "a human answers an approval in a browser, by mouse and by keyboard",
+        proves: "a human answers an approval in a browser, by mouse and by keyboard, logged in here or at a provider",
         minutes: (1, 2),
-        installs: "playwright from PyPI, in a venv; on Debian as root also chromium and python3-venv",
+        installs: "playwright from PyPI, in a venv; oidc-provider from npm, in the target folder; on Debian as root also chromium \
+                   and python3-venv",
         kind: Kind::Test(Tier::Standard),
         run: page::run,
     },

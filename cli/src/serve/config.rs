@@ -157,6 +157,11 @@ impl Settings {
             rebind_issuer: arguments.rebind_issuer,
             data: base.data,
         };
+        // The address that the provider leads a browser back to.
+        let named = settings.public_url.is_some() || settings.listen.ip().is_loopback();
+        if !named && settings.oidc.as_ref().is_some_and(|oidc| oidc.approval_page) {
+            return Err(Failure::Usage("[oidc]: approval_page needs public_url".to_string()));
+        }
         let fit_for_others = settings.tls.is_some() && settings.oidc.is_some();
         let private = [Some(settings.listen).filter(|_| !fit_for_others), settings.metrics_listen];
         match private.into_iter().flatten().find(|address| !address.ip().is_loopback()) {
@@ -237,6 +242,11 @@ mod tests {
             assert!(matches!(read(bad), Err(Failure::Usage(_))), "{bad}");
         }
         assert!(read_for("127.0.0.1:8400", tls).is_ok());
+        // A browser must know where to.
+        let page = oidc.replace("[roles]", "approval_page = true\n[roles]");
+        assert!(matches!(read(&format!("{tls}{page}")), Err(Failure::Usage(_))));
+        assert!(read(&format!("public_url = 'https://aegis.example'\n{tls}{page}")).is_ok());
+        assert!(read_for("127.0.0.1:8400", &page).is_ok());
         assert!(matches!(read_for("127.0.0.1:8400", "tls_cert = 'cert.pem'\n"), Err(Failure::Usage(_))));
     }
 

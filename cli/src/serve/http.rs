@@ -3,15 +3,17 @@
 mod finish;
 
 use super::local_issuer::LocalIssuer;
+use super::page::{self, AtProvider};
 use super::proxies::Proxies;
-use aegis_functions::{Host, MAX_BODY, Stranded, handle, strand};
+use aegis_core::id::RequestId;
+use aegis_functions::{Host, MAX_BODY, Stranded, handle, problem, strand};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, State};
 use axum::routing::get;
 use finish::Finish;
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,16 +29,24 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 struct Shared {
     host: Arc<Host>,
-    local: Option<Arc<LocalIssuer>>,
+    logins: LoginsAt,
     proxies: Arc<Proxies>,
     bodies: Arc<Semaphore>,
     room: Arc<Semaphore>,
 }
 
-/// Everything that is answered: the route table, and the local issuer where there is one.
-pub(super) fn router(host: Arc<Host>, local: Option<Arc<LocalIssuer>>, proxies: Proxies) -> Router {
+/// Where humans log in, as far as this process answers for it.
+#[derive(Clone)]
+pub(super) enum LoginsAt {
+    LocalIssuer(Arc<LocalIssuer>),
+    /// Elsewhere; with the page on which approvals are answered, if there is one.
+    Provider(Option<Arc<AtProvider>>),
+}
+
+/// Everything that is answered: the route table, and the local issuer or the page where there is one.
+pub(super) fn router(host: Arc<Host>, logins: LoginsAt, proxies: Proxies) -> Router {
     let (bodies, room) = (Arc::new(Semaphore::new(BODIES)), Arc::new(Semaphore::new(AT_ONCE)));
-    Router::new().fallback(answer).with_state(Shared { host, local, proxies: Arc::new(proxies), bodies, room })
+    Router::new().fallback(answer).with_state(Shared { host, logins, proxies: Arc::new(proxies), bodies, room })
 }
 
 /// The metrics, which have a listener of their own.
@@ -71,9 +81,15 @@ async fn answer(
     // To its end: a caller who goes away does not cut off a refusal before it is on record.
     let answered = Finish::new(async move {
         let _room = room;
-        match &shared.local {
-            Some(local) if request.uri().path().starts_with("/local/") => {
+        let path = request.uri().path();
+        match &shared.logins {
+            LoginsAt::LocalIssuer(local) if path.starts_with("/local/") => {
                 local.answer(&shared.host, request, source, peer).await
+            }
+            LoginsAt::Provider(Some(page)) if request.method() == Method::GET && page::is_one(path, page::PATH) => {
+                let clock = &shared.host.app.clock;
+                let id = RequestId::new(clock.now(), &shared.host.app.entropy);
+                page.answer(clock.now()).await.unwrap_or_else(|error| problem(&error.into(), &id))
             }
             _ => handle(&shared.host, request, source).await,
         }

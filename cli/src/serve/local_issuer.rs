@@ -276,7 +276,7 @@ impl LocalIssuer {
                 Ok(asked) => self.log_in(asked, from).await.map(|body| (StatusCode::OK, body)),
                 Err(error) => Err(error),
             },
-            (&Method::GET, path) if path.starts_with(page::PATH) => return page::approve(),
+            (&Method::GET, path) if page::is_one(path, page::LOCAL) => return page::at_local_issuer(),
             _ => Err(Error::NotFound { kind: "path" }),
         };
         match result {

@@ -3,10 +3,11 @@
 
 use super::claims::claimed;
 use super::{Asking, Malformed};
-use crate::inbound::{Inbound, carry_out};
-use crate::tools::{self, Asked, Outcome, Refusal, words};
+use crate::forward::ask;
+use crate::inbound::Inbound;
+use crate::tools::{self, Asked, NotDone, Refusal, words};
 use crate::{Host, Reply, caller};
-use aegis_core::error::{Error, Failed};
+use aegis_core::error::Error;
 use aegis_core::id::RequestId;
 use aegis_core::operations::access::{CheckedAccess, Foretold};
 use aegis_core::reason::Reason;
@@ -37,7 +38,7 @@ pub(crate) async fn answer(
     request: &http::Request<Bytes>,
     id: &RequestId,
     source: IpAddr,
-) -> Result<Reply, Failed> {
+) -> Result<Reply, NotDone> {
     if endpoint == Endpoint::Configuration {
         return Ok(Reply::json(&Configuration::of(&host.mcp.url))?);
     }
@@ -63,26 +64,26 @@ pub(crate) fn request_id(given: &HeaderValue) -> Option<&HeaderValue> {
 }
 
 impl Asking<'_> {
-    async fn evaluated(&self, evaluation: &Evaluation) -> Result<Decided, Failed> {
+    async fn evaluated(&self, evaluation: &Evaluation) -> Result<Decided, NotDone> {
         let claims = claimed(None, None, self.headers);
         let mut asked = Asked::default();
         let inbound = self.of(evaluation, &mut asked)?;
-        let reply = carry_out(self.host, Inbound { claims: claims.as_ref(), ..inbound }).await?;
+        let reply = ask(self.host, Inbound { claims: claims.as_ref(), ..inbound }).await?;
         Ok(Decided::told(&reply)?)
     }
 
     /// Each is a request of its own, and fails by itself.
-    async fn each_evaluated(&self, evaluations: &[Evaluation], semantic: Semantic) -> Result<Vec<Decided>, Failed> {
+    async fn each_evaluated(&self, evaluations: &[Evaluation], semantic: Semantic) -> Result<Vec<Decided>, NotDone> {
         let claims = claimed(None, None, self.headers);
         let mut decided: Vec<Decided> = Vec::new();
         for evaluation in evaluations {
             let mut asked = Asked::default();
             let inbound = self.of(evaluation, &mut asked)?;
-            let one = match tools::call(self.host, Inbound { claims: claims.as_ref(), ..inbound }).await {
-                Outcome::Done(reply) => Decided::told(&reply)?,
-                Outcome::Refused(refusal) => Decided::failed(&refusal),
-                Outcome::TurnedAway(failed) if decided.is_empty() => return Err(failed),
-                Outcome::TurnedAway(failed) => {
+            let one = match ask(self.host, Inbound { claims: claims.as_ref(), ..inbound }).await {
+                Ok(reply) => Decided::told(&reply)?,
+                Err(NotDone::Refused(refusal)) => Decided::failed(&refusal),
+                Err(turned_away) if decided.is_empty() => return Err(turned_away),
+                Err(NotDone::TurnedAway(failed)) => {
                     self.host.count_refusal(&failed.error);
                     Decided::failed(&Refusal::of(&failed, self.id))
                 }

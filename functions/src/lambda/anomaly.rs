@@ -4,7 +4,6 @@ use super::Function;
 use super::events::{BatchAnswer, QueueEvent};
 use aegis_core::error::Cause;
 use aegis_core::heartbeat::Heartbeat;
-use aegis_core::record::AuditRecord;
 use aegis_events::stream;
 use std::sync::Arc;
 
@@ -17,15 +16,11 @@ pub async fn answer(function: Arc<Function>, batch: QueueEvent) -> Result<BatchA
     for message in &batch.records {
         // What cannot be read now cannot be read later either.
         match message.event() {
-            Ok(event) if event.kind == "AuditRecord" => match serde_json::from_value::<AuditRecord>(event.detail) {
-                Ok(record) => records.push(Arc::new(record)),
-                Err(error) => tracing::error!(error = %error, "a record was passed over"),
-            },
             Ok(event) if event.kind == "Heartbeat" => {
                 let heartbeat = serde_json::from_value::<Heartbeat>(event.detail).ok();
                 through = through.into_iter().chain(heartbeat).max_by_key(|heartbeat| heartbeat.through);
             }
-            Ok(event) => tracing::warn!(kind = event.kind, "an event of another kind"),
+            Ok(event) => records.extend(event.records().into_iter().map(Arc::new)),
             Err(error) => tracing::error!(error = %error, "an event was passed over"),
         }
     }

@@ -1,6 +1,9 @@
 //! What AWS hands to functions and takes from them, as far as it is read here. The shapes are those of the AWS
 //! documentation: API Gateway REST (proxy, and REQUEST authorizer), DynamoDB streams, SQS, EventBridge.
 
+use crate::forward::{Answered, Forwarded};
+use aegis_core::record::AuditRecord;
+use aegis_events::bundle;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -35,10 +38,31 @@ pub struct GatewayRequest {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct RequestContext {
     identity: Identity,
     #[serde(default)]
+    domain_name: Option<String>,
+    #[serde(default)]
+    stage: Option<String>,
+    #[serde(default)]
     authorizer: Option<BTreeMap<String, Value>>,
+}
+
+/// What an operation is called with: by the gateway, or by the function that reads messages.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub enum Asked {
+    Forwarded { forwarded: Box<Forwarded> },
+    Gateway(Box<GatewayRequest>),
+}
+
+/// What it answers to either.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub enum Told {
+    Forwarded(Answered),
+    Gateway(GatewayResponse),
 }
 
 #[derive(Debug, Deserialize)]
@@ -54,6 +78,12 @@ impl GatewayRequest {
     /// From where the gateway saw it come. No header counts.
     pub(super) fn source(&self) -> Result<IpAddr, Unreadable> {
         self.request_context.identity.source_ip.parse().map_err(|_| Unreadable("sourceIp"))
+    }
+
+    /// What clients call the gateway by, where no name of the deployment's own leads to it.
+    pub(super) fn url(&self) -> Option<String> {
+        let RequestContext { domain_name, stage, .. } = &self.request_context;
+        Some(format!("https://{}/{}", domain_name.as_ref()?, stage.as_ref()?))
     }
 
     /// What the authorizer gave along.
@@ -225,6 +255,22 @@ pub(super) struct BusEvent {
     #[serde(rename = "detail-type")]
     pub(super) kind: String,
     pub(super) detail: Value,
+}
+
+impl BusEvent {
+    /// The records that it tells of; none, if it tells of something else.
+    pub(super) fn records(self) -> Vec<AuditRecord> {
+        let read = match self.kind.as_str() {
+            "AuditRecord" => serde_json::from_value(self.detail).map(|record| vec![record]),
+            "AuditRecords" => bundle::unpack(self.detail),
+            _ => Ok(Vec::new()),
+        };
+        // What cannot be read now cannot be read later either.
+        read.unwrap_or_else(|error| {
+            tracing::error!(error = %error, "a record was passed over");
+            Vec::new()
+        })
+    }
 }
 
 impl QueueMessage {

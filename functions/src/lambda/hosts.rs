@@ -3,8 +3,10 @@
 
 use super::Function;
 use crate::edge::Edge;
+use crate::forward::{Answered, Forward, Forwarded, Operations};
 use crate::mcp::Mcp;
-use crate::{Gate, Host, Metrics};
+use crate::{Gate, Host, Metrics, deployed};
+use aegis_aws::functions::Functions;
 use aegis_aws::live::LiveTable;
 use aegis_aws::permits::PermitKeyTable;
 use aegis_aws::root::{Root, SealedRoot};
@@ -17,6 +19,7 @@ use aegis_core::error::Error;
 use aegis_core::keystore::{KeyStore, KeyStores};
 use aegis_core::login::{HumanClaim, Logins, Provider};
 use aegis_core::name::BackendName;
+use aegis_core::operation::Operation;
 use aegis_core::pipeline::{App, LiveCounters, PermitReader, PolicyCache, Recorded, RulesCache, Shares};
 use aegis_core::rate::Rate;
 use aegis_core::token::{TokenKeys, TokenSigner};
@@ -72,7 +75,7 @@ impl Function {
         self.edge
             .get_or_try_init(|| async {
                 let sealed = self.sealed_root().await?;
-                let host = self.host(self.app(&sealed, None)?);
+                let host = self.host(self.app(&sealed, None)?, None, Operations::Here);
                 Ok(AtEdge { host, edge: Edge::new(self.permit_keys()) })
             })
             .await
@@ -83,7 +86,7 @@ impl Function {
             .get_or_try_init(|| async {
                 let sealed = self.sealed_root().await?;
                 let root = sealed.open(&kms(&self.aws), &self.settings.root_key).await?;
-                let host = self.host(self.app(&sealed, Some(root))?);
+                let host = self.host(self.app(&sealed, Some(root))?, None, Operations::Here);
                 Ok(Whole { host, reader: PermitReader::new(self.permit_keys()) })
             })
             .await
@@ -94,13 +97,30 @@ impl Function {
         self.inner.get_or_try_init(|| async { Ok(Arc::new(self.app(&self.sealed_root().await?, None)?)) }).await
     }
 
-    fn host(&self, app: App) -> Arc<Host> {
-        let url = self.settings.public_url.as_deref().unwrap_or("https://aegis.invalid");
+    /// What reads messages: it knows whose tokens are valid, and hands on what they ask for.
+    pub(super) async fn messages(&self, gateway: Option<String>) -> Result<&Arc<Host>, Error> {
+        self.messages
+            .get_or_try_init(|| async {
+                let unset = "AEGIS_FUNCTION_PREFIX is not set";
+                let prefix = self.settings.function_prefix.clone();
+                let prefix = prefix.ok_or(Error::Damaged { what: "settings", source: unset.into() })?;
+                let functions = OperationFunctions(Functions::new(aegis_aws::lambda(&self.aws), prefix));
+                let app = self.app(&self.sealed_root().await?, None)?;
+                Ok(self.host(app, gateway, Operations::Elsewhere(Arc::new(functions))))
+            })
+            .await
+    }
+
+    /// Without a public URL, the gateway's own counts.
+    fn host(&self, app: App, gateway: Option<String>, operations: Operations) -> Arc<Host> {
+        let url = self.settings.public_url.clone().or(gateway);
+        let url = url.as_deref().unwrap_or("https://aegis.invalid");
         Arc::new(Host {
             app: Arc::new(app),
             gate: Gate::new(UNVERIFIED_PER_MINUTE),
             metrics: Metrics::new(),
             mcp: Mcp::new(url),
+            operations,
         })
     }
 
@@ -152,6 +172,19 @@ impl Function {
             webhooks_to_private: false,
             approval_page: None,
         })
+    }
+}
+
+/// The functions that serve operations, by their names.
+struct OperationFunctions(Functions);
+
+#[async_trait]
+impl Forward for OperationFunctions {
+    async fn forward(&self, operation: Operation, asked: &Forwarded) -> Result<Answered, Error> {
+        let damaged = |error: serde_json::Error| Error::Damaged { what: "call of a function", source: error.into() };
+        let payload = serde_json::to_vec(&BTreeMap::from([("forwarded", asked)])).map_err(damaged)?;
+        let answer = self.0.call(&deployed::function_of(operation), payload).await?;
+        serde_json::from_slice(&answer).map_err(damaged)
     }
 }
 

@@ -1,8 +1,10 @@
-//! An operation: acts on what the authorizer decided. Where no gateway stood before it, it decides itself.
+//! An operation: acts on what the authorizer decided. Where no gateway stood before it, it decides itself: so it does on what
+//! is forwarded to it.
 
 use super::Function;
-use super::events::{GatewayRequest, GatewayResponse};
+use super::events::{Asked, GatewayRequest, GatewayResponse, Told};
 use crate::edge::{self, Crossed};
+use crate::forward::{self, Answered, Forwarded};
 use crate::problem::{Stranded, problem};
 use aegis_core::ambient::{Entropy, Timestamp};
 use aegis_core::error::{Cause, Failed};
@@ -10,8 +12,22 @@ use aegis_core::id::RequestId;
 use std::sync::Arc;
 
 /// # Errors
-/// An event that no gateway makes.
-pub async fn answer(function: Arc<Function>, request: GatewayRequest) -> Result<GatewayResponse, Cause> {
+/// An event that neither a gateway makes nor the function that reads messages.
+pub async fn answer(function: Arc<Function>, asked: Asked) -> Result<Told, Cause> {
+    match asked {
+        Asked::Forwarded { forwarded } => Ok(Told::Forwarded(forwarded_answer(&function, &forwarded).await?)),
+        Asked::Gateway(request) => Ok(Told::Gateway(gateway_answer(&function, *request).await?)),
+    }
+}
+
+async fn forwarded_answer(function: &Function, asked: &Forwarded) -> Result<Answered, Cause> {
+    let whole = function.whole().await?;
+    let answered = forward::answer(&whole.host, function.settings.operation.as_deref(), asked).await;
+    super::summarize(&whole.host).await;
+    answered
+}
+
+async fn gateway_answer(function: &Function, request: GatewayRequest) -> Result<GatewayResponse, Cause> {
     let (source, crossing) = (request.source()?, request.crossing().map(ToString::to_string));
     let request = request.into_http()?;
     let id = || RequestId::new(Timestamp::now(), &Entropy::system());

@@ -7,6 +7,7 @@ use aegis_aws::bus::{Bus, Event};
 use aegis_core::error::Cause;
 use aegis_core::journal::RECORDS;
 use aegis_core::record::AuditRecord;
+use aegis_events::bundle::{self, Bundle};
 use std::sync::Arc;
 
 /// Names the first record that is not on the bus, if any: the stream goes on from there.
@@ -15,15 +16,8 @@ use std::sync::Arc;
 /// None of its own.
 pub async fn answer(function: Arc<Function>, batch: StreamEvent) -> Result<BatchAnswer, Cause> {
     let bus = Bus::new(aegis_aws::eventbridge(&function.aws), function.settings.bus.clone());
-    let mut events = Vec::new();
-    // The place in the batch of each event.
-    let mut places = Vec::new();
-    for (place, record) in batch.records.iter().enumerate() {
-        for event in events_of(record) {
-            events.push(event);
-            places.push(place);
-        }
-    }
+    // Each with the place in the batch where it begins.
+    let (places, events): (Vec<_>, Vec<_>) = events_of(&batch.records).into_iter().unzip();
     let mut answer = BatchAnswer::default();
     let failed = match bus.put(&events).await {
         Ok(there) => there.iter().position(|there| !there).and_then(|event| places.get(event).copied()),
@@ -42,25 +36,133 @@ pub async fn answer(function: Arc<Function>, batch: StreamEvent) -> Result<Batch
 /// trail must be told if one was.
 const ALTERED: &str = "JournalAltered";
 
+/// The events of a batch, in its order: each begins at a place of the batch.
+fn events_of(batch: &[StreamRecord]) -> Vec<(usize, Event)> {
+    let mut events = Vec::new();
+    let mut together = (0, Bundle::default());
+    let close = |events: &mut Vec<(usize, Event)>, (begins, bundle): (usize, Bundle)| {
+        if !bundle.is_empty() {
+            events.push((begins, Event { kind: "AuditRecords", detail: bundle.into_json() }));
+        }
+    };
+    for (place, record) in batch.iter().enumerate() {
+        match told(record) {
+            Told::Along(body) => {
+                if together.1.is_empty() {
+                    together.0 = place;
+                }
+                if !together.1.take(body) {
+                    close(&mut events, std::mem::take(&mut together));
+                    together.0 = place;
+                    together.1.take(body);
+                }
+            }
+            Told::Alone(alone) if alone.is_empty() => {}
+            Told::Alone(alone) => {
+                close(&mut events, std::mem::take(&mut together));
+                events.extend(alone.into_iter().map(|event| (place, event)));
+            }
+        }
+    }
+    close(&mut events, together);
+    events
+}
+
+enum Told<'a> {
+    /// With those before and after it.
+    Along(&'a str),
+    /// By itself; or not at all.
+    Alone(Vec<Event>),
+}
+
 /// A record as it is; a recommendation, by itself, beside the record that tells of it.
-fn events_of(record: &StreamRecord) -> Vec<Event> {
-    let (Some(key), Some(body)) = (record.text("pk"), record.text("body")) else { return Vec::new() };
-    let Some(partition) = key.strip_prefix("i:") else { return Vec::new() };
+fn told(record: &StreamRecord) -> Told<'_> {
+    let alone = |kind, body: &str| Told::Alone(vec![Event { kind, detail: body.to_string() }]);
+    let (Some(key), Some(body)) = (record.text("pk"), record.text("body")) else { return Told::Alone(Vec::new()) };
+    let Some(partition) = key.strip_prefix("i:") else { return Told::Alone(Vec::new()) };
     if partition.starts_with(HEARTBEAT) {
-        return vec![Event { kind: "Heartbeat", detail: body.to_string() }];
+        return alone("Heartbeat", body);
     }
     if !partition.starts_with(RECORDS) {
-        return Vec::new();
+        return Told::Alone(Vec::new());
     }
     if !record.is_new() {
         tracing::error!(record = partition, "a record of the journal was replaced");
-        return vec![Event { kind: ALTERED, detail: body.to_string() }];
+        return alone(ALTERED, body);
+    }
+    let Ok(read) = serde_json::from_str::<AuditRecord>(body) else { return alone("AuditRecord", body) };
+    if bundle::goes_along(&read) {
+        return Told::Along(body);
     }
     let mut events = vec![Event { kind: "AuditRecord", detail: body.to_string() }];
-    let read: Result<AuditRecord, _> = serde_json::from_str(body);
-    let recommendation = read.ok().and_then(|record| record.recommendation);
-    if let Some(detail) = recommendation.and_then(|found| serde_json::to_string(&found).ok()) {
+    if let Some(detail) = read.recommendation.and_then(|found| serde_json::to_string(&found).ok()) {
         events.push(Event { kind: "AgentRecommendation", detail });
     }
-    events
+    Told::Alone(events)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn streamed(partition: &str, event: &str, body: &Value) -> StreamRecord {
+        let image = json!({ "pk": { "S": format!("i:{partition}") }, "body": { "S": body.to_string() } });
+        let change = json!({ "SequenceNumber": "1", "NewImage": image });
+        serde_json::from_value(json!({ "eventName": event, "dynamodb": change })).unwrap()
+    }
+
+    fn record(outcome: &str) -> Value {
+        let mut record: Value =
+            serde_json::from_str(include_str!("../../../events/samples/audit-record.json")).unwrap();
+        for absent in ["recommendation", "responses", "checked", "suppressed"] {
+            record.as_object_mut().unwrap().remove(absent);
+        }
+        record["operation"] = "key.sign".into();
+        record["outcome"] = outcome.into();
+        record
+    }
+
+    #[test]
+    fn uses_that_went_well_go_together_and_nothing_overtakes() {
+        let of_records = |event: &str, outcome: &str| streamed(&format!("{RECORDS}1"), event, &record(outcome));
+        let batch = [
+            of_records("INSERT", "ok"),
+            streamed("elsewhere", "INSERT", &json!({})),
+            of_records("INSERT", "ok"),
+            of_records("INSERT", "denied"),
+            of_records("INSERT", "ok"),
+            streamed(HEARTBEAT, "INSERT", &json!({ "through": 1 })),
+            of_records("MODIFY", "ok"),
+            of_records("INSERT", "ok"),
+        ];
+        let events = events_of(&batch);
+        let told: Vec<(usize, &str)> = events.iter().map(|(place, event)| (*place, event.kind)).collect();
+        let want = [
+            (0, "AuditRecords"),
+            (3, "AuditRecord"),
+            (4, "AuditRecords"),
+            (5, "Heartbeat"),
+            (6, ALTERED),
+            (7, "AuditRecords"),
+        ];
+        assert_eq!(told, want);
+        let first: Value = serde_json::from_str(&events[0].1.detail).unwrap();
+        assert_eq!(first["records"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_does_not_fit_begins_the_next_event_at_its_own_place() {
+        let batch: Vec<StreamRecord> =
+            (0..200).map(|_| streamed(&format!("{RECORDS}1"), "INSERT", &record("ok"))).collect();
+        let events = events_of(&batch);
+        let mut begins = 0;
+        for (place, event) in &events {
+            assert_eq!(*place, begins);
+            let detail: Value = serde_json::from_str(&event.detail).unwrap();
+            begins += detail["records"].as_array().unwrap().len();
+        }
+        assert_eq!(begins, batch.len());
+        assert!(events.len() > 1);
+    }
 }

@@ -24,6 +24,8 @@ pub struct Settings {
     /// The one operation that this function serves, or `public`.
     pub(super) operation: Option<String>,
     pub(super) alert_topic: Option<String>,
+    /// What the names of the deployment's functions begin with. Only the one that calls others knows.
+    pub(super) function_prefix: Option<String>,
     /// Whom the keys of KMS are meant for. Only those that tell who else can use them know.
     pub(super) kms_principals: Principals,
 }
@@ -52,6 +54,8 @@ impl Settings {
                     Some(name) => json("AEGIS_OIDC_HUMAN_CLAIM", &format!("{name:?}"))?,
                 },
                 ca_file: None,
+                // No function serves it.
+                approval_page: false,
             }),
         };
         let KmsPrincipals { aegis, break_glass } = match variable("AEGIS_KMS_PRINCIPALS") {
@@ -73,6 +77,7 @@ impl Settings {
             roles: json("AEGIS_ROLES", &variable("AEGIS_ROLES").unwrap_or_else(|| "{}".to_string()))?,
             operation: variable("AEGIS_OPERATION"),
             alert_topic: variable("AEGIS_ALERT_TOPIC"),
+            function_prefix: variable("AEGIS_FUNCTION_PREFIX"),
             kms_principals,
         })
     }

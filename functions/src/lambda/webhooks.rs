@@ -2,7 +2,7 @@
 //! called without a batch, for what is to be tried again.
 
 use super::Function;
-use super::events::{BatchAnswer, QueueEvent};
+use super::events::{BatchAnswer, BusEvent, QueueEvent};
 use crate::oidc::tls;
 use crate::webhooks::{Courier, PATIENCE, Poster};
 use aegis_core::error::{Cause, Error};
@@ -59,11 +59,10 @@ async fn write_down(app: &App, records: &[AuditRecord]) -> Result<(), Error> {
 
 /// What cannot be read now cannot be read later either.
 fn records(batch: &QueueEvent) -> Vec<AuditRecord> {
-    let read = batch.records.iter().filter_map(|message| {
-        let record = message.event().and_then(|event| serde_json::from_value(event.detail));
-        record.inspect_err(|error| tracing::error!(error = %error, "a record was passed over")).ok()
+    let events = batch.records.iter().filter_map(|message| {
+        message.event().inspect_err(|error| tracing::error!(error = %error, "an event was passed over")).ok()
     });
-    read.collect()
+    events.flat_map(BusEvent::records).collect()
 }
 
 impl Function {

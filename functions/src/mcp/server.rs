@@ -2,9 +2,10 @@
 
 use super::visit::Visit;
 use super::{VERSIONS, claims, outcome, prompt};
+use crate::forward::ask;
 use crate::inbound::Inbound;
 use crate::route::Parameters;
-use crate::tools::{Asked, Outcome};
+use crate::tools::{Asked, NotDone};
 use crate::{bearer, tools};
 use aegis_core::operation::Operation;
 use aegis_core::record::{Claimed, Plane};
@@ -63,16 +64,16 @@ impl ServerHandler for Aegis {
         visit.note_claims(claims.clone());
         let scope = tools::named(MY_SCOPE).ok_or_else(|| ErrorData::internal_error("no scope to list by", None))?;
         let asked = Inbound { query: "without_keys=true", ..inbound(visit, parts, claims.as_ref(), scope) };
-        let own: Own = match tools::call(&visit.host, asked).await {
-            Outcome::Done(reply) => {
+        let own: Own = match ask(&visit.host, asked).await {
+            Ok(reply) => {
                 visit.note_admitted();
                 serde_json::from_slice(&reply.body).unwrap_or_default()
             }
-            Outcome::Refused(refusal) => {
+            Err(NotDone::Refused(refusal)) => {
                 visit.note_admitted();
                 return Err(ErrorData::invalid_request(refusal.title().to_string(), None));
             }
-            Outcome::TurnedAway(failed) => {
+            Err(NotDone::TurnedAway(failed)) => {
                 visit.note_turned_away(failed);
                 // HTTP answers, and nobody reads this.
                 return Err(ErrorData::invalid_request("", None));
@@ -117,9 +118,11 @@ impl ServerHandler for Aegis {
         visit.note_claims(claims.clone());
         // Which tools there are is no secret, and a tool that is not shown is refused by the route it stands for.
         let tool = tools::named(&request.name).ok_or_else(|| ErrorData::invalid_params("no such tool", None))?;
+        // Once: what a host says that its human did counts for nothing, and asking again at once would turn in a circle.
+        let leads = request.input_responses.is_none() && can_lead_to_page(&context);
         let mut asked = Asked::of(tool, request.arguments);
         let inbound = inbound(visit, parts, claims.as_ref(), tool).asking(&mut asked);
-        Ok(carried_out(visit, inbound).await.into())
+        Ok(carried_out(visit, inbound, leads).await)
     }
 }
 
@@ -132,22 +135,31 @@ struct Own {
 
 const MY_SCOPE: &str = "my_scope";
 
-async fn carried_out(visit: &Visit, inbound: Inbound<'_>) -> CallToolResult {
-    match tools::call(&visit.host, inbound).await {
-        Outcome::Done(reply) => {
+async fn carried_out(visit: &Visit, inbound: Inbound<'_>, leads: bool) -> CallToolResponse {
+    match ask(&visit.host, inbound).await {
+        Ok(reply) => {
             visit.note_admitted();
-            outcome::done(&reply)
+            outcome::done(&reply).into()
         }
-        Outcome::Refused(refusal) => {
+        Err(NotDone::Refused(refusal)) => {
             visit.note_admitted();
-            outcome::refused(&refusal)
+            let page = if leads { outcome::led_to_page(&refusal) } else { None };
+            page.map_or_else(|| outcome::refused(&refusal).into(), CallToolResponse::from)
         }
-        Outcome::TurnedAway(failed) => {
+        Err(NotDone::TurnedAway(failed)) => {
             visit.note_turned_away(failed);
             // HTTP answers, and nobody reads this.
-            CallToolResult::error(Vec::new())
+            CallToolResult::error(Vec::new()).into()
         }
     }
+}
+
+/// Whether the message says that its host can lead a human to a page. An older host says it at the beginning alone, and
+/// nothing is kept from there.
+fn can_lead_to_page(context: &RequestContext<RoleServer>) -> bool {
+    let elicitation = context.meta.client_capabilities().and_then(|able| able.elicitation);
+    context.meta.protocol_version() == Some(ProtocolVersion::V_2026_07_28)
+        && elicitation.is_some_and(|able| able.url.is_some())
 }
 
 fn inbound<'a>(visit: &'a Visit, parts: &'a Parts, claims: Option<&'a Claimed>, tool: &tools::Tool) -> Inbound<'a> {

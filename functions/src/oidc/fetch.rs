@@ -28,6 +28,15 @@ struct Discovery {
     jwks_uri: String,
 }
 
+/// Where a browser logs in, and gets the ID token for the code that it comes back with.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Endpoints {
+    #[serde(rename = "authorization_endpoint")]
+    pub authorization: String,
+    #[serde(rename = "token_endpoint")]
+    pub token: String,
+}
+
 /// Keys one by one: one of a kind that nobody here knows must not hide the others.
 #[derive(Deserialize)]
 struct KeySet {
@@ -54,7 +63,18 @@ impl Source {
     pub fn fetch(&self) -> Result<Vec<Jwk>, Cause> {
         let discovery: Discovery = self.discover()?;
         let set: KeySet = self.get(&discovery.jwks_uri)?;
-        Ok(set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect())
+        let keys: Vec<Jwk> = set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect();
+        tracing::info!(keys = keys.len(), "identity provider's keys fetched");
+        Ok(keys)
+    }
+
+    /// Where a browser logs in, as the provider says now.
+    pub fn endpoints(&self) -> Result<Endpoints, Cause> {
+        let found: Endpoints = self.discover()?;
+        self.refuse_open(&found.authorization)?;
+        self.refuse_open(&found.token)?;
+        tracing::info!("identity provider's endpoints fetched");
+        Ok(found)
     }
 
     /// The discovery document, if it is this issuer's own.

@@ -1,14 +1,17 @@
 //! Why a tool call came to nothing, so that a program can act on it.
 
-use crate::problem::{Problem, describe};
+use crate::problem::{self, Problem, describe};
 use aegis_core::error::{Error, Failed};
 use aegis_core::id::RequestId;
 use aegis_core::reason::Reason;
+use bytes::Bytes;
+use http::header::{HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Why a tool call came to nothing: the problem that REST answers with, and what was decided.
-#[derive(JsonSchema, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
 pub(crate) struct Refusal {
     #[serde(flatten)]
     problem: Problem,
@@ -20,12 +23,20 @@ pub(crate) struct Refusal {
     retry_after: Option<u32>,
 }
 
-#[derive(Clone, Copy, JsonSchema, Serialize)]
+#[derive(Clone, Copy, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {
     Deny,
     /// The same call is made again once a human has approved it.
     StepUp,
+}
+
+/// The page on which a human answers an approval.
+pub(crate) struct Page<'a> {
+    pub(crate) approval: &'a str,
+    pub(crate) url: &'a str,
+    /// She types it there.
+    pub(crate) code: &'a str,
 }
 
 impl Refusal {
@@ -43,9 +54,30 @@ impl Refusal {
         Self { problem, decision, retry_after }
     }
 
+    /// As HTTP has it where it is the whole answer.
+    pub(crate) fn response(&self) -> Response<Bytes> {
+        let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = problem::answer(status, &self.problem);
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+
+    /// Where a human approves what was refused; absent of another refusal, and where the deployment has no page for it.
+    pub(crate) fn page(&self) -> Option<Page<'_>> {
+        let Problem { approval, approval_url, approval_code, .. } = &self.problem;
+        Some(Page { approval: approval.as_deref()?, url: approval_url.as_deref()?, code: approval_code.as_deref()? })
+    }
+
     /// As REST would answer.
     pub(crate) fn status(&self) -> u16 {
         self.problem.status
+    }
+
+    /// Whether the request could not be read, rather than be done.
+    pub(crate) fn is_of_form(&self) -> bool {
+        self.problem.code == "invalid-request"
     }
 
     pub(crate) fn title(&self) -> &str {

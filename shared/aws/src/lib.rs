@@ -4,6 +4,7 @@
 pub mod alerts;
 pub mod bus;
 pub mod config;
+pub mod functions;
 pub mod live;
 pub mod permits;
 pub mod root;
@@ -24,6 +25,14 @@ pub fn eventbridge(config: &SdkConfig) -> aws_sdk_eventbridge::Client {
 
 pub fn kms(config: &SdkConfig) -> aws_sdk_kms::Client {
     aws_sdk_kms::Client::new(config)
+}
+
+/// Nothing is tried twice: what took too long may have been done.
+pub fn lambda(config: &SdkConfig) -> aws_sdk_lambda::Client {
+    let once = aws_sdk_lambda::config::Builder::from(config)
+        .retry_config(config::never_again())
+        .timeout_config(config::timeouts_of_a_function());
+    aws_sdk_lambda::Client::from_conf(once.build())
 }
 
 pub fn sns(config: &SdkConfig) -> aws_sdk_sns::Client {

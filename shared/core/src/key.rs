@@ -283,7 +283,7 @@ impl Key {
     }
 
     pub fn version_ref(&self, version: u32) -> VersionRef<'_> {
-        VersionRef { key: &self.id, version, algorithm: self.algorithm }
+        VersionRef { key: &self.id, version, algorithm: self.algorithm, calls: None }
     }
 
     fn state_error(&self) -> Error {

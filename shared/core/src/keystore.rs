@@ -10,7 +10,7 @@ use crate::survey::{Lockdown, Survey};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
 
 /// Makes key material and computes with it.
@@ -167,7 +167,43 @@ pub struct VersionRef<'a> {
     /// From 1.
     pub version: u32,
     pub algorithm: Algorithm,
+    /// Where a back end notes what it is asked on the way.
+    pub calls: Option<&'a Calls>,
 }
+
+impl<'a> VersionRef<'a> {
+    #[must_use]
+    pub fn noting(self, calls: &'a Calls) -> Self {
+        Self { calls: Some(calls), ..self }
+    }
+
+    /// Notes a call by the name that the back end has for it.
+    pub fn note(&self, call: &str) {
+        self.calls.into_iter().for_each(|calls| calls.note(call));
+    }
+}
+
+/// The calls that were made of a back end for one request, each by the name that the back end has for it, in their order.
+#[derive(Debug, Default)]
+pub struct Calls(Mutex<Vec<String>>);
+
+impl Calls {
+    fn note(&self, call: &str) {
+        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A request makes a few; a name is an id, and none of the back ends has long ones.
+        if calls.len() < MOST_CALLS && !call.is_empty() {
+            calls.push(call.chars().filter(char::is_ascii_graphic).take(MAX_CALL).collect());
+        }
+    }
+
+    /// All so far.
+    pub fn noted(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+const MOST_CALLS: usize = 8;
+const MAX_CALL: usize = 64;
 
 /// What a store keeps of one key version: the wrapped blob (standalone) or the handle (layered), and the public half.
 #[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]

@@ -8,6 +8,7 @@ use crate::id::{AgentId, RecordId, RequestId};
 use crate::intent;
 use crate::journal;
 use crate::key::{Key, KeyRecord, VersionRecord};
+use crate::keystore::Calls;
 use crate::operation::Operation;
 use crate::operations::key_lifecycle::{load_key, rotation};
 use crate::pipeline::App;
@@ -98,7 +99,9 @@ async fn rotate(app: &App, mut loaded: Loaded<KeyRecord>) -> Result<(), Error> {
     // However often it is tried, it is one change: at a back end the next try finds what this one began.
     let next = loaded.value.key.version.saturating_add(1);
     let token = RecordId::derived(loaded.value.key.created_at, &format!("{}/{next}", loaded.value.key.id));
-    let mut puts = rotation(app, &mut loaded, &token).await?;
+    let calls = Calls::default();
+    let mut puts = rotation(app, &mut loaded, &token, &calls).await?;
+    record.backend_requests = calls.noted();
     record.key_version = Some(loaded.value.key.version);
     puts.push(journal::put_timed(app, &mut record)?);
     commit(app, puts).await

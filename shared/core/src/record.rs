@@ -50,6 +50,9 @@ pub struct AuditRecord {
     pub key_requested: Option<KeyRef>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_version: Option<u32>,
+    /// What the key's back end calls the calls that were made of it: of AWS KMS, the request ids that CloudTrail has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backend_requests: Vec<String>,
     /// What else was acted upon: an agent, a credential, a human, a record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
@@ -120,6 +123,7 @@ impl AuditRecord {
             recommendation: None,
             responses: Vec::new(),
             checked: false,
+            backend_requests: Vec::new(),
             suppressed: Vec::new(),
             count: None,
         }

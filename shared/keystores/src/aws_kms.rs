@@ -104,6 +104,23 @@ impl AwsKmsKeyStore {
         answer
     }
 
+    /// The same of a call that uses a key: KMS's name for it is noted, whatever came of it.
+    async fn ask_for<T: RequestId, E>(
+        &self,
+        version: VersionRef<'_>,
+        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    ) -> Result<T, Failure>
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let answer = self.ask(call).await;
+        version.note(match &answer {
+            Ok(answer) => answer.request_id().unwrap_or_default(),
+            Err(failure) => failure.request(),
+        });
+        answer
+    }
+
     /// What KMS says of a key.
     async fn describe(&self, object: &str) -> Result<KeyMetadata, Failure> {
         let described = self.ask(self.kms.describe_key().key_id(object).send()).await?;
@@ -216,7 +233,7 @@ impl KeyStore for AwsKmsKeyStore {
 
     async fn create(&self, version: VersionRef<'_>, token: &RecordId) -> Result<Material, KeyStoreError> {
         self.check_create(version)?;
-        self.make(&Spec::of(version.algorithm)?, token).await
+        self.make(&Spec::of(version.algorithm)?, version, token).await
     }
 
     async fn undo(&self, token: &RecordId) -> Result<(), KeyStoreError> {
@@ -258,7 +275,7 @@ impl KeyStore for AwsKmsKeyStore {
         let Does::Signs(with, hash) = Spec::of(version.algorithm)?.does else { return Err(NOT_A_SIGNING_KEY) };
         let (kind, message) = self::message(hash, kind, message)?;
         let call = self.kms.sign().key_id(arn(material)?).signing_algorithm(with).message_type(kind).message(message);
-        let signed = self.ask(call.send()).await.map_err(Failure::on_use)?;
+        let signed = self.ask_for(version, call.send()).await.map_err(Failure::on_use)?;
         bytes(signed.signature)
     }
 
@@ -276,7 +293,7 @@ impl KeyStore for AwsKmsKeyStore {
             return Ok(false);
         }
         let call = self.kms.verify().key_id(arn(material)?).signing_algorithm(with).message_type(kind).message(message);
-        match self.ask(call.signature(Blob::new(signature)).send()).await {
+        match self.ask_for(version, call.signature(Blob::new(signature)).send()).await {
             Ok(verified) => Ok(verified.signature_valid),
             Err(failure) if failure.is("KMSInvalidSignatureException") => Ok(false),
             Err(failure) => Err(failure.on_use()),
@@ -292,7 +309,7 @@ impl KeyStore for AwsKmsKeyStore {
         let Does::Codes(with) = Spec::of(version.algorithm)?.does else { return Err(NO_CODES) };
         check_length(message, MOST, MESSAGE_LENGTH)?;
         let call = self.kms.generate_mac().key_id(arn(material)?).mac_algorithm(with).message(Blob::new(message));
-        let made = self.ask(call.send()).await.map_err(Failure::on_use)?;
+        let made = self.ask_for(version, call.send()).await.map_err(Failure::on_use)?;
         bytes(made.mac)
     }
 
@@ -309,7 +326,7 @@ impl KeyStore for AwsKmsKeyStore {
             return Ok(false);
         }
         let call = self.kms.verify_mac().key_id(arn(material)?).mac_algorithm(with).message(Blob::new(message));
-        match self.ask(call.mac(Blob::new(mac)).send()).await {
+        match self.ask_for(version, call.mac(Blob::new(mac)).send()).await {
             Ok(verified) => Ok(verified.mac_valid),
             Err(failure) if failure.is("KMSInvalidMacException") => Ok(false),
             Err(failure) => Err(failure.on_use()),
@@ -327,7 +344,7 @@ impl KeyStore for AwsKmsKeyStore {
         check_length(plaintext, most, "KMS encrypts 1 to 4,096 bytes; with RSA at most 190, 318 or 446")?;
         let call = self.kms.encrypt().key_id(arn(material)?).encryption_algorithm(with);
         let call = call.set_encryption_context(pairs(context)).plaintext(Blob::new(plaintext));
-        let encrypted = self.ask(call.send()).await.map_err(Failure::on_use)?;
+        let encrypted = self.ask_for(version, call.send()).await.map_err(Failure::on_use)?;
         bytes(encrypted.ciphertext_blob)
     }
 
@@ -345,7 +362,7 @@ impl KeyStore for AwsKmsKeyStore {
         // Without the key's name KMS would take whichever key the ciphertext names.
         let call = self.kms.decrypt().key_id(arn(material)?).encryption_algorithm(with);
         let call = call.set_encryption_context(pairs(context)).ciphertext_blob(Blob::new(ciphertext));
-        let decrypted = self.ask(call.send()).await.map_err(Failure::on_use)?;
+        let decrypted = self.ask_for(version, call.send()).await.map_err(Failure::on_use)?;
         bytes(decrypted.plaintext).map(Zeroizing::new)
     }
 

@@ -271,7 +271,7 @@ impl Owned {
     }
 
     fn version_ref(&self) -> VersionRef<'_> {
-        VersionRef { key: &self.key, version: self.version, algorithm: self.algorithm }
+        VersionRef { key: &self.key, version: self.version, algorithm: self.algorithm, calls: None }
     }
 }
 

@@ -2,6 +2,7 @@
 nothing and is on record."""
 
 import base64
+import contextlib
 import json
 import os
 import time
@@ -10,6 +11,7 @@ import urllib.error
 import urllib.request
 
 import boto3
+from botocore.exceptions import ClientError
 
 with open(os.environ["AEGIS_DEPLOYMENT"], encoding="utf-8") as file:
     OUTPUTS = {name: output["value"] for name, output in json.load(file).items()}
@@ -54,6 +56,91 @@ def request(path, token, crossing=None):
 
 def part(text):
     return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
+
+
+@contextlib.contextmanager
+def somebody():
+    """A session of somebody with no rights, and what gives her those of a function's role."""
+    iam, name = boto3.client("iam", region_name="us-east-1"), f"somebody-{time.time_ns():x}"
+
+    def become(function):
+        needs = {"RoleName": OUTPUTS["role_names"][function], "PolicyName": "needs"}
+        policy = json.dumps(iam.get_role_policy(**needs)["PolicyDocument"])
+        iam.put_user_policy(UserName=name, PolicyName="needs", PolicyDocument=policy)
+
+    iam.create_user(UserName=name)
+    try:
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        secret = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+        yield boto3.Session(**secret, region_name="us-east-1"), become
+        iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+        iam.delete_user_policy(UserName=name, PolicyName="needs")
+    finally:
+        iam.delete_user(UserName=name)
+
+
+class Roles(unittest.TestCase):
+    """What a function's role does not need, it is refused: tried with each role, for all that somebody could want of it."""
+
+    def test_each_role_is_refused_what_it_does_not_need(self):
+        functions = set(OUTPUTS["role_names"])
+        operations = {name for name in functions if name.startswith("op-")} | {"public"}
+        with somebody() as (session, become):
+            tables, kms, lambdas = session.client("dynamodb"), session.client("kms"), session.client("lambda")
+            events, alerts = session.client("events"), session.client("sns")
+            journal, state, permits = (OUTPUTS[f"{name}_table"] for name in ["journal", "state", "permit_keys"])
+            root, token = OUTPUTS["root_key_arn"], OUTPUTS["token_key_arn"]
+            place = {"Key": {"pk": {"S": "i:nothing"}, "sk": {"S": "nothing"}}}
+            item = {"Item": place["Key"]}
+            # What somebody could want, and who may.
+            wanted = {
+                "delete a record": (lambda: tables.delete_item(TableName=journal, **place), set()),
+                "change a record": (lambda: tables.update_item(TableName=journal, **place), set()),
+                "scan the records": (lambda: tables.scan(TableName=journal), set()),
+                "delete an item": (lambda: tables.delete_item(TableName=state, **place), set()),
+                "scan the items": (lambda: tables.scan(TableName=state), set()),
+                "delete a table": (lambda: tables.delete_table(TableName=journal), set()),
+                "write a record": (lambda: tables.put_item(TableName=journal, **item), functions - {"publish"}),
+                "write an item": (lambda: tables.put_item(TableName=state, **item), functions - {"mcp", "publish"}),
+                "count": (lambda: tables.update_item(TableName=state, **place), operations | {"authorizer"}),
+                "publish a permit's key": (lambda: tables.put_item(TableName=permits, **item), {"authorizer"}),
+                "open the root": (
+                    lambda: kms.decrypt(CiphertextBlob=b"nothing", KeyId=root),
+                    operations | {"respond", "scheduled", "webhooks"},
+                ),
+                "seal a root": (lambda: kms.encrypt(Plaintext=b"nothing", KeyId=root), {"setup"}),
+                "sign a token": (
+                    lambda: kms.sign(Message=b"nothing", KeyId=token, SigningAlgorithm="ECDSA_SHA_256"),
+                    {"op-agent-issue", "op-credential-issue", "public"},
+                ),
+                "end a key": (lambda: kms.schedule_key_deletion(KeyId=root), set()),
+                "tell the bus": (
+                    lambda: events.put_events(Entries=[{"Source": "x", "DetailType": "x", "Detail": "{}",
+                                                        "EventBusName": OUTPUTS["bus_name"]}]),
+                    {"publish"},
+                ),
+                "alert": (lambda: alerts.publish(TopicArn=OUTPUTS["alerts_topic_arn"], Message="x"), {"respond"}),
+                "call another function": (
+                    lambda: lambdas.invoke(FunctionName=OUTPUTS["function_names"]["op-key-sign"], Payload=b"{}"),
+                    {"mcp"},
+                ),
+                "call what no message asks for": (
+                    lambda: lambdas.invoke(FunctionName=OUTPUTS["function_names"]["op-key-destroy"], Payload=b"{}"),
+                    set(),
+                ),
+            }
+            tried = 0
+            for function in sorted(functions):
+                become(function)
+                for what, (want, may) in wanted.items():
+                    if function in may:
+                        continue
+                    with self.subTest(f"{function}: {what}"), self.assertRaises(ClientError) as refused:
+                        want()
+                    code = refused.exception.response["Error"]["Code"]
+                    self.assertIn("AccessDenied", code, f"{function}: {what}")
+                    tried += 1
+        print(f"{tried} times a role was refused what it does not need")
 
 
 class Direct(unittest.TestCase):
@@ -144,6 +231,70 @@ class Direct(unittest.TestCase):
             time.sleep(1)
         self.refused(self.sign(permit), "permit_invalid")
 
+    def forwarded(self, **other):
+        """As the function that reads messages hands on what one asks for."""
+        body = json.dumps({"message": base64.b64encode(b"invoice 7").decode()}).encode()
+        request = {
+            "id": f"req_{time.time_ns():032x}",
+            "method": "POST",
+            "path": "/v1/keys/{key}/sign",
+            "parameters": {"key": self.keys[0]},
+            "token": self.tokens[0],
+            "plane": "mcp",
+            "source": "127.0.0.1",
+            "user_agent": None,
+            "claims": None,
+            "content_type": "application/json",
+            "query": "",
+            "body": part(body).decode(),
+            "idempotency_key": None,
+            "malformed": None,
+        }
+        return {"forwarded": {**request, **other}}
+
+    def test_what_is_forwarded_is_decided_on_by_the_token_that_comes_with_it(self):
+        error, answer = call("op-key-sign", self.forwarded())
+        self.assertIsNone(error, answer)
+        self.assertIn("signature", json.loads(answer["done"]["body"]))
+        for what, token, reason in [
+            ("of nobody", "no.such.token", "invalid_token"),
+            ("without one", None, "missing_token"),
+            ("of a human", self.human, "agent_credential_required"),
+        ]:
+            with self.subTest(what):
+                error, answer = call("op-key-sign", self.forwarded(token=token))
+                self.assertIsNone(error, answer)
+                self.assertEqual(answer["turned_away"]["reason"], reason)
+        # Nobody forwards these.
+        for other in [
+            {"plane": "rest"},
+            {"path": "/v1/keys/{key}/verify"},
+            {"path": "/mcp"},
+            {"crossing": self.permit()},
+            {"body": "?"},
+        ]:
+            with self.subTest(other):
+                error, answer = call("op-key-sign", self.forwarded(**other))
+                self.assertTrue(error, answer)
+
+    def test_what_reads_messages_may_ask_operations_and_do_nothing_else(self):
+        with somebody() as (session, become):
+            become("mcp")
+            functions = session.client("lambda")
+
+            def invoke(function, event):
+                name, payload = OUTPUTS["function_names"][function], json.dumps(event).encode()
+                return json.loads(functions.invoke(FunctionName=name, Payload=payload)["Payload"].read())
+
+            with self.subTest("a permit of its own making"):
+                permit = self.permit()
+                head, claims, _ = permit.split(".")
+                answer = invoke("op-key-sign", request(self.path, self.tokens[0], f"{head}.{claims}.{part(bytes(64)).decode()}"))
+                self.refused((answer["statusCode"], json.loads(answer["body"])), "permit_invalid")
+            with self.subTest("an operation that no message asks for"):
+                with self.assertRaises(ClientError) as refused:
+                    invoke("op-key-destroy", self.forwarded())
+                self.assertIn("AccessDenied", refused.exception.response["Error"]["Code"])
     def test_without_a_gateway_the_function_decides_itself(self):
         self.assertEqual(self.sign(None)[0], 200)
         status, body = self.sign(None, path="/v1/keys/no-such-key/sign", token=self.human)

@@ -24,7 +24,11 @@ fn named(path: &str) -> String {
 
 #[test]
 fn no_route_is_open_without_a_credential() {
-    for route in deployed::table().iter().filter(|route| route.operation.is_some()) {
+    // What says where evaluations are asked for is for everybody.
+    let needs_one = |route: &&deployed::Deployed| {
+        route.operation.is_some() || (route.function == "mcp" && !route.path.starts_with("/.well-known/"))
+    };
+    for route in deployed::table().iter().filter(needs_one) {
         for token in [None, Some("no.such.token")] {
             let (status, kind, body) = ask(&route.method, &named(route.path), token);
             let what = format!("{} {} with {token:?}: {body}", route.method, route.path);
@@ -47,6 +51,8 @@ fn a_path_that_is_none_has_the_same_shape_as_any_problem() {
 
 #[test]
 fn a_method_that_is_none_names_those_that_are() {
-    let (status, _, body) = ask("PUT", "/v1/keys", None);
-    assert_eq!((status, body["code"].as_str()), (405, Some("method-not-allowed")), "{body}");
+    for (method, path) in [("PUT", "/v1/keys"), ("GET", "/mcp"), ("DELETE", "/mcp")] {
+        let (status, _, body) = ask(method, path, None);
+        assert_eq!((status, body["code"].as_str()), (405, Some("method-not-allowed")), "{method} {path}: {body}");
+    }
 }

@@ -8,5 +8,6 @@ mod cli;
 mod direct;
 mod flagship;
 mod gateway;
+mod mcp;
 mod races;
 mod webhooks;

@@ -92,12 +92,15 @@ fn an_agent_signs_with_a_key_of_kms_and_is_on_record() {
     let facts = ["outcome", "human", "key"].map(|field| text(&record, field));
     assert_eq!(facts, ["ok", "alice@org", text(&key, "id").as_str()]);
     assert_eq!(record["agents"], json!([id]));
+    let requests = |record: &Value| record["backend_requests"].as_array().map(Vec::len);
+    assert_eq!(requests(&record), Some(1), "{record}");
 
     // What is wrong at KMS is told as such, and on record, too.
     kms("DisableKey", json!({ "KeyId": arn }));
     let answer = server.post(&token, "/v1/keys/payments/sign", message(b"x"));
     assert_eq!(answer.failed(503), "unavailable");
-    assert_eq!(text(&newest(&server, &alice, "key.sign"), "outcome"), "error");
+    let record = newest(&server, &alice, "key.sign");
+    assert_eq!((text(&record, "outcome").as_str(), requests(&record)), ("error", Some(1)), "{record}");
     kms("EnableKey", json!({ "KeyId": arn }));
     server.post(&token, "/v1/keys/payments/sign", message(b"x")).ok();
 

@@ -1,5 +1,6 @@
 //! Agents that use keys as tools, over MCP: the same four checks, the same record.
 
+mod elicitation;
 mod equal;
 mod own;
 mod refusals;

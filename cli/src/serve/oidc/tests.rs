@@ -165,6 +165,23 @@ fn nothing_is_sent_where_anyone_could_read_it() {
     }
 }
 
+#[test]
+fn a_browser_is_led_nowhere_that_anyone_could_read() {
+    let table = [
+        ("http://127.0.0.1:1/authorize", "https://login.example/token", true),
+        ("javascript:alert(1)", "https://login.example/token", false),
+        ("http://login.example/authorize", "https://login.example/token", false),
+        ("https://login.example/authorize", "http://login.example/token", false),
+    ];
+    for (authorization, token, want) in table {
+        let site = Site::start(|base| {
+            let document = json!({ "issuer": base, "authorization_endpoint": authorization, "token_endpoint": token });
+            [(DISCOVERY, page(&document)), ("/keys", String::new())]
+        });
+        assert_eq!(source(&site.base).endpoints().is_ok(), want, "{authorization} {token}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn over_https_only_the_authority_of_ca_file_vouches() {
     let folder = tempfile::tempdir().unwrap();
@@ -221,7 +238,7 @@ struct Site {
 }
 
 impl Site {
-    fn start(pages: Pages) -> Self {
+    fn start(pages: impl FnOnce(&str) -> [(&'static str, String); 2]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let pages: HashMap<&str, String> = pages(&base).into();

@@ -1,6 +1,9 @@
 "use strict";
 const byId = (id) => document.getElementById(id);
-const path = "/v1/approvals/" + encodeURIComponent(location.pathname.split("/").pop());
+// The deployment's path, and the approval's id.
+const [, root, named] = location.pathname.match(/^(.*?)(?:\/local)?\/approve\/([^/]*)$/);
+let approval = named;
+const path = () => "/v1/approvals/" + encodeURIComponent(approval);
 // Of this one login; kept nowhere else, and gone with the page.
 let token;
 
@@ -10,7 +13,7 @@ async function call(method, path, body, form) {
   if (form) headers["content-type"] = "application/x-www-form-urlencoded";
   else if (body) headers["content-type"] = "application/json";
   const sent = form ? new URLSearchParams(form) : body && JSON.stringify(body);
-  const answer = await fetch(path, { method, headers, body: sent, credentials: "omit", redirect: "error" });
+  const answer = await fetch(root + path, { method, headers, body: sent, credentials: "omit", redirect: "error" });
   const told = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Error([told.title || "HTTP " + answer.status, told.detail].filter(Boolean).join(": "));
   return told;
@@ -33,35 +36,29 @@ async function during(form, what) {
   }
 }
 
-byId("login").addEventListener("submit", (event) => {
-  event.preventDefault();
-  during(event.target, async () => {
-    const proof = { human: byId("human").value.trim(), passphrase: byId("passphrase").value };
-    byId("passphrase").value = "";
-    token = undefined;
-    const login = await call("POST", "/local/token", proof);
-    const session = await call("POST", "/v1/oauth/token", null, {
-      grant_type: "urn:ietf:params:oauth:grant-type:token-exchange",
-      subject_token: login.id_token,
-      subject_token_type: "urn:ietf:params:oauth:token-type:id_token",
-      scope: "approve",
-    });
-    token = session.access_token;
-    show(await call("GET", path));
+// An ID token of a login that was just now: it answers once, and shows until then.
+async function enter(idToken) {
+  const session = await call("POST", "/v1/oauth/token", null, {
+    grant_type: "urn:ietf:params:oauth:grant-type:token-exchange",
+    subject_token: idToken,
+    subject_token_type: "urn:ietf:params:oauth:token-type:id_token",
+    scope: "approve",
   });
-});
+  token = session.access_token;
+  show(await call("GET", path()));
+}
 
 byId("answer").addEventListener("submit", (event) => {
   event.preventDefault();
   during(event.target, async () => {
     const code = byId("code").value.trim();
     if (!code) throw new Error("Type the code that the agent shows.");
-    end(await call("POST", path + "/approve", { code }));
+    end(await call("POST", path() + "/approve", { code }));
   });
 });
 
 byId("deny").addEventListener("click", () => {
-  during(byId("answer"), async () => end(await call("POST", path + "/deny")));
+  during(byId("answer"), async () => end(await call("POST", path() + "/deny")));
 });
 
 // Everything that came with the request is text, never markup.

@@ -70,7 +70,7 @@ fn wrapping_item(id: &KeyId) -> ItemKey {
 }
 
 fn version(id: &KeyId) -> VersionRef<'_> {
-    VersionRef { key: id, version: 1, algorithm: WRAPPING }
+    VersionRef { key: id, version: 1, algorithm: WRAPPING, calls: None }
 }
 
 /// Makes a wrapping key for one import by the human who asks.
@@ -153,7 +153,7 @@ pub async fn import_key(
     let new = NewKey::check(app, described).await?;
     let (mut wrapping, unwraps) = usable(app, permit, &input.wrapping_key_id).await?;
     let _turn = app.shares.enter(|| permit.facts().claims.root(), permit.operation(), WRAPPING, None)?;
-    let target = VersionRef { key: &new.id, version: 1, algorithm: input.algorithm };
+    let target = VersionRef { key: &new.id, version: 1, algorithm: input.algorithm, calls: None };
     let from = version(&input.wrapping_key_id);
     let imported = app.keystores.own().import(target, from, &unwraps, &input.wrapped_key.0).await;
     let material = imported.map_err(|error| match error {

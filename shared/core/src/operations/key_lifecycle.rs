@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::id::{KeyId, RecordId};
 use crate::intent::{self, Begun};
 use crate::key::{DESTROY_WINDOW_DAYS, Environment, Key, KeyRecord, Origin, Tier, Transition, VersionRecord};
-use crate::keystore::{KeyStore, KeyStoreError, Material, VersionRef};
+use crate::keystore::{Calls, KeyStore, KeyStoreError, Material, VersionRef};
 use crate::name::{BackendName, KeyName, Label};
 use crate::pipeline::{App, Done, Note, Permit};
 use crate::repository::{self, ALL_KEYS, Document, Loaded};
@@ -74,7 +74,7 @@ pub async fn create_key(
     if let (Some(backend), Some(_)) = (&input.backend, input.rotate_every_days) {
         check_rotates(app.keystores.backend(backend)?, &new.id, input.algorithm)?;
     }
-    let version = VersionRef { key: &new.id, version: 1, algorithm: input.algorithm };
+    let version = VersionRef { key: &new.id, version: 1, algorithm: input.algorithm, calls: Some(permit.calls()) };
     let who = || permit.facts().claims.root();
     let _turn = app.shares.enter(who, permit.operation(), input.algorithm, input.backend.as_ref())?;
     let by = Begun { id: permit.id(), human: &permit.facts().human.id };
@@ -200,19 +200,24 @@ pub async fn rotate_key(app: &App, permit: &Permit, earlier: Option<String>) -> 
         return made_before(app, id).await;
     }
     loaded.value.key.changed_by = permit.facts().human.id.clone();
-    let puts = rotation(app, &mut loaded, permit.id()).await?;
+    let puts = rotation(app, &mut loaded, permit.id(), permit.calls()).await?;
     let key = loaded.value.key;
     let note = Note { key: Some(key.id.clone()), key_version: Some(key.version), ..Note::default() };
     Ok(Done { value: key, puts, note })
 }
 
-/// The writes that rotate a key. `id` is that of the record they will go with.
-pub(crate) async fn rotation(app: &App, loaded: &mut Loaded<KeyRecord>, id: &RecordId) -> Result<Vec<Put>, Error> {
+/// The writes that rotate a key. `id` is that of the record they will go with; what is asked of a back end is noted in `calls`.
+pub(crate) async fn rotation(
+    app: &App,
+    loaded: &mut Loaded<KeyRecord>,
+    id: &RecordId,
+    calls: &Calls,
+) -> Result<Vec<Put>, Error> {
     loaded.value.key.advance_version(app.clock.now())?;
     let key = &loaded.value.key;
     let by = Begun { id, human: &key.changed_by };
     app.keystores.of(key)?;
-    let (material, settled) = fresh(app, key.version_ref(key.version), key.backend.as_ref(), by).await?;
+    let (material, settled) = fresh(app, key.version_ref(key.version).noting(calls), key.backend.as_ref(), by).await?;
     // It is another object: what was said of the last one is not said of it.
     let at_backend = survey::ask(app.keystores.of(key)?, &material, app.clock.now()).await;
     let material = Some(material);
@@ -245,7 +250,7 @@ async fn fresh(
 
 /// Refuses scheduled rotation where the key store makes no further version.
 pub(super) fn check_rotates(keystore: &dyn KeyStore, id: &KeyId, algorithm: Algorithm) -> Result<(), Error> {
-    let next = VersionRef { key: id, version: 2, algorithm };
+    let next = VersionRef { key: id, version: 2, algorithm, calls: None };
     keystore.check_create(next).map_err(|error| Error::invalid("rotate_every_days", error))
 }
 

@@ -33,7 +33,11 @@ pub async fn mac(app: &App, permit: &Permit, input: &MacRequest) -> Result<Done<
     let record = permit.key()?;
     let key = &record.key;
     key.check_usable(Usage::Protect)?;
-    let mac = app.keystores.of(key)?.mac(key.version_ref(key.version), present(record)?, &input.message.0).await?;
+    let mac = app
+        .keystores
+        .of(key)?
+        .mac(key.version_ref(key.version).noting(permit.calls()), present(record)?, &input.message.0)
+        .await?;
     let reply =
         MacReply { key_id: key.id.clone(), key_version: key.version, algorithm: key.algorithm, mac: mac.into() };
     Ok(used(reply, key.version))
@@ -61,7 +65,10 @@ pub async fn verify_mac(app: &App, permit: &Permit, input: &VerifyMacRequest) ->
     key.check_usable(Usage::Process)?;
     let version = input.key_version.unwrap_or(key.version);
     let material = material_of(app, record, version).await?;
-    let valid =
-        app.keystores.of(key)?.verify_mac(key.version_ref(version), &material, &input.message.0, &input.mac.0).await?;
+    let valid = app
+        .keystores
+        .of(key)?
+        .verify_mac(key.version_ref(version).noting(permit.calls()), &material, &input.message.0, &input.mac.0)
+        .await?;
     Ok(used(VerifyReply { key_id: key.id.clone(), key_version: version, valid }, version))
 }

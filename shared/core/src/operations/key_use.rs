@@ -42,7 +42,11 @@ pub async fn sign(app: &App, permit: &Permit, input: &SignRequest) -> Result<Don
     key.check_usable(Usage::Protect)?;
     let material = present(record)?;
     let (kind, message) = (input.message_type, &input.message.0);
-    let signature = app.keystores.of(key)?.sign(key.version_ref(key.version), material, kind, message).await?;
+    let signature = app
+        .keystores
+        .of(key)?
+        .sign(key.version_ref(key.version).noting(permit.calls()), material, kind, message)
+        .await?;
     let reply = SignReply {
         key_id: key.id.clone(),
         key_version: key.version,
@@ -84,8 +88,11 @@ pub async fn verify(app: &App, permit: &Permit, input: &VerifyRequest) -> Result
     let version = input.key_version.unwrap_or(key.version);
     let material = material_of(app, record, version).await?;
     let (kind, message) = (input.message_type, &input.message.0);
-    let valid =
-        app.keystores.of(key)?.verify(key.version_ref(version), &material, kind, message, &input.signature.0).await?;
+    let valid = app
+        .keystores
+        .of(key)?
+        .verify(key.version_ref(version).noting(permit.calls()), &material, kind, message, &input.signature.0)
+        .await?;
     Ok(used(VerifyReply { key_id: key.id.clone(), key_version: version, valid }, version))
 }
 
@@ -113,7 +120,7 @@ pub struct EncryptReply {
 /// [`Error::KeyState`]; [`Error::Invalid`] if the key does not encrypt, or not this much.
 pub async fn encrypt(app: &App, permit: &Permit, input: &EncryptRequest) -> Result<Done<EncryptReply>, Error> {
     check_context(&input.context)?;
-    seal(app, permit.key()?, &input.context, &input.plaintext.0).await
+    seal(app, permit, permit.key()?, &input.context, &input.plaintext.0).await
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -140,7 +147,7 @@ pub struct DecryptReply {
 pub async fn decrypt(app: &App, permit: &Permit, input: &DecryptRequest) -> Result<Done<DecryptReply>, Error> {
     check_context(&input.context)?;
     let record = permit.key()?;
-    let (mut plaintext, version) = open(app, record, &input.context, &input.ciphertext.0).await?;
+    let (mut plaintext, version) = open(app, permit, record, &input.context, &input.ciphertext.0).await?;
     let plaintext = std::mem::take(&mut *plaintext).into();
     Ok(used(DecryptReply { key_id: record.key.id.clone(), key_version: version, plaintext }, version))
 }
@@ -167,8 +174,8 @@ pub async fn re_encrypt(app: &App, permit: &Permit, input: &ReEncryptRequest) ->
     check_context(&input.context)?;
     check_context(to)?;
     let record = permit.key()?;
-    let (plaintext, _) = open(app, record, &input.context, &input.ciphertext.0).await?;
-    seal(app, record, to, &plaintext).await
+    let (plaintext, _) = open(app, permit, record, &input.context, &input.ciphertext.0).await?;
+    seal(app, permit, record, to, &plaintext).await
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -193,7 +200,7 @@ pub struct WrapReply {
 /// # Errors
 /// As [`encrypt`].
 pub async fn wrap(app: &App, permit: &Permit, input: &WrapRequest) -> Result<Done<WrapReply>, Error> {
-    let sealed = seal(app, permit.key()?, &wrap_context(&input.context)?, &input.key_material.0).await?;
+    let sealed = seal(app, permit, permit.key()?, &wrap_context(&input.context)?, &input.key_material.0).await?;
     Ok(sealed.map(|sealed| WrapReply {
         key_id: sealed.key_id,
         key_version: sealed.key_version,
@@ -223,7 +230,7 @@ pub struct UnwrapReply {
 /// As [`decrypt`].
 pub async fn unwrap(app: &App, permit: &Permit, input: &UnwrapRequest) -> Result<Done<UnwrapReply>, Error> {
     let record = permit.key()?;
-    let (mut bytes, version) = open(app, record, &wrap_context(&input.context)?, &input.wrapped_key.0).await?;
+    let (mut bytes, version) = open(app, permit, record, &wrap_context(&input.context)?, &input.wrapped_key.0).await?;
     let key_material = std::mem::take(&mut *bytes).into();
     Ok(used(UnwrapReply { key_id: record.key.id.clone(), key_version: version, key_material }, version))
 }
@@ -268,7 +275,7 @@ pub async fn generate_data_key(
     }
     let mut bytes = Zeroizing::new(vec![0; length]);
     app.keystores.own().random(&mut bytes);
-    let sealed = seal(app, permit.key()?, &wrap_context(&input.context)?, &bytes).await?;
+    let sealed = seal(app, permit, permit.key()?, &wrap_context(&input.context)?, &bytes).await?;
     let plaintext = (!input.without_plaintext).then(|| std::mem::take(&mut *bytes).into());
     Ok(sealed.map(|sealed| DataKeyReply {
         key_id: sealed.key_id,
@@ -326,17 +333,27 @@ pub(super) fn used<T>(value: T, version: u32) -> Done<T> {
     Done { value, puts: Vec::new(), note: Note { key_version: Some(version), ..Note::default() } }
 }
 
-async fn seal(app: &App, record: &KeyRecord, context: &Context, bytes: &[u8]) -> Result<Done<EncryptReply>, Error> {
+async fn seal(
+    app: &App,
+    permit: &Permit,
+    record: &KeyRecord,
+    context: &Context,
+    bytes: &[u8],
+) -> Result<Done<EncryptReply>, Error> {
     let key = &record.key;
     key.check_usable(Usage::Protect)?;
-    let ciphertext =
-        app.keystores.of(key)?.encrypt(key.version_ref(key.version), present(record)?, context, bytes).await?;
+    let ciphertext = app
+        .keystores
+        .of(key)?
+        .encrypt(key.version_ref(key.version).noting(permit.calls()), present(record)?, context, bytes)
+        .await?;
     let reply = EncryptReply { key_id: key.id.clone(), key_version: key.version, ciphertext: ciphertext.into() };
     Ok(used(reply, key.version))
 }
 
 async fn open(
     app: &App,
+    permit: &Permit,
     record: &KeyRecord,
     context: &Context,
     ciphertext: &[u8],
@@ -349,7 +366,11 @@ async fn open(
         Error::Invalid { .. } => Error::NotAuthentic,
         other => other,
     })?;
-    let plaintext = app.keystores.of(key)?.decrypt(key.version_ref(version), &material, context, ciphertext).await?;
+    let plaintext = app
+        .keystores
+        .of(key)?
+        .decrypt(key.version_ref(version).noting(permit.calls()), &material, context, ciphertext)
+        .await?;
     Ok((plaintext, version))
 }
 

@@ -1,6 +1,6 @@
 //! Identify, authorize, score, decide: from a presented token to a permit, or to a refusal that is on record.
 
-use super::facts::{FRESH_LOGIN, Facts, Found, agent_facts, approval_facts};
+use super::facts::{FRESH_LOGIN, Facts, Found, Target, agent_facts, approval_facts};
 use super::permit::{LIFETIME, Obligation, Permit};
 use super::refuse::{self, Refused};
 use super::{App, Request};
@@ -9,6 +9,7 @@ use crate::ambient::{Timestamp, after_seconds};
 use crate::behaviour::{Asked, LEARNING, Names};
 use crate::error::{Error, Failed};
 use crate::id::RecordId;
+use crate::keystore::Calls;
 use crate::operation::Operation;
 use crate::policy::Resource;
 use crate::reason::Reason;
@@ -38,8 +39,11 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
             None => Ok(None),
         }
     };
+    // Only what is done with a key is held against what is usual.
+    let whose = matches!(request.target, Target::Key(_)).then(|| names_of(&claims));
     // Side by side: neither waits for the other.
-    let (gathered, live) = futures_util::future::join(app.gather(claims, &request.target, now), counting).await;
+    let gathering = app.gather(claims, &request.target, whose, now);
+    let (gathered, live) = futures_util::future::join(gathering, counting).await;
     let ((facts, found), live) = (gathered?, live?);
     let id = RecordId::new(now, &app.entropy);
     let facts = match facts {
@@ -72,7 +76,17 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
         return Err(refuse::failed(app, refused, spent).await?);
     }
     let expires_at = after_seconds(now, LIFETIME);
-    Ok(Permit { id, operation: request.operation, facts, found, risk, obligation, expires_at, crossed: false })
+    Ok(Permit {
+        id,
+        operation: request.operation,
+        facts,
+        found,
+        risk,
+        obligation,
+        expires_at,
+        crossed: false,
+        calls: Calls::default(),
+    })
 }
 
 /// Refuses what policy does not permit whoever asks.

@@ -92,21 +92,19 @@ pub struct Facts {
 }
 
 impl App {
-    /// Reads credential, agents, human, deployment and target in one batch; an alias costs one read more.
+    /// Reads credential, agents, human, deployment and target in one batch, and what is known of the behaviour of `whose`; an alias
+    /// costs one read more.
     ///
     /// The error within is why the principal is refused whatever it asks.
     pub(super) async fn gather(
         &self,
         claims: Arc<Claims>,
         target: &Target,
+        whose: Option<behaviour::Names>,
         now: Timestamp,
     ) -> Result<(Result<Facts, (Reason, Arc<Claims>)>, Found), Error> {
         let (target_item, formers) = self.item_of(target).await?;
         let names = Names::of(&claims);
-        // Only uses of keys are held against what is usual.
-        let whose =
-            matches!(target, Target::Key(_)).then(|| claims.act.as_ref().map(|act| act.chain()).unwrap_or_default());
-        let whose = whose.map(|agents| behaviour::Names::of(&claims.sub, &agents));
         let behaviour = whose.iter().flat_map(behaviour::Names::items);
         let mut items: Vec<ItemKey> = names.all().chain(&target_item).cloned().chain(behaviour).collect();
         // A target may be the caller itself: no item is asked for twice.
@@ -124,7 +122,7 @@ impl App {
 
     /// Whether a request with these claims would be identified now, inside the window of every grant it rests on.
     pub(crate) async fn holds(&self, claims: Arc<Claims>, now: Timestamp) -> Result<bool, Error> {
-        let (facts, _) = self.gather(claims, &Target::Own, now).await?;
+        let (facts, _) = self.gather(claims, &Target::Own, None, now).await?;
         Ok(facts.is_ok_and(|facts| facts.chain.iter().all(|agent| agent.value.grant.includes(now))))
     }
 

@@ -164,7 +164,9 @@ where
         if !std::mem::replace(&mut counted, true) {
             app.count_use(&permit.facts.chain, app.clock.now()).await??;
         }
-        let mut done = act(earlier).await?;
+        let acted = act(earlier).await;
+        record.backend_requests = permit.calls.noted();
+        let mut done = acted?;
         done.puts.extend(leave);
         record.key = done.note.key.clone().or_else(|| record.key.clone());
         record.key_version = done.note.key_version;

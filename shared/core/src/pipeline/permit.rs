@@ -7,6 +7,7 @@ use crate::approval::ApprovalRecord;
 use crate::error::Error;
 use crate::id::RecordId;
 use crate::key::KeyRecord;
+use crate::keystore::Calls;
 use crate::operation::Operation;
 use crate::risk::Risk;
 
@@ -23,6 +24,8 @@ pub struct Permit {
     pub(super) expires_at: Timestamp,
     /// Whether another process decided: then its id may have been acted upon before.
     pub(super) crossed: bool,
+    /// What was asked of a back end under it.
+    pub(super) calls: Calls,
 }
 
 /// What must be done before what a permit allows.
@@ -36,6 +39,11 @@ pub enum Obligation {
 pub(super) const LIFETIME: i64 = 30;
 
 impl Permit {
+    /// For what asks a back end to note it: the record tells.
+    pub fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
     /// Also the id of the record that the operation will write.
     pub fn id(&self) -> &RecordId {
         &self.id

@@ -8,6 +8,7 @@ use super::{App, Obligation, Permit, Request};
 use crate::ambient::Timestamp;
 use crate::error::{Error, Failed};
 use crate::id::RecordId;
+use crate::keystore::Calls;
 use crate::reason::Reason;
 use crate::risk::Risk;
 
@@ -20,7 +21,8 @@ pub async fn resume(app: &App, request: &Request<'_>, crossing: Result<Crossing,
     let now = app.clock.now();
     let claims = app.tokens.verify_presented(&request.token, now);
     let claims = claims.map_err(|reason| Error::Unauthenticated { reason })?;
-    let (facts, found) = app.gather(claims, &request.target, now).await?;
+    // What is usual was looked at when the risk was scored.
+    let (facts, found) = app.gather(claims, &request.target, None, now).await?;
     // The permit's own id is that of the record of what it allows; a refusal uses none of it up.
     let fresh = RecordId::new(now, &app.entropy);
     let decided = crossing.and_then(|crossing| decided(crossing, request));
@@ -46,7 +48,17 @@ pub async fn resume(app: &App, request: &Request<'_>, crossing: Result<Crossing,
     let obligation = (by_agent && (step_up || decided.step_up)).then_some(Obligation::StepUp);
     let Decided { id, risk, expires_at, .. } = decided;
     let (id, risk, expires_at) = (id.clone(), risk.clone(), *expires_at);
-    Ok(Permit { id, operation: request.operation, facts, found, risk, obligation, expires_at, crossed: true })
+    Ok(Permit {
+        id,
+        operation: request.operation,
+        facts,
+        found,
+        risk,
+        obligation,
+        expires_at,
+        crossed: true,
+        calls: Calls::default(),
+    })
 }
 
 /// What the edge says of a request.

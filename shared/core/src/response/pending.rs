@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::id::{AgentId, KeyId, RecommendationId, RecordId, RequestId};
 use crate::journal;
 use crate::key::{KeyState, Transition};
+use crate::keystore::Calls;
 use crate::name::HumanId;
 use crate::operation::Operation;
 use crate::operations::key_lifecycle::{load_key, rotation};
@@ -187,7 +188,9 @@ async fn rotate(app: &App, pending: Loaded<PendingResponse>, id: &KeyId) -> Resu
     let next = loaded.value.key.version.saturating_add(1);
     let words = format!("{}/{id}/{next}", pending.value.response.cause);
     let token = RecordId::derived(loaded.value.key.created_at, &words);
-    let mut puts = rotation(app, &mut loaded, &token).await?;
+    let calls = Calls::default();
+    let mut puts = rotation(app, &mut loaded, &token, &calls).await?;
+    record.backend_requests = calls.noted();
     record.key_version = Some(loaded.value.key.version);
     puts.push(journal::put_timed(app, &mut record)?);
     finish(app, pending, puts).await

@@ -14,6 +14,8 @@ pub(super) struct Failure {
     code: Option<String>,
     /// Whether KMS is to blame, or the way to it.
     outage: bool,
+    /// KMS's name for the call; empty if it said nothing.
+    request: String,
     cause: Cause,
 }
 
@@ -34,24 +36,28 @@ impl Failure {
     {
         let status = error.raw_response().map(|answer| answer.status());
         let Some(service) = error.as_service_error() else {
-            return Self { code: None, outage: true, cause: error.into() };
+            return Self { code: None, outage: true, request: String::new(), cause: error.into() };
         };
         let code = service.code().unwrap_or_default().to_string();
         let request = error.request_id().unwrap_or_default().to_string();
         let message = service.message().unwrap_or_default().to_string();
         // A key that is not available for a moment, be it that its custom key store is away, says nothing of other keys.
         let outage = status.is_some_and(|status| status.is_server_error()) && code != "KeyUnavailableException";
-        let cause = Answered { code: code.clone(), request, message }.into();
-        Self { code: Some(code), outage, cause }
+        let cause = Answered { code: code.clone(), request: request.clone(), message }.into();
+        Self { code: Some(code), outage, request, cause }
     }
 
     /// Nothing was asked.
     pub(super) fn unasked(why: &'static str) -> Self {
-        Self { code: None, outage: false, cause: why.into() }
+        Self { code: None, outage: false, request: String::new(), cause: why.into() }
     }
 
     pub(super) fn is(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
+    }
+
+    pub(super) fn request(&self) -> &str {
+        &self.request
     }
 
     pub(super) fn is_outage(&self) -> bool {

@@ -5,27 +5,32 @@ use super::failure::Failure;
 use super::spec::Spec;
 use super::{AwsKmsKeyStore, NOTHING, check};
 use aegis_core::id::RecordId;
-use aegis_core::keystore::{KeyStoreError, Material};
+use aegis_core::keystore::{KeyStoreError, Material, VersionRef};
 use aws_sdk_kms::config::Config;
 use aws_sdk_kms::config::retry::RetryConfig;
 use aws_sdk_kms::types::{KeyMetadata, KeyState, Tag};
 
 impl AwsKmsKeyStore {
     /// The key made for `token`, made now unless it was before.
-    pub(super) async fn make(&self, spec: &Spec, token: &RecordId) -> Result<Material, KeyStoreError> {
+    pub(super) async fn make(
+        &self,
+        spec: &Spec,
+        version: VersionRef<'_>,
+        token: &RecordId,
+    ) -> Result<Material, KeyStoreError> {
         let arn = match self.made_before(token).await.map_err(Failure::on_use)? {
             Some(before) => check(spec, &before)?,
-            None => self.make_once(spec, token).await.map_err(Failure::on_use)?,
+            None => self.make_once(spec, version, token).await.map_err(Failure::on_use)?,
         };
         self.material(spec, &arn).await.map_err(Failure::on_use)
     }
 
     /// The ARN of a new key, or of the one that another call made for the same token in the meantime.
-    async fn make_once(&self, spec: &Spec, token: &RecordId) -> Result<String, Failure> {
+    async fn make_once(&self, spec: &Spec, version: VersionRef<'_>, token: &RecordId) -> Result<String, Failure> {
         let tag = Tag::builder().tag_key(TAG).tag_value(token.to_string()).build();
         let call = self.kms.create_key().key_spec(spec.key.clone()).key_usage(spec.usage());
         let call = call.description(description(token)).tags(tag.map_err(|_| Failure::unasked(NOTHING))?);
-        let made = self.ask(call.customize().config_override(once()).send()).await?.key_metadata;
+        let made = self.ask_for(version, call.customize().config_override(once()).send()).await?.key_metadata;
         let arn = made.and_then(|made| made.arn).ok_or_else(|| Failure::unasked(NOTHING))?;
         let call = self.kms.create_alias().alias_name(alias(token)).target_key_id(&arn);
         let Err(failure) = self.ask(call.customize().config_override(once()).send()).await else { return Ok(arn) };

@@ -19,7 +19,7 @@ fn a_registered_file_signs_and_only_as_itself() {
         let own = SecretKey::parse(algorithm, pkcs8).unwrap();
         assert_eq!(material.public_key, own.public_key().unwrap());
         let (id, kind) = (key(), MessageType::Raw);
-        let version = VersionRef { key: &id, version: 1, algorithm };
+        let version = VersionRef { key: &id, version: 1, algorithm, calls: None };
         let signature = run(store.sign(version, &material, kind, b"m")).unwrap();
         // Anyone with the public key agrees, and what another program signs is accepted.
         let public = material.public_key.as_ref().unwrap();
@@ -38,7 +38,7 @@ fn a_registered_file_signs_and_only_as_itself() {
 fn oaep_is_that_of_any_other_program() {
     let (_dir, store) = folder();
     let (id, algorithm, none) = (key(), Algorithm::Rsa2048OaepSha256, Context::new());
-    let version = VersionRef { key: &id, version: 1, algorithm };
+    let version = VersionRef { key: &id, version: 1, algorithm, calls: None };
     let material = run(store.create(version, &token())).unwrap();
     let ciphertext = run(store.encrypt(version, &material, &none, b"secret")).unwrap();
     assert_eq!(ciphertext.len(), 256, "nothing but RSAES-OAEP");
@@ -79,7 +79,7 @@ fn what_may_not_be_registered() {
     for algorithm in [Algorithm::Aes256Gcm, Algorithm::HmacSha256] {
         invalid(register(&store, algorithm, "own.pem"), algorithm.as_str());
         let id = key();
-        let version = VersionRef { key: &id, version: 1, algorithm };
+        let version = VersionRef { key: &id, version: 1, algorithm, calls: None };
         invalid(run(store.create(version, &token())), algorithm.as_str());
         let material = Material { sealed: b"own.pem".to_vec(), public_key: None };
         invalid(run(store.mac(version, &material, b"m")), algorithm.as_str());
@@ -122,7 +122,7 @@ fn a_file_that_others_may_read_is_not_used() {
     put(&dir, "own.pem", Algorithm::Ed25519);
     let material = register(&store, Algorithm::Ed25519, "own.pem").unwrap();
     let id = key();
-    let version = VersionRef { key: &id, version: 1, algorithm: Algorithm::Ed25519 };
+    let version = VersionRef { key: &id, version: 1, algorithm: Algorithm::Ed25519, calls: None };
     let sign = || run(store.sign(version, &material, MessageType::Raw, b"m"));
     for mode in [0o640, 0o604, 0o620, 0o601] {
         std::fs::set_permissions(dir.path().join("own.pem"), PermissionsExt::from_mode(mode)).unwrap();
@@ -143,7 +143,7 @@ fn a_file_that_others_may_read_is_not_used() {
 fn one_token_makes_one_file_and_undoing_removes_it() {
     let (dir, store) = folder();
     let (id, token) = (key(), token());
-    let version = VersionRef { key: &id, version: 2, algorithm: Algorithm::EcdsaP256 };
+    let version = VersionRef { key: &id, version: 2, algorithm: Algorithm::EcdsaP256, calls: None };
     // What an interrupted call left does not stand in the way.
     write(&dir.path().join(format!(".aegis-{token}.pem.unfinished")), "half a ke");
     let first = run(store.create(version, &token)).unwrap();
@@ -174,7 +174,7 @@ fn one_token_makes_one_file_and_undoing_removes_it() {
 fn what_was_put_in_a_files_place_is_not_removed() {
     let (dir, store) = folder();
     let id = key();
-    let version = VersionRef { key: &id, version: 1, algorithm: Algorithm::Ed25519 };
+    let version = VersionRef { key: &id, version: 1, algorithm: Algorithm::Ed25519, calls: None };
     put(&dir, "own.pem", Algorithm::Ed25519);
     let material = register(&store, Algorithm::Ed25519, "own.pem").unwrap();
     put(&dir, "own.pem", Algorithm::Ed25519);
@@ -191,7 +191,7 @@ fn what_was_put_in_a_files_place_is_not_removed() {
 fn a_folder_without_its_mark_is_away() {
     let (dir, store) = folder();
     let (id, token) = (key(), token());
-    let version = VersionRef { key: &id, version: 1, algorithm: Algorithm::Ed25519 };
+    let version = VersionRef { key: &id, version: 1, algorithm: Algorithm::Ed25519, calls: None };
     put(&dir, "own.pem", Algorithm::Ed25519);
     let material = register(&store, Algorithm::Ed25519, "own.pem").unwrap();
     // As a mount point is while nothing is mounted.

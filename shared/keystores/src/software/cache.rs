@@ -90,7 +90,7 @@ mod tests {
     fn parses(cache: &Cache, lookups: &[(&KeyId, u32, &[u8])]) -> usize {
         let mut count = 0;
         for (key, version, sealed) in lookups {
-            let version = VersionRef { key, version: *version, algorithm: Algorithm::Aes256Gcm };
+            let version = VersionRef { key, version: *version, algorithm: Algorithm::Aes256Gcm, calls: None };
             let material = Material { sealed: sealed.to_vec(), public_key: None };
             let parse = || {
                 count += 1;

@@ -57,7 +57,7 @@ fn a_signature_over_a_digest_is_one_over_its_message() {
 #[test]
 fn a_signature_of_one_scheme_is_none_of_another() {
     let (store, key) = (store(), key());
-    let version = |algorithm| VersionRef { key: &key, version: 1, algorithm };
+    let version = |algorithm| VersionRef { key: &key, version: 1, algorithm, calls: None };
     let (pss, pkcs1) = (version(Algorithm::Rsa2048PssSha256), version(Algorithm::Rsa2048Pkcs1Sha256));
     let material = made(&store, pss);
     let signature = now(store.sign(pss, &material, MessageType::Raw, b"m")).unwrap();
@@ -84,7 +84,7 @@ fn what_an_algorithm_cannot_do_is_invalid() {
     let (store, key) = (store(), key());
     let context = Context::new();
     for &algorithm in Algorithm::ALL {
-        let version = VersionRef { key: &key, version: 1, algorithm };
+        let version = VersionRef { key: &key, version: 1, algorithm, calls: None };
         let material = made(&store, version);
         let invalid = |result: Result<(), KeyStoreError>, what: &str| {
             assert!(matches!(result, Err(KeyStoreError::Invalid { .. })), "{algorithm} {what}: {result:?}");
@@ -132,7 +132,7 @@ fn what_an_algorithm_cannot_do_is_invalid() {
 fn material_opens_only_whole_and_under_its_own_names_and_key() {
     let (store, key, other) = (store(), key(), key());
     for &algorithm in Algorithm::ALL {
-        let version = VersionRef { key: &key, version: 1, algorithm };
+        let version = VersionRef { key: &key, version: 1, algorithm, calls: None };
         let material = made(&store, version);
         let sealed = &material.sealed;
         // An item of the store, which holds the material in base64, is at most 64 KiB.
@@ -168,13 +168,13 @@ fn material_opens_only_whole_and_under_its_own_names_and_key() {
 fn a_key_of_another_size_is_damaged() {
     let (store, key) = (store(), key());
     for (algorithm, length) in [(Algorithm::Aes256Gcm, 16), (Algorithm::HmacSha256, 64)] {
-        let version = VersionRef { key: &key, version: 1, algorithm };
+        let version = VersionRef { key: &key, version: 1, algorithm, calls: None };
         let sealed = store.safe.kek.seal(version, &vec![0; length], &store.safe.entropy).unwrap();
         let result = store.safe.load(version, &Material { sealed, public_key: None });
         assert!(matches!(result.map(drop), Err(KeyStoreError::Damaged)), "{algorithm}");
     }
     for algorithm in [Algorithm::Rsa3072PssSha256, Algorithm::Rsa3072OaepSha256] {
-        let version = VersionRef { key: &key, version: 1, algorithm };
+        let version = VersionRef { key: &key, version: 1, algorithm, calls: None };
         let (sealed, public_key) = sealed_rsa(&store, version, &rsa_keys(2048)[0], Algorithm::Rsa2048PssSha256);
         let result = store.safe.load(version, &Material { sealed, public_key });
         assert!(matches!(result.map(drop), Err(KeyStoreError::Damaged)), "{algorithm}");
@@ -184,7 +184,7 @@ fn a_key_of_another_size_is_damaged() {
 #[test]
 fn an_over_long_kek_id_seals_nothing() {
     let key = key();
-    let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::Aes256Gcm };
+    let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::Aes256Gcm, calls: None };
     for (length, works) in [(255, true), (256, false)] {
         let store = kek(&"k".repeat(length), 7);
         let created = now(store.create(version, &token()));
@@ -229,7 +229,7 @@ fn flipped(bytes: &[u8], bit: usize) -> Vec<u8> {
 /// Every algorithm of a purpose.
 fn versions(key: &KeyId, purpose: Purpose) -> impl Iterator<Item = VersionRef<'_>> {
     let all = Algorithm::ALL.iter().filter(move |algorithm| algorithm.purpose() == purpose);
-    all.map(|algorithm| VersionRef { key, version: 1, algorithm: *algorithm })
+    all.map(|algorithm| VersionRef { key, version: 1, algorithm: *algorithm, calls: None })
 }
 
 /// Material as `create` makes it, except that nobody waits for primes.

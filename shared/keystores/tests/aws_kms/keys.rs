@@ -2,7 +2,7 @@
 
 use crate::setup::{Setup, first, invalid, key_id, refused, unavailable};
 use aegis_core::algorithm::{Algorithm, MessageType};
-use aegis_core::keystore::{Context, KeyStore};
+use aegis_core::keystore::{Calls, Context, KeyStore};
 use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
 use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
 use aws_lc_rs::signature::{
@@ -292,6 +292,24 @@ async fn a_key_that_kms_does_not_let_be_used_is_said_to_be_so() {
 }
 
 /// What the roles on AWS allow is what is asked.
+#[tokio::test]
+async fn a_use_notes_what_kms_calls_it_whatever_comes_of_it() {
+    let setup = Setup::new();
+    let (store, id) = (&setup.store, key_id());
+    let arn = setup.key(KeySpec::EccNistP256, KeyUsageType::SignVerify).await;
+    let material = setup.register(Algorithm::EcdsaP256, &arn).await.unwrap();
+    setup.network.answered();
+    let calls = Calls::default();
+    let version = first(&id, Algorithm::EcdsaP256).noting(&calls);
+    let signature = store.sign(version, &material, MessageType::Raw, b"m").await.unwrap();
+    assert!(store.verify(version, &material, MessageType::Raw, b"m", &signature).await.unwrap());
+    assert!(!store.verify(version, &material, MessageType::Raw, b"n", &signature).await.unwrap());
+    setup.plain.disable_key().key_id(&arn).send().await.unwrap();
+    store.sign(version, &material, MessageType::Raw, b"m").await.unwrap_err();
+    let noted = calls.noted();
+    assert_eq!((noted.len(), &noted), (4, &setup.network.answered()));
+}
+
 #[tokio::test]
 async fn each_operation_asks_kms_for_what_its_role_may() {
     let allowed: BTreeMap<String, Vec<String>> =

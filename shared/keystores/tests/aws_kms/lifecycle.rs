@@ -29,7 +29,7 @@ async fn alive(setup: &Setup, token: &RecordId) -> usize {
 async fn one_token_makes_one_key_and_undoing_removes_it() {
     let setup = Setup::new();
     let (store, id, token) = (&setup.store, key_id(), token());
-    let version = VersionRef { key: &id, version: 2, algorithm: Algorithm::EcdsaP256 };
+    let version = VersionRef { key: &id, version: 2, algorithm: Algorithm::EcdsaP256, calls: None };
     let made = store.create(version, &token).await.unwrap();
     assert!(store.create(version, &token).await.unwrap() == made);
     assert_eq!(alive(&setup, &token).await, 1);

@@ -37,6 +37,8 @@ struct Plan {
     faults: VecDeque<(&'static str, Fault)>,
     /// What was asked, whatever became of it.
     asked: Vec<String>,
+    /// KMS's names for the calls that it answered.
+    answered: Vec<String>,
 }
 
 impl Default for Network {
@@ -56,6 +58,11 @@ impl Network {
         let mut plan = self.plan.lock().unwrap();
         assert!(plan.faults.is_empty(), "these met no request: {:?}", plan.faults);
         std::mem::take(&mut plan.asked)
+    }
+
+    /// KMS's names for the calls that it answered since the last time this was asked.
+    pub(crate) fn answered(&self) -> Vec<String> {
+        std::mem::take(&mut self.plan.lock().unwrap().answered)
     }
 
     fn fault(&self, request: &HttpRequest) -> Fault {
@@ -86,12 +93,15 @@ struct Way {
 impl HttpConnector for Way {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let fault = self.network.fault(&request);
-        let inner = self.inner.clone();
+        let (inner, network) = (self.inner.clone(), self.network.clone());
         HttpConnectorFuture::new(async move {
             let answer = match fault {
                 Fault::LostRequest | Fault::NoAnswer | Fault::Answer(..) => None,
                 _ => Some(inner.call(request).await?),
             };
+            if let Some(name) = answer.as_ref().and_then(|answer| answer.headers().get("x-amzn-requestid")) {
+                network.plan.lock().unwrap().answered.push(name.to_owned());
+            }
             match fault {
                 Fault::Passes => Ok(answer.unwrap()),
                 Fault::LostRequest | Fault::LostAnswer => Err(ConnectorError::io("the connection was cut".into())),

@@ -78,7 +78,7 @@ pub(crate) fn token() -> RecordId {
 }
 
 pub(crate) fn first(key: &KeyId, algorithm: Algorithm) -> VersionRef<'_> {
-    VersionRef { key, version: 1, algorithm }
+    VersionRef { key, version: 1, algorithm, calls: None }
 }
 
 #[track_caller]

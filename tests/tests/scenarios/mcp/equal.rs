@@ -37,7 +37,12 @@ async fn the_same_request_has_the_same_decision_and_record_on_every_plane() {
             };
             let found = deployment.get(&alice, &format!("/v1/audit?agent={agent}&limit=1")).await.ok();
             let next = deployment.get(&token, "/v1/whoami").await.status;
-            ends.push((told(answer, &agent), record(&found["items"][0], &agent, plane), next));
+            let mut record = record(&found["items"][0], &agent, plane);
+            // An edge sees no body, and digests none of what it refuses.
+            if deployment.is_split() && record["decision"] == "deny" {
+                record.as_object_mut().unwrap().remove("request_digest");
+            }
+            ends.push((told(answer, &agent), record, next));
         }
         for (end, plane) in ends.iter().zip(PLANES) {
             assert_eq!(&ends[0], end, "{n} {plane}: {request:?} {scope} {more} {before} {version} {shape}");

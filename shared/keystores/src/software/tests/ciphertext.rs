@@ -19,7 +19,7 @@ fn ciphertext_opens_only_whole_and_under_its_own_names_and_context() {
 
 fn opens_only_whole(algorithm: Algorithm) {
     let (store, key, other) = (store(), key(), key());
-    let version = VersionRef { key: &key, version: 258, algorithm };
+    let version = VersionRef { key: &key, version: 258, algorithm, calls: None };
     let material = now(store.create(version, &token())).unwrap();
     let right = context(&[("tenant", "acme"), ("use", "backup")]);
     let ciphertext = now(store.encrypt(version, &material, &right, b"secret")).unwrap();
@@ -64,7 +64,7 @@ fn opens_only_whole(algorithm: Algorithm) {
 #[test]
 fn an_authentic_ciphertext_with_another_commitment_is_refused() {
     let (key, secret, salt, context) = (key(), [3; 32], [4; 32], Context::new());
-    let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::Aes256Gcm };
+    let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::Aes256Gcm, calls: None };
     let name = Name::of(version).unwrap();
     let derived = Derived::new(&secret, name, &salt).unwrap();
     let mut altered = derived.commitment;
@@ -80,7 +80,7 @@ fn an_authentic_ciphertext_with_another_commitment_is_refused() {
 #[test]
 fn the_bytes_of_a_key_open_nothing_of_another_version() {
     let (key, context) = (key(), Context::new());
-    let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::Aes256Gcm };
+    let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::Aes256Gcm, calls: None };
     let ciphertext = message::encrypt(&[3; 32], version, &context, [4; 32], b"secret").unwrap();
     assert!(message::decrypt(&[3; 32], version, &context, &ciphertext).is_some());
     assert!(message::decrypt(&[3; 32], VersionRef { version: 2, ..version }, &context, &ciphertext).is_none());
@@ -90,7 +90,7 @@ fn the_bytes_of_a_key_open_nothing_of_another_version() {
 #[test]
 fn contexts_made_to_look_alike_are_told_apart() {
     let key = key();
-    let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::Aes256Gcm };
+    let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::Aes256Gcm, calls: None };
     let header = Header { name: Name::of(version).unwrap(), salt: [1; 32], commitment: [2; 32] };
     let (one, ten) = ("\0\0\0\0\0\0\0\x01", "\0\0\0\0\0\0\0\x0a");
     let join = |parts: &[&str]| parts.concat();
@@ -113,11 +113,11 @@ fn contexts_made_to_look_alike_are_told_apart() {
 #[test]
 fn the_version_is_told_only_for_the_keys_own_ciphertexts() {
     let (store, key, other) = (store(), key(), key());
-    let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::Aes256Gcm };
+    let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::Aes256Gcm, calls: None };
     let material = now(store.create(version, &token())).unwrap();
     let ciphertext = now(store.encrypt(version, &material, &Context::new(), b"secret")).unwrap();
     fn present(key: &KeyId) -> VersionRef<'_> {
-        VersionRef { key, version: 7, algorithm: Algorithm::Aes256Gcm }
+        VersionRef { key, version: 7, algorithm: Algorithm::Aes256Gcm, calls: None }
     }
     assert_eq!(store.version_of(present(&key), &ciphertext).unwrap(), 1);
     let refused = |key: &KeyId, ciphertext: &[u8], what: &str| {
@@ -142,7 +142,7 @@ proptest! {
     ) {
         let (store, key) = (store(), key());
         let algorithm = [Algorithm::Aes128Gcm, Algorithm::Aes192Gcm, Algorithm::Aes256Gcm][plaintext.len() % 3];
-        let version = VersionRef { key: &key, version, algorithm };
+        let version = VersionRef { key: &key, version, algorithm, calls: None };
         let material = now(store.create(version, &token())).unwrap();
         let ciphertext = now(store.encrypt(version, &material, &context, &plaintext)).unwrap();
         let again = now(store.encrypt(version, &material, &context, &plaintext)).unwrap();
@@ -154,7 +154,7 @@ proptest! {
     #[test]
     fn no_input_is_taken_for_a_ciphertext_or_for_material(input in prop::collection::vec(any::<u8>(), 0..300)) {
         let (store, key) = (store(), key());
-        let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::Aes256Gcm };
+        let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::Aes256Gcm, calls: None };
         let material = now(store.create(version, &token())).unwrap();
         prop_assert!(store.version_of(version, &input).is_err());
         prop_assert!(now(store.decrypt(version, &material, &Context::new(), &input)).is_err());
@@ -173,7 +173,7 @@ fn the_formats_do_not_change() {
     let kek = KeyEncryptionKey::new("kek-1".to_string(), Zeroizing::new([7; 32]));
     let store = SoftwareKeyStore::new(kek, entropy);
     let key = KeyId::try_from("key_00112233445566778899aabbccddeeff".to_string()).unwrap();
-    let version = VersionRef { key: &key, version: 258, algorithm: Algorithm::Aes256Gcm };
+    let version = VersionRef { key: &key, version: 258, algorithm: Algorithm::Aes256Gcm, calls: None };
     let context = context(&[("tenant", "acme"), ("use", "backup")]);
 
     let material = now(store.create(version, &token())).unwrap();
@@ -213,7 +213,7 @@ fn the_message_key_is_as_long_as_the_key() {
         ),
     ];
     for (algorithm, length, ciphertext) in table {
-        let version = VersionRef { key: &key, version: 258, algorithm };
+        let version = VersionRef { key: &key, version: 258, algorithm, calls: None };
         let secret = vec![3; length];
         let made = message::encrypt(&secret, version, &context, [4; 32], b"secret").unwrap();
         assert_eq!(hex(&made), ciphertext, "{algorithm}");
@@ -223,7 +223,7 @@ fn the_message_key_is_as_long_as_the_key() {
 #[test]
 fn replaced_material_is_never_served_stale() {
     let (store, key, context) = (store(), key(), Context::new());
-    let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::Aes256Gcm };
+    let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::Aes256Gcm, calls: None };
     let (old, new) = (now(store.create(version, &token())).unwrap(), now(store.create(version, &token())).unwrap());
     let of_old = now(store.encrypt(version, &old, &context, b"secret")).unwrap();
     let of_new = now(store.encrypt(version, &new, &context, b"secret")).unwrap();

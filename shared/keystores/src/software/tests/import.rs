@@ -111,17 +111,17 @@ struct Importer {
 impl Importer {
     fn new() -> Self {
         let (store, id) = (store(), key());
-        let version = VersionRef { key: &id, version: 1, algorithm: Algorithm::Rsa3072OaepSha256 };
+        let version = VersionRef { key: &id, version: 1, algorithm: Algorithm::Rsa3072OaepSha256, calls: None };
         let wrapping = made(&store, version);
         Self { store, id, wrapping, imported: key() }
     }
 
     fn from(&self) -> VersionRef<'_> {
-        VersionRef { key: &self.id, version: 1, algorithm: Algorithm::Rsa3072OaepSha256 }
+        VersionRef { key: &self.id, version: 1, algorithm: Algorithm::Rsa3072OaepSha256, calls: None }
     }
 
     fn target(&self, algorithm: Algorithm) -> VersionRef<'_> {
-        VersionRef { key: &self.imported, version: 1, algorithm }
+        VersionRef { key: &self.imported, version: 1, algorithm, calls: None }
     }
 
     fn import(&self, algorithm: Algorithm, wrapped: &[u8]) -> Result<Material, KeyStoreError> {

@@ -29,7 +29,7 @@ fn a_mac_is_valid_only_whole_for_its_message_and_key() {
 #[test]
 fn every_version_has_its_own_key() {
     let (store, key) = (store(), key());
-    let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::HmacSha256 };
+    let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::HmacSha256, calls: None };
     let next = VersionRef { version: 2, ..version };
     let (old, new) = (made(&store, version), made(&store, next));
     let mac = now(store.mac(version, &old, b"message")).unwrap();

@@ -12,7 +12,7 @@ fn what_is_encrypted_decrypts_up_to_the_limit() {
     for (algorithm, modulus) in
         [(Algorithm::Rsa2048OaepSha256, 256), (Algorithm::Rsa3072OaepSha256, 384), (Algorithm::Rsa4096OaepSha256, 512)]
     {
-        let version = VersionRef { key: &key, version: 258, algorithm };
+        let version = VersionRef { key: &key, version: 258, algorithm, calls: None };
         let present = VersionRef { version: 300, ..version };
         let material = made(&store, version);
         for context in [context(&[]), context(&[("tenant", "acme")])] {
@@ -123,7 +123,7 @@ fn the_format_does_not_change() {
 }
 
 fn version(key: &KeyId, version: u32) -> VersionRef<'_> {
-    VersionRef { key, version, algorithm: Algorithm::Rsa2048OaepSha256 }
+    VersionRef { key, version, algorithm: Algorithm::Rsa2048OaepSha256, calls: None }
 }
 
 fn outside(material: &Material, plaintext: &[u8]) -> Vec<u8> {

@@ -11,7 +11,7 @@ fn keys_of_every_size_are_made_and_work() {
     for (algorithm, modulus) in
         [(Algorithm::Rsa2048PssSha256, 256), (Algorithm::Rsa3072OaepSha256, 384), (Algorithm::Rsa4096Pkcs1Sha256, 512)]
     {
-        let version = VersionRef { key: &key, version: 1, algorithm };
+        let version = VersionRef { key: &key, version: 1, algorithm, calls: None };
         let material = run(store.create(version, &token())).unwrap();
         let context = Context::new();
         if algorithm.purpose() == Purpose::EncryptDecrypt {
@@ -52,7 +52,7 @@ fn only_what_is_slow_leaves_the_callers_thread() {
 #[test]
 fn without_a_runtime_what_is_slow_is_refused() {
     let (store, key) = (store(), key());
-    let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::Rsa2048PssSha256 };
+    let version = VersionRef { key: &key, version: 1, algorithm: Algorithm::Rsa2048PssSha256, calls: None };
     assert!(matches!(now(store.create(version, &token())), Err(KeyStoreError::Unavailable { .. })));
 }
 
