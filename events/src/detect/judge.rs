@@ -58,9 +58,9 @@ pub struct Thresholds {
     pub automatic: [f64; FAMILIES],
 }
 
-/// Chosen on the train seeds of `aegis-bench-detect` and on another author's data, for five alerts in 1000 healthy
-/// agent-days and an automatic response in 10,000. Those of keys, of keys with operations and of all of it stop machines a
-/// tenth later than the train seeds ask for: there, each lay just above a healthy agent. How much alone, and the hour alone, never stop anybody.
+/// Chosen on the train seeds of `aegis-bench-detect`, for five alerts in 1000 healthy agent-days and an automatic response
+/// in 10,000. Those of keys, of keys with operations and of all of it stop machines a tenth and more later than the train
+/// seeds ask for: there, each lay just above a healthy agent. How much alone, and the hour alone, never stop anybody.
 const MACHINES: Thresholds = Thresholds {
     alert: [5.8, 3.4, 4.0, 4.8, 6.9, NEVER, 5.2, 5.8],
     automatic: [6.8, 5.6, 5.6, 7.5, NEVER, NEVER, 6.2, 10.5],
