@@ -35,8 +35,8 @@ pub struct Judgement {
 }
 
 /// Sorts of evidence with a threshold each, so that a quiet sort is not held to the noise of another: keys, operations,
-/// places, pace, volume, hours, and all of it together.
-pub const FAMILIES: usize = 7;
+/// places, pace, volume, hours, keys together with operations, and all of it.
+pub const FAMILIES: usize = 8;
 
 pub fn sums(evidence: &Evidence) -> [f64; FAMILIES] {
     [
@@ -46,6 +46,7 @@ pub fn sums(evidence: &Evidence) -> [f64; FAMILIES] {
         evidence.of_pace(),
         evidence.of_volume(),
         evidence.of_hours(),
+        evidence.of_exploring(),
         evidence.total(),
     ]
 }
@@ -57,16 +58,21 @@ pub struct Thresholds {
     pub automatic: [f64; FAMILIES],
 }
 
-/// Chosen on the train seeds of `aegis-bench-detect` and on another author's data, for five alerts in 1000 healthy
-/// agent-days and an automatic response in 10,000. How much alone, and the hour alone, never stop anybody.
-const MACHINES: Thresholds =
-    Thresholds { alert: [5.4, 2.6, 3.4, 4.3, 6.6, NEVER, 5.4], automatic: [6.8, 5.6, 5.6, 7.5, NEVER, NEVER, 11.5] };
-const HUMANS: Thresholds =
-    Thresholds { alert: [4.3, 3.4, 3.7, 4.0, 6.3, 3.0, 6.2], automatic: [9.5, 8.5, 7.5, 8.0, NEVER, NEVER, 11.0] };
+/// Chosen on the train seeds of `aegis-bench-detect`, for five alerts in 1000 healthy agent-days and an automatic response
+/// in 10,000. Those of keys, of keys with operations and of all of it stop machines a tenth and more later than the train
+/// seeds ask for: there, each lay just above a healthy agent. How much alone, and the hour alone, never stop anybody.
+const MACHINES: Thresholds = Thresholds {
+    alert: [5.8, 3.4, 4.0, 4.8, 6.9, NEVER, 5.2, 5.8],
+    automatic: [6.8, 5.6, 5.6, 7.5, NEVER, NEVER, 6.2, 10.5],
+};
+const HUMANS: Thresholds = Thresholds {
+    alert: [4.3, 3.4, 3.2, 4.0, 6.3, 2.8, 4.2, 5.6],
+    automatic: [6.5, 8.5, 7.5, 8.0, NEVER, NEVER, 6.5, 9.5],
+};
 const NEVER: f64 = f64::INFINITY;
 /// The 98th percentiles there.
-pub const USUAL_MACHINES: [f64; FAMILIES] = [1.0, 0.55, 0.9, 1.55, 4.0, 1.0, 3.1];
-pub const USUAL_HUMANS: [f64; FAMILIES] = [2.5, 1.8, 2.35, 1.5, 3.0, 2.0, 4.4];
+pub const USUAL_MACHINES: [f64; FAMILIES] = [1.0, 0.55, 0.9, 1.55, 4.0, 1.0, 1.0, 3.1];
+pub const USUAL_HUMANS: [f64; FAMILIES] = [2.5, 1.8, 2.35, 1.5, 3.0, 2.0, 2.5, 4.4];
 
 /// More than one new key amounts to.
 const SEVERAL_KEYS: f64 = 3.6;
@@ -122,6 +128,10 @@ pub fn judge(evidence: &Evidence, thresholds: &Thresholds, believed: bool) -> Ju
     let only_pace = limits.into_iter().all(|(family, (sum, limit))| family == PACE || sum < limit);
     if grade == Grade::Automatic && only_pace && evidence.most_in_a_second < LEAST_BURST {
         grade = Grade::Alert;
+    }
+    // Who began only lately takes up what is new, and to itself nothing of it is.
+    if evidence.borrowed {
+        grade = grade.min(Grade::Alert);
     }
     if !believed {
         grade = if evidence.total() >= 9.0 { Grade::Alert } else { Grade::None };

@@ -1,7 +1,7 @@
 //! That neither order nor repetition matters.
 
 use super::watch::{Subject, Watch};
-use super::{Detector, Thresholds, judge};
+use super::{Detector, Grade, Judgement, Thresholds, judge};
 use aegis_core::risk::baseline::minute_of;
 use aegis_core::risk::sighting::{Class, Network, Seen, Sighting};
 use proptest::prelude::*;
@@ -107,4 +107,64 @@ fn a_burst_of_new_keys_fires_and_ordinary_work_does_not() {
     let (_, fired) = run(&history(&grab));
     let detectors: BTreeSet<Detector> = fired.into_iter().map(|(detector, ..)| detector).collect();
     assert!(detectors.contains(&Detector::KeySet) && detectors.contains(&Detector::ScopeViolation), "{detectors:?}");
+}
+
+/// What becomes of a human's request on the ninth day, in this hour, after one a day between nine and five.
+fn at_hour(hour: i64) -> (Grade, Vec<Detector>) {
+    let mut watch = Watch::default();
+    let subject = Subject { actor: 5, human: true, fleet: 5, template: 0 };
+    let network = Network { near: 100, wide: 10 };
+    let hours = [9, 16, 10, 14, 9, 15, 10, 16].into_iter().chain([hour]);
+    let mut judgement = Judgement::default();
+    for (day, hour) in (0..).zip(hours) {
+        let (id, at) = (u32::try_from(day * 100 + hour).unwrap(), BEGAN + day * 86_400_000 + hour * 3_600_000);
+        let (class, outcome) = (Class::Make, Seen::Ok);
+        let s = Sighting { id, at, key: 10, operation: 1, class, network, client: 7, outcome, scope: 0 };
+        watch.take(&subject, &s);
+        judgement = judge(&watch.weigh(&subject, &s), &Thresholds::of(true), true);
+    }
+    (judgement.grade, judgement.detectors)
+}
+
+#[test]
+fn a_human_is_asked_about_at_night_and_not_in_an_hour_of_the_day_that_was_never_worked() {
+    for night in [1, 3] {
+        assert_eq!(at_hour(night), (Grade::Alert, vec![Detector::OffHours]), "{night}:00");
+    }
+    for day in [8, 12, 17, 19] {
+        assert_eq!(at_hour(day).0, Grade::None, "{day}:00");
+    }
+}
+
+/// What becomes of an agent on its first day that makes three keys its own in a minute which none of its template, at work
+/// for three weeks, ever used.
+fn beginner(template: u64, outcome: Seen) -> Grade {
+    let mut watch = Watch::default();
+    for (subject, s) in history(&[]) {
+        watch.take(&Subject { template, ..subject }, &s);
+    }
+    let subject = Subject { actor: 3, human: false, fleet: 9, template };
+    let began = BEGAN + 21 * 86_400_000;
+    let mut grade = Grade::None;
+    for n in 0..4_u32 {
+        let key = if n == 0 { 10 } else { 30 + n };
+        let (id, at) = (9_000 + n, began + i64::from(n) * 15_000);
+        let network = Network { near: 100, wide: 10 };
+        let outcome = if n == 0 { Seen::Ok } else { outcome };
+        let s = Sighting { id, at, key, operation: 1, class: Class::Make, network, client: 7, outcome, scope: 0 };
+        watch.take(&subject, &s);
+        grade = grade.max(judge(&watch.weigh(&subject, &s), &Thresholds::of(false), true).grade);
+    }
+    grade
+}
+
+#[test]
+fn a_young_agent_of_a_human_is_asked_about_where_one_of_an_agent_is_stopped() {
+    let (of_human, of_agent) = (beginner(9, Seen::Ok), beginner(8, Seen::Ok));
+    assert_eq!((of_human, of_agent), (Grade::Alert, Grade::Automatic));
+}
+
+#[test]
+fn refusals_stop_a_young_agent_of_a_human_all_the_same() {
+    assert_eq!(beginner(9, Seen::Denied), Grade::Automatic);
 }

@@ -68,6 +68,8 @@ impl Watch {
             && history(template.baseline_at(minute)) >= 1.0
         {
             evidence.blend(&state.weigh_by(template.baseline_at(minute), s, &around), 1.0 - own);
+            // Agents of an agent are made for one task; those of a human for any.
+            evidence.borrowed = subject.template == subject.fleet;
         }
         evidence
     }

@@ -9,8 +9,8 @@ use crate::label::Labelled;
 use crate::random::Random;
 
 pub(crate) const TRAIN: [u64; 5] = [1, 2, 3, 4, 5];
-/// Drawn on 2026-11-27, after the thresholds of the commit "An automatic response to all evidence together takes more of it".
-pub(crate) const TEST: [u64; 5] = [1_247_116_618, 3_741_708_422, 1_248_741_458, 838_301_892, 4_016_478_008];
+/// Drawn on 2026-11-28, after the thresholds of the commit "Machines are stopped a tenth later for keys and for all evidence".
+pub(crate) const TEST: [u64; 5] = [3_236_873_000, 2_826_899_409, 3_811_144_199, 3_025_695_014, 1_793_940_803];
 
 /// Of each seed: organisations that are attacked, and larger ones that are not.
 const ATTACKED: usize = 8;

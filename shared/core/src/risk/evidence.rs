@@ -48,7 +48,7 @@ impl Channel {
     /// and drawn towards 1, since other deployments differ.
     fn scale(self) -> (f64, f64, f64) {
         match self {
-            Self::Key => (8.0, 0.8, 0.6),
+            Self::Key => (10.0, 0.8, 0.6),
             Self::Use => (2.5, 1.0, 0.6),
             Self::Operation => (4.5, 1.1, 0.8),
             Self::Network => (3.5, 1.2, 1.2),
@@ -129,6 +129,10 @@ pub struct Evidence {
     /// Whether it was denied; what failed may have failed for other reasons.
     pub refused_surely: bool,
     pub most_in_a_second: u32,
+    /// Whether its actor has too little history, and is held against agents that need not do the same.
+    pub borrowed: bool,
+    /// Keys never used before that came up within two minutes, this request's among them; 0 where its own is known.
+    pub keys_at_once: u32,
     /// Who else uses the key it was refused.
     pub refused_of: Familiar,
 }
@@ -217,6 +221,11 @@ impl Evidence {
     /// What was done with them.
     pub fn of_operations(&self) -> f64 {
         self.sum(&[Channel::Operation, Channel::Use])
+    }
+
+    /// Who looks around tries new keys, and new operations on them: each alone may be a new task.
+    pub fn of_exploring(&self) -> f64 {
+        self.of_keys() + self.of_operations()
     }
 
     /// Where from, and with what.

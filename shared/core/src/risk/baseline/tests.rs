@@ -182,6 +182,42 @@ fn a_burst_of_its_fleet_counts_for_an_agent_that_may_take_part_in_it() {
     assert!(decades(&State::default(), usual) > 4.0, "a new one has the fleet's");
 }
 
+/// What a new key says that comes up this many milliseconds after another one.
+fn second_new_key(after: i64) -> (f64, u32) {
+    let mut state = State::default();
+    for n in 0..700_u32 {
+        state.take(&sighting(n, BEGAN + i64::from(n) * 1_800_000, 5));
+    }
+    let at = BEGAN + 700 * 1_800_000;
+    let second = sighting(5_001, at + after, 67);
+    state.take(&sighting(5_000, at, 66));
+    state.take(&second);
+    let evidence = state.weigh(&second, &Surroundings::default());
+    (evidence.of(Channel::Key).decades, evidence.keys_at_once)
+}
+
+#[test]
+fn a_new_key_right_after_another_counts_two_decades_more_than_one_later_that_day() {
+    let ((at_once, two), (later, one)) = (second_new_key(20_000), second_new_key(600_000));
+    assert_eq!((two, one), (2, 1));
+    assert!((at_once - later - 2.0).abs() < 1e-9, "{at_once} and {later}");
+}
+
+#[test]
+fn a_known_key_beside_new_ones_says_nothing_of_them() {
+    let mut state = State::default();
+    for n in 0..700_u32 {
+        state.take(&sighting(n, BEGAN + i64::from(n) * 1_800_000, 5));
+    }
+    let at = BEGAN + 700 * 1_800_000;
+    let known = sighting(5_002, at + 2_000, 5);
+    for s in [sighting(5_000, at, 66), sighting(5_001, at + 1_000, 67), known] {
+        state.take(&s);
+    }
+    let evidence = state.weigh(&known, &Surroundings::default());
+    assert_eq!((evidence.of(Channel::Key).decades, evidence.keys_at_once), (0.0, 0));
+}
+
 proptest! {
     #[test]
     fn merging_is_the_same_either_way_and_nothing_adds_nothing(a in 0_i64..20, b in 0_i64..20, keys in 1_u32..9) {
