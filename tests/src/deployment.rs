@@ -299,8 +299,12 @@ impl<S: Store + 'static> Deployment<S> {
 
     /// The same, with a page on which humans answer approvals.
     pub fn with_approval_page(mut self) -> Self {
+        let split = self.halves.take().is_some();
         let host = Arc::get_mut(&mut self.host).unwrap();
         Arc::get_mut(&mut host.app).unwrap().approval_page = Some(APPROVAL_PAGE.to_string());
+        if split {
+            self.split();
+        }
         self
     }
 
