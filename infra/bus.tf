@@ -11,10 +11,10 @@ resource "aws_sns_topic" "alerts" {
 # A rule calls a function once for each event; a queue between them lets the function take many at once.
 locals {
   consumers = {
-    anomaly  = { detail_types = ["AuditRecord", "AuditRecords", "Heartbeat"], batch = 100, window = 1, most = null }
+    anomaly  = { detail_types = ["AuditRecord", "AuditRecords", "Heartbeat"], batch = 10, window = 1, most = null }
     respond  = { detail_types = ["AgentRecommendation"], batch = 10, window = 0, most = null }
     # Two at once at most: more would only post the same things twice.
-    webhooks = { detail_types = ["AuditRecord", "AuditRecords"], batch = 100, window = 1, most = 2 }
+    webhooks = { detail_types = ["AuditRecord", "AuditRecords"], batch = 10, window = 1, most = 2 }
   }
 }
 
@@ -118,6 +118,9 @@ resource "aws_lambda_event_source_mapping" "publish" {
   maximum_record_age_in_seconds  = 43200
   function_response_types        = ["ReportBatchItemFailures"]
   tags                           = local.tags
+
+  # What nobody takes from the bus is gone.
+  depends_on = [aws_cloudwatch_event_target.consumer, aws_lambda_event_source_mapping.consumer]
 
   destination_config {
     on_failure {

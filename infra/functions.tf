@@ -48,6 +48,7 @@ locals {
     AEGIS_OIDC_ISSUER       = var.oidc_issuer
     AEGIS_OIDC_CLIENT_ID    = var.oidc_client_id
     AEGIS_OIDC_HUMAN_CLAIM  = var.oidc_human_claim
+    AEGIS_OIDC_SCOPES       = join(" ", var.oidc_scopes)
     AEGIS_APPROVAL_PAGE     = tostring(var.approval_page)
     AEGIS_ROLES             = jsonencode(var.roles)
     AEGIS_LOG               = var.log_level

@@ -65,6 +65,17 @@ variable "oidc_human_claim" {
   }
 }
 
+variable "oidc_scopes" {
+  description = "What a login asks the provider for, `openid` among them: what brings the claims that say who somebody is and which roles she has."
+  type        = list(string)
+  default     = ["openid"]
+
+  validation {
+    condition     = contains(var.oidc_scopes, "openid")
+    error_message = "Without openid there is no ID token."
+  }
+}
+
 variable "approval_page" {
   description = "Whether humans answer approvals in a browser, too, at PUBLIC_URL/approve/…: the provider must take PUBLIC_URL/approve/login as an address to lead back to, for a public client with PKCE."
   type        = bool

@@ -13,6 +13,7 @@ use crate::inbound::{Inbound, Malformed};
 use crate::route::{Parameters, Route};
 use crate::tools::{Asked, NotDone};
 use crate::{Host, IDEMPOTENCY_KEY, Reply, bearer, caller, tools as all_tools};
+use aegis_core::ambient::Timestamp;
 use aegis_core::error::{Error, Failed};
 use aegis_core::id::{AgentId, RequestId};
 use aegis_core::reason::Reason;
@@ -42,15 +43,20 @@ pub(crate) async fn answer(
         Err(error) => return asking.unread(&error, request.body()).await,
     };
     let (mut results, mut ended) = (Vec::new(), false);
+    let patience = Patience::of(host);
     for call in calls {
         if ended {
             results.push(CallResult::not_tried(call));
             continue;
         }
+        if patience.is_over() {
+            results.push(CallResult::not_begun(call));
+            continue;
+        }
         let result = match asking.call(&call).await {
             Ok(reply) => CallResult::done(call, &reply),
             Err(NotDone::Refused(refusal)) => {
-                ended = refusal.reason() == Some(Reason::ScopeViolation);
+                ended = refusal.reason() == Some(Reason::ScopeViolation) || refusal.is_unclear();
                 CallResult::refused(call, &refusal)
             }
             Err(turned_away) if results.is_empty() => return Err(turned_away),
@@ -85,6 +91,23 @@ pub(crate) async fn evaluate(
     let claims = claimed(asked.claims.as_ref(), None, asking.headers);
     let mut arguments = Asked::of(tool, Some(asked.arguments()));
     ask(host, asking.inbound(tool.route, claims.as_ref()).asking(&mut arguments)).await
+}
+
+/// How long what is in one request is begun.
+struct Patience<'a> {
+    host: &'a Host,
+    began: Timestamp,
+}
+
+impl<'a> Patience<'a> {
+    fn of(host: &'a Host) -> Self {
+        Self { host, began: host.app.clock.precise() }
+    }
+
+    fn is_over(&self) -> bool {
+        let elapsed = self.host.app.clock.precise().duration_since(self.began);
+        self.host.operations.patience().is_some_and(|most| elapsed.unsigned_abs() > most)
+    }
 }
 
 /// Who hands calls in, and where from.

@@ -4,7 +4,7 @@
 use crate::inbound::admitted;
 use crate::problem::{describe, problem, respond};
 use crate::route::{Access, Handler, Route};
-use crate::{Host, IDEMPOTENCY_KEY, bearer, caller, handle_as, idempotency_key, router, traced};
+use crate::{Host, IDEMPOTENCY_KEY, bearer, caller, finished, handle_as, idempotency_key, router, traced};
 use aegis_core::ambient::Timestamp;
 use aegis_core::error::{Error, Failed};
 use aegis_core::id::RequestId;
@@ -205,7 +205,7 @@ pub async fn act(
 
 /// What is answered where there is no route; `None` where there is one.
 pub fn missing(method: &http::Method, path: &str, id: &RequestId) -> Option<Response<Bytes>> {
-    router::find(method, path).err().map(|missing| missing.response(id))
+    router::find(method, path).err().map(|missing| finished(missing.response(id), id))
 }
 
 /// Whether a request is a message, which says in its body what it asks for.

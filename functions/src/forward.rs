@@ -19,12 +19,23 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where what messages ask for is carried out.
 pub enum Operations {
     Here,
     Elsewhere(Arc<dyn Forward>),
 }
+
+impl Operations {
+    /// How long calls of one request are begun; what is not begun then is told to be so, rather than lose what was done.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        matches!(self, Self::Elsewhere(_)).then_some(PATIENCE)
+    }
+}
+
+/// What reads messages has 28 seconds, and an operation answers within 15 or not at all.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The way to the functions that serve operations.
 #[async_trait]
@@ -101,7 +112,7 @@ pub(crate) async fn ask(host: &Host, inbound: Inbound<'_>) -> Result<Reply, NotD
     let (operation, id) = (inbound.route.asked_operation()?, inbound.id.clone());
     match functions.forward(operation, &Forwarded::of(inbound)).await {
         Ok(answered) => answered.told(),
-        Err(error) => Err(NotDone::Refused(Box::new(Refusal::of(&error.into(), &id)))),
+        Err(error) => Err(NotDone::Refused(Box::new(Refusal::unclear(&error.into(), &id)))),
     }
 }
 

@@ -81,6 +81,15 @@ impl Mcp {
     }
 }
 
+impl Mcp {
+    /// What comes in the header `Host` of who calls it by its URL.
+    #[cfg(feature = "lambda")]
+    pub(crate) fn authority(&self) -> Option<HeaderValue> {
+        let url = self.url.parse::<http::Uri>().ok()?;
+        HeaderValue::from_str(url.authority()?.as_str()).ok()
+    }
+}
+
 /// Answers one message. Who sends it is identified, and that is on record, whatever the message is.
 pub(crate) async fn answer(
     host: &Arc<Host>,

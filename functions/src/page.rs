@@ -94,9 +94,11 @@ fn page(js: &str, login: &str, told: &str, asked: &str) -> Response<Bytes> {
     // What is told comes last, so that nothing in it is replaced.
     let html = include_str!("page/approve.html").replace("{css}", CSS).replace("{js}", js).replace("{login}", login);
     let mut response = Response::new(Bytes::from(html.replace("{told}", told)));
-    let fixed: [(HeaderName, &'static str); 5] = [
+    let fixed: [(HeaderName, &'static str); 6] = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (http::header::CACHE_CONTROL, "no-store"),
+        // Who opened it keeps no hold of it.
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (REFERRER_POLICY, "no-referrer"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (X_FRAME_OPTIONS, "DENY"),

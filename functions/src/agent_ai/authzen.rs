@@ -2,7 +2,7 @@
 //! action. What is answered is what `check_access` says, in the standard's shape; nothing is decided here.
 
 use super::claims::claimed;
-use super::{Asking, Malformed};
+use super::{Asking, Malformed, Patience};
 use crate::forward::ask;
 use crate::inbound::Inbound;
 use crate::tools::{self, Asked, NotDone, Refusal, words};
@@ -76,7 +76,12 @@ impl Asking<'_> {
     async fn each_evaluated(&self, evaluations: &[Evaluation], semantic: Semantic) -> Result<Vec<Decided>, NotDone> {
         let claims = claimed(None, None, self.headers);
         let mut decided: Vec<Decided> = Vec::new();
+        let patience = Patience::of(self.host);
         for evaluation in evaluations {
+            if patience.is_over() {
+                decided.push(Decided::too_late());
+                continue;
+            }
             let mut asked = Asked::default();
             let inbound = self.of(evaluation, &mut asked)?;
             let one = match ask(self.host, Inbound { claims: claims.as_ref(), ..inbound }).await {
@@ -327,6 +332,12 @@ impl Decided {
         Ok(Self { decision: decision == Foretold::Allow, context })
     }
 
+    /// Those before it took too long.
+    fn too_late() -> Self {
+        let error = Some(Unevaluated { status: 503, message: TOO_LATE.to_string(), reason: None });
+        Self { decision: false, context: DecisionContext { error, ..DecisionContext::default() } }
+    }
+
     fn failed(refusal: &Refusal) -> Self {
         let (status, message) = (refusal.status(), words::told(&refusal.why()));
         let error = Some(Unevaluated { status, message, reason: refusal.reason() });
@@ -334,6 +345,7 @@ impl Decided {
     }
 }
 
+const TOO_LATE: &str = "not evaluated: those before it took too long";
 const HOW: &str =
     "Make the request: it opens an approval for the agent's human, and is allowed, unchanged, once she has given it.";
 

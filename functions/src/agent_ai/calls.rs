@@ -229,10 +229,15 @@ impl CallResult {
     pub(super) fn not_tried(call: OneCall) -> Self {
         Self { not_tried: Some(NOT_TRIED), ..Self::of(call) }
     }
+
+    pub(super) fn not_begun(call: OneCall) -> Self {
+        Self { not_tried: Some(NOT_BEGUN), ..Self::of(call) }
+    }
 }
 
-const NOT_TRIED: &str = "Not tried: a call before it left the scope, or ended the credential. Do not try it by other ways; \
-    tell your human.";
+const NOT_TRIED: &str = "Not tried: a call before it left the scope, or ended the credential, or it is not known whether that \
+    was done. Do not try it by other ways; tell your human.";
+const NOT_BEGUN: &str = "Not tried: those before it took too long. Hand it in again.";
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 /// None of its own.
 pub async fn answer(function: Arc<Function>, batch: QueueEvent) -> Result<BatchAnswer, Cause> {
     let (mut records, mut through) = (Vec::new(), None::<Heartbeat>);
+    let mut answer = BatchAnswer::default();
     for message in &batch.records {
         // What cannot be read now cannot be read later either.
         match message.event() {
@@ -20,7 +21,10 @@ pub async fn answer(function: Arc<Function>, batch: QueueEvent) -> Result<BatchA
                 let heartbeat = serde_json::from_value::<Heartbeat>(event.detail).ok();
                 through = through.into_iter().chain(heartbeat).max_by_key(|heartbeat| heartbeat.through);
             }
-            Ok(event) => records.extend(event.records().into_iter().map(Arc::new)),
+            Ok(event) => match event.records() {
+                Some(told) => records.extend(told.into_iter().map(Arc::new)),
+                None => answer.again(&message.message_id),
+            },
             Err(error) => tracing::error!(error = %error, "an event was passed over"),
         }
     }
@@ -32,9 +36,9 @@ pub async fn answer(function: Arc<Function>, batch: QueueEvent) -> Result<BatchA
             None => Ok(()),
         }
     };
-    let mut answer = BatchAnswer::default();
     if let Err(error) = taken.await {
         tracing::error!(error = %error, "a batch was not taken in, to be tried again");
+        answer = BatchAnswer::default();
         batch.records.iter().for_each(|message| answer.again(&message.message_id));
     }
     Ok(answer)

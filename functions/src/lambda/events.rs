@@ -258,18 +258,21 @@ pub(super) struct BusEvent {
 }
 
 impl BusEvent {
-    /// The records that it tells of; none, if it tells of something else.
-    pub(super) fn records(self) -> Vec<AuditRecord> {
+    /// The records that it tells of. `None` of an event of another kind: a program that knows it may come.
+    pub(super) fn records(self) -> Option<Vec<AuditRecord>> {
         let read = match self.kind.as_str() {
             "AuditRecord" => serde_json::from_value(self.detail).map(|record| vec![record]),
             "AuditRecords" => bundle::unpack(self.detail),
-            _ => Ok(Vec::new()),
+            kind => {
+                tracing::error!(kind, "an event of a kind that this program does not know");
+                return None;
+            }
         };
         // What cannot be read now cannot be read later either.
-        read.unwrap_or_else(|error| {
+        Some(read.unwrap_or_else(|error| {
             tracing::error!(error = %error, "a record was passed over");
             Vec::new()
-        })
+        }))
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::Function;
 use super::events::{Asked, GatewayRequest, GatewayResponse, Told};
+use crate::MAX_BODY;
 use crate::edge::{self, Crossed};
 use crate::forward::{self, Answered, Forwarded};
 use crate::page;
@@ -49,6 +50,9 @@ async fn gateway_answer(function: &Function, request: GatewayRequest) -> Result<
     // Its role fits its own operation.
     if asked.is_none() || asked != serves {
         return Ok(Stranded::NoSuchPath.response(&id()).into());
+    }
+    if request.body().len() > MAX_BODY {
+        return Ok(Stranded::TooLarge.response(&id()).into());
     }
     let whole = match function.whole().await {
         Ok(whole) => whole,

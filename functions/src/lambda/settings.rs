@@ -48,7 +48,10 @@ impl Settings {
             Some(issuer) => Some(Oidc {
                 issuer: Issuer::try_from(issuer).map_err(|error| Unusable(format!("AEGIS_OIDC_ISSUER: {error}")))?,
                 client_id: needed("AEGIS_OIDC_CLIENT_ID")?,
-                scopes: openid(),
+                scopes: match variable("AEGIS_OIDC_SCOPES") {
+                    None => openid(),
+                    Some(names) => names.split_whitespace().map(ToString::to_string).collect(),
+                },
                 human_claim: match variable("AEGIS_OIDC_HUMAN_CLAIM") {
                     None => HumanClaim::default(),
                     Some(name) => json("AEGIS_OIDC_HUMAN_CLAIM", &format!("{name:?}"))?,

@@ -35,11 +35,13 @@ pub enum Called {
 pub async fn answer(function: Arc<Function>, called: Called) -> Result<BatchAnswer, Cause> {
     let app = &function.whole().await?.host.app;
     let mut answer = BatchAnswer::default();
-    if let Called::Batch(batch) = &called
-        && let Err(error) = write_down(app, &records(batch)).await
-    {
-        tracing::error!(error = %error, "a batch was not taken in, to be tried again");
-        batch.records.iter().for_each(|message| answer.again(&message.message_id));
+    if let Called::Batch(batch) = &called {
+        let records = records(batch, &mut answer);
+        if let Err(error) = write_down(app, &records).await {
+            tracing::error!(error = %error, "a batch was not taken in, to be tried again");
+            answer = BatchAnswer::default();
+            batch.records.iter().for_each(|message| answer.again(&message.message_id));
+        }
     }
     if let Err(error) = function.courier(app).post_due(POSTING).await {
         // What is due stays due.
@@ -58,11 +60,16 @@ async fn write_down(app: &App, records: &[AuditRecord]) -> Result<(), Error> {
 }
 
 /// What cannot be read now cannot be read later either.
-fn records(batch: &QueueEvent) -> Vec<AuditRecord> {
-    let events = batch.records.iter().filter_map(|message| {
-        message.event().inspect_err(|error| tracing::error!(error = %error, "an event was passed over")).ok()
-    });
-    events.flat_map(BusEvent::records).collect()
+fn records(batch: &QueueEvent, answer: &mut BatchAnswer) -> Vec<AuditRecord> {
+    let mut records = Vec::new();
+    for message in &batch.records {
+        match message.event().map(BusEvent::records) {
+            Ok(Some(told)) => records.extend(told),
+            Ok(None) => answer.again(&message.message_id),
+            Err(error) => tracing::error!(error = %error, "an event was passed over"),
+        }
+    }
+    records
 }
 
 impl Function {

@@ -21,6 +21,9 @@ pub(crate) struct Refusal {
     /// Seconds after which another try may do better.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u32>,
+    /// Whether it may have been done all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unclear: bool,
 }
 
 #[derive(Clone, Copy, Deserialize, JsonSchema, Serialize)]
@@ -51,7 +54,16 @@ impl Refusal {
             Error::Unavailable { .. } | Error::Contended => (None, Some(1)),
             _ => (None, None),
         };
-        Self { problem, decision, retry_after }
+        Self { problem, decision, retry_after, unclear: false }
+    }
+
+    /// Where what was asked to do it gave no answer.
+    pub(crate) fn unclear(failed: &Failed, request_id: &RequestId) -> Self {
+        Self { retry_after: None, unclear: true, ..Self::of(failed, request_id) }
+    }
+
+    pub(crate) fn is_unclear(&self) -> bool {
+        self.unclear
     }
 
     /// As HTTP has it where it is the whole answer.
@@ -105,6 +117,10 @@ impl Refusal {
             (Some(Verdict::StepUp), Some(approval), Some(code)) => format!(
                 "Not done: {why}. Ask your human to answer approval {approval}{page}, whose code is {code}; then call the \
                  tool again with the same arguments. Only she can approve it, at Aegis and not in this conversation."
+            ),
+            _ if self.unclear => format!(
+                "It is not known whether it was done: {why}. Look into my_activity before you call the tool again; a call \
+                 with the same idempotency key is done once."
             ),
             (Some(_), ..) => format!("Refused: {why}. Do not try it by other ways; tell your human if it is needed."),
             _ => format!("Not done: {why}."),

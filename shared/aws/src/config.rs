@@ -15,9 +15,9 @@ pub(crate) fn never_again() -> RetryConfig {
     RetryConfig::disabled()
 }
 
-/// For what waits as long as its own caller does.
+/// An operation's own calls take 8 seconds at most, and it may have to be started.
 pub(crate) fn timeouts_of_a_function() -> TimeoutConfig {
-    let most = Duration::from_secs(25);
+    let most = Duration::from_secs(15);
     let builder = TimeoutConfig::builder().connect_timeout(Duration::from_secs(1));
     builder.operation_attempt_timeout(most).operation_timeout(most).build()
 }

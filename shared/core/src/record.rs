@@ -50,7 +50,8 @@ pub struct AuditRecord {
     pub key_requested: Option<KeyRef>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_version: Option<u32>,
-    /// What the key's back end calls the calls that were made of it: of AWS KMS, the request ids that CloudTrail has.
+    /// What the key's back end calls the calls that it answered: of AWS KMS, the request ids that CloudTrail has. Of a call that
+    /// was made anew because no answer came, the last one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backend_requests: Vec<String>,
     /// What else was acted upon: an agent, a credential, a human, a record.

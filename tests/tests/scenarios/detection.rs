@@ -162,6 +162,8 @@ async fn while_detection_lies_behind_what_is_new_is_asked_about() {
     let record = &newest["items"][0];
     let blind = json!({ "factor": "detection_blind", "observed": 301.0, "expected": 300.0, "weight": 0.1 });
     assert!(record["risk"]["factors"].as_array().unwrap().contains(&blind), "{record}");
+    let foretold = deployment.post(&token, "/v1/keys/two/check-access", json!({ "action": "sign" })).await.ok();
+    assert_eq!(foretold["decision"], "step_up", "whoever acts on it: {foretold}");
     let refusal = sign("two").await;
     assert_eq!((refusal.status, text(&refusal.body, "reason").as_str()), (403, "step_up"), "{}", refusal.body);
     let stale = deployment.post(&alice, "/v1/keys/one/deactivate", json!({})).await;

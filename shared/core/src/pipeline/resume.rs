@@ -1,7 +1,7 @@
 //! The other half of a decision made at the edge: what it rests on is read again, and decided again, before anything is
 //! done. The risk was scored there, and the use counted.
 
-use super::admit::{Sight, barred, weighed};
+use super::admit::{Sight, barred, names_of, weighed};
 use super::crossing::{Crossing, Verdict};
 use super::refuse::{self, Refused};
 use super::{App, Obligation, Permit, Request};
@@ -9,6 +9,7 @@ use crate::ambient::Timestamp;
 use crate::error::{Error, Failed};
 use crate::id::RecordId;
 use crate::keystore::Calls;
+use crate::operation::Operation;
 use crate::reason::Reason;
 use crate::risk::Risk;
 
@@ -21,8 +22,9 @@ pub async fn resume(app: &App, request: &Request<'_>, crossing: Result<Crossing,
     let now = app.clock.now();
     let claims = app.tokens.verify_presented(&request.token, now);
     let claims = claims.map_err(|reason| Error::Unauthenticated { reason })?;
-    // What is usual was looked at when the risk was scored.
-    let (facts, found) = app.gather(claims, &request.target, None, now).await?;
+    // What is usual was looked at when the risk was scored; what is only asked about is scored here.
+    let whose = (request.operation == Operation::AccessCheck).then(|| names_of(&claims));
+    let (facts, found) = app.gather(claims, &request.target, whose, now).await?;
     // The permit's own id is that of the record of what it allows; a refusal uses none of it up.
     let fresh = RecordId::new(now, &app.entropy);
     let decided = crossing.and_then(|crossing| decided(crossing, request));
