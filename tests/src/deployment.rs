@@ -41,7 +41,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use zeroize::Zeroizing;
 
@@ -64,6 +64,16 @@ pub struct Deployment<S = SqliteStore> {
     /// What the store was asked for.
     pub bill: Bill,
     halves: Option<Halves>,
+    /// How the functions of operations behave that messages are forwarded to.
+    pub functions: Arc<Behaviour>,
+}
+
+#[derive(Default)]
+pub struct Behaviour {
+    /// How long each takes.
+    pub seconds: AtomicI64,
+    /// Whether what they answer is lost.
+    pub are_silent: AtomicBool,
 }
 
 /// An edge that decides, what reads messages, and what acts, as they lie apart on AWS.
@@ -74,9 +84,10 @@ struct Halves {
 }
 
 impl Halves {
-    fn new(host: &Arc<Host>, unverified: u64) -> Self {
+    fn new(host: &Arc<Host>, unverified: u64, now: &Arc<AtomicI64>, behaviour: &Arc<Behaviour>) -> Self {
         let keys = Arc::new(KeysInMemory::default());
-        let operations = Operations::Elsewhere(Arc::new(Functions(Arc::clone(host))));
+        let (host_of_all, now, behaviour) = (Arc::clone(host), Arc::clone(now), Arc::clone(behaviour));
+        let operations = Operations::Elsewhere(Arc::new(Functions { host: host_of_all, now, behaviour }));
         Self {
             edge: Edge::new(keys.clone()),
             messages: Arc::new(host_of(&host.app, unverified, operations)),
@@ -86,14 +97,22 @@ impl Halves {
 }
 
 /// The functions of operations, each with its own role. What crosses is what would cross between functions.
-struct Functions(Arc<Host>);
+struct Functions {
+    host: Arc<Host>,
+    now: Arc<AtomicI64>,
+    behaviour: Arc<Behaviour>,
+}
 
 #[async_trait]
 impl Forward for Functions {
     async fn forward(&self, operation: Operation, asked: &Forwarded) -> Result<Answered, Error> {
         let asked: Forwarded = serde_json::from_slice(&serde_json::to_vec(asked).unwrap()).unwrap();
         let serves = operation.as_str();
-        let answered = act_as(serves, forward::answer(&self.0, Some(serves), &asked)).await;
+        let answered = act_as(serves, forward::answer(&self.host, Some(serves), &asked)).await;
+        self.now.fetch_add(self.behaviour.seconds.load(Ordering::SeqCst), Ordering::SeqCst);
+        if self.behaviour.are_silent.load(Ordering::SeqCst) {
+            return Err(Error::Unavailable { dependency: "the operation's function", source: "no answer".into() });
+        }
         let answered = serde_json::to_vec(&answered.unwrap()).unwrap();
         Ok(serde_json::from_slice(&answered).unwrap())
     }
@@ -211,8 +230,9 @@ impl<S: Store + 'static> Deployment<S> {
             approval_page: None,
         };
         let host = Arc::new(host_of(&Arc::new(app), unverified, Operations::Here));
-        let halves = std::env::var_os("AEGIS_TEST_HALVES").map(|_| Halves::new(&host, unverified));
-        Self { host, store, provider, kid, now, logins: AtomicU64::new(0), folder, said, bill, halves }
+        let functions = Arc::new(Behaviour::default());
+        let halves = std::env::var_os("AEGIS_TEST_HALVES").map(|_| Halves::new(&host, unverified, &now, &functions));
+        Self { host, store, provider, kid, now, logins: AtomicU64::new(0), folder, said, bill, halves, functions }
     }
 
     /// The folder with the store.
@@ -352,7 +372,7 @@ impl<S: Store + 'static> Deployment<S> {
 
     /// From now on as on AWS: an edge decides, and something else acts.
     pub fn split(&mut self) {
-        self.halves = Some(Halves::new(&self.host, u64::MAX));
+        self.halves = Some(Halves::new(&self.host, u64::MAX, &self.now, &self.functions));
     }
 
     pub fn is_split(&self) -> bool {

@@ -2,12 +2,14 @@
 //! `AEGIS_TEST_HALVES=1` puts every other scenario through the same.
 
 use aegis_functions::edge::AtEdge;
+use aegis_functions::forward::{self, Forwarded};
 use aegis_tests::deployment::{Deployment, passes};
 use aegis_tests::{Answer, message, text};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request};
 use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
 
 struct Story {
     deployment: Deployment,
@@ -223,4 +225,78 @@ async fn a_refusal_that_a_gateway_cannot_put_crosses_too() {
         panic!("no token")
     };
     assert_eq!((nobody.status.as_u16(), nobody.reason.as_str()), (401, "invalid_token"));
+}
+
+/// Three signatures that a model asked for at once.
+async fn called_for(story: &Story) -> Vec<Value> {
+    let arguments = json!({ "key": "invoices", "message": aegis_tests::base64(b"x") });
+    let call = json!({ "name": "sign", "arguments": arguments });
+    let calls = json!({ "calls": [call, call, call] });
+    let answered = story.deployment.post(&story.token, "/v1/agent-ai/calls", calls).await.ok();
+    answered["results"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn what_no_function_answered_may_have_been_done_and_nothing_follows_it() {
+    let story = Story::new().await;
+    story.deployment.functions.are_silent.store(true, Ordering::SeqCst);
+    let results = called_for(&story).await;
+    let refusal = &results[0]["refusal"];
+    assert_eq!((&refusal["code"], &refusal["unclear"]), (&json!("unavailable"), &json!(true)), "{refusal}");
+    assert!(refusal.get("retry_after").is_none(), "{refusal}");
+    assert!(text(refusal, "say").starts_with("It is not known whether it was done"), "{refusal}");
+    assert!(results[1..].iter().all(|result| result["not_tried"].is_string()), "{results:?}");
+    let path = format!("/v1/audit?agent={}&op=key.sign", story.agent);
+    let signed = story.deployment.get(&story.alice, &path).await.ok();
+    assert_eq!(signed["items"].as_array().unwrap().len(), 1, "it was, and once: {signed}");
+}
+
+#[tokio::test]
+async fn what_is_not_begun_in_time_is_told_so_beside_what_was_done() {
+    let story = Story::new().await;
+    story.deployment.functions.seconds.store(6, Ordering::SeqCst);
+    let results = called_for(&story).await;
+    assert!(results[..2].iter().all(|result| result["result"]["signature"].is_string()), "{results:?}");
+    assert!(text(&results[2], "not_tried").contains("took too long"), "{results:?}");
+
+    let own = json!({ "type": "agent", "id": story.agent });
+    let asked =
+        json!({ "subject": own, "action": { "name": "sign" }, "resource": { "type": "key", "id": "invoices" } });
+    let asked = json!({ "evaluations": [asked, asked, asked] });
+    let answered = story.deployment.post(&story.token, "/access/v1/evaluations", asked).await.ok();
+    let decided: Vec<&Value> = answered["evaluations"].as_array().unwrap().iter().map(|one| &one["decision"]).collect();
+    assert_eq!(decided, [&json!(true), &json!(true), &json!(false)], "{answered}");
+    assert_eq!(answered["evaluations"][2]["context"]["error"]["status"], 503);
+}
+
+#[tokio::test]
+async fn a_function_answers_what_is_forwarded_to_it_and_nothing_else() {
+    let story = Story::new().await;
+    let asked = json!({
+        "id": "req_01a2089d93449189033dc3f3f19ed905", "method": "POST", "path": "/v1/keys/{key}/sign",
+        "parameters": { "key": "invoices" }, "token": story.token, "plane": "mcp", "source": "127.0.0.1", "user_agent": null,
+        "claims": null, "content_type": "application/json", "query": "",
+        "body": aegis_core::encoding::base64url(message(b"x").to_string().as_bytes()), "idempotency_key": null,
+        "malformed": null,
+    });
+    let answer = async |serves: &str, change: Value| {
+        let mut asked = asked.clone();
+        asked.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let asked = serde_json::from_value::<Forwarded>(asked).ok()?;
+        forward::answer(&story.deployment.host, Some(serves), &asked).await.ok()
+    };
+    let told = serde_json::to_value(answer("key.sign", json!({})).await.unwrap()).unwrap();
+    assert!(text(&told["done"], "body").contains("signature"), "{told}");
+    for (serves, change) in [
+        ("key.verify", json!({})),
+        ("key.sign", json!({ "plane": "rest" })),
+        ("key.sign", json!({ "plane": "internal" })),
+        ("key.sign", json!({ "path": "/v1/keys/{key}/verify" })),
+        ("key.sign", json!({ "body": "?" })),
+        ("key.sign", json!({ "crossing": "x.y.z" })),
+        ("whoami", json!({ "path": "/mcp" })),
+        ("public", json!({ "path": "/v1/oauth/token" })),
+    ] {
+        assert!(answer(serves, change.clone()).await.is_none(), "{serves} {change}");
+    }
 }
