@@ -79,7 +79,7 @@ The scope grammar, the same in tokens and everywhere:
   scope    = entry *( SP entry )                                    at most 32
   entry    = \"key:\" selector *( \",\" selector ) \":\" action *( \",\" action )
   selector = a key's id / a key's name / label=value
-  action   = sign / verify / mac / verify-mac / encrypt / decrypt / re-encrypt
+  action   = sign / verify / mac / verify-mac / encrypt / decrypt / re-encrypt / rotate
            / wrap / unwrap / generate-data-key
 An entry also lets the agent read the metadata and the public half of its keys. A name stands for
 the key it leads to now; a label for every key that has it, now or later. Nothing else may be

@@ -154,7 +154,7 @@ pub(super) static LINES: [Line; 15] = [
         method: Method::POST,
         path: "/v1/keys/{key}/rotate",
         hints: MAKES,
-        listed: Listed::Permitted(Operation::KeyRotate),
+        listed: Listed::With(Action::Rotate),
         left_out: &[],
     },
     Line {

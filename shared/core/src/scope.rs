@@ -5,7 +5,7 @@
 //! entry    = "key:" selector *( "," selector ) ":" action *( "," action )
 //! selector = key id / key name / label name "=" label value
 //! action   = "sign" / "verify" / "mac" / "verify-mac" / "encrypt" / "decrypt" / "re-encrypt"
-//!          / "wrap" / "unwrap" / "generate-data-key"
+//!          / "wrap" / "unwrap" / "generate-data-key" / "rotate"
 //! ```
 //!
 //! An entry also lets its holder read the metadata and the public half of the keys it names. In tokens and JSON an
@@ -64,6 +64,7 @@ pub enum Action {
     GenerateDataKey,
     Mac,
     ReEncrypt,
+    Rotate,
     Sign,
     Unwrap,
     Verify,
@@ -72,12 +73,13 @@ pub enum Action {
 }
 
 impl Action {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Decrypt,
         Self::Encrypt,
         Self::GenerateDataKey,
         Self::Mac,
         Self::ReEncrypt,
+        Self::Rotate,
         Self::Sign,
         Self::Unwrap,
         Self::Verify,
@@ -92,6 +94,7 @@ impl Action {
             Self::GenerateDataKey => "generate-data-key",
             Self::Mac => "mac",
             Self::ReEncrypt => "re-encrypt",
+            Self::Rotate => "rotate",
             Self::Sign => "sign",
             Self::Unwrap => "unwrap",
             Self::Verify => "verify",
@@ -108,6 +111,7 @@ impl Action {
             Self::GenerateDataKey => Operation::KeyGenerateDataKey,
             Self::Mac => Operation::KeyMac,
             Self::ReEncrypt => Operation::KeyReEncrypt,
+            Self::Rotate => Operation::KeyRotate,
             Self::Sign => Operation::KeySign,
             Self::Unwrap => Operation::KeyUnwrap,
             Self::Verify => Operation::KeyVerify,

@@ -1,6 +1,7 @@
 //! Agents: what they may do, what happens when they leave it, and what they may pass on.
 
 use aegis_tests::deployment::Deployment;
+use aegis_tests::mcp::{Client, MODERN};
 use aegis_tests::{message, text};
 use serde_json::{Value, json};
 
@@ -372,4 +373,50 @@ async fn two_keys() -> (Deployment, String) {
         deployment.key(&alice, name, "ECDSA-P256").await;
     }
     (deployment, alice)
+}
+
+/// A job that rotates keys is an agent like any other.
+#[tokio::test]
+async fn an_agent_rotates_what_an_operator_let_it_rotate() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    for name in ["own-key", "foreign-key"] {
+        deployment.key(&alice, name, "Ed25519").await;
+    }
+    // What a human may not do herself she cannot grant.
+    let uma = deployment.log_in("uma@org", &["user"]).await;
+    let wish = json!({ "label": "rotates", "scope": "key:own-key:sign,rotate", "purpose": "service" });
+    assert_eq!(deployment.post(&uma, "/v1/agents", wish).await.refused(403), "policy");
+
+    let more = json!({ "purpose": "service", "limits": { "max_uses": 3 } });
+    let (agent, token) = deployment.agent(&alice, "key:own-key:sign,rotate", more).await;
+    let (_, signs) = deployment.agent(&alice, "key:own-key:sign", json!({ "purpose": "service" })).await;
+    let rotate =
+        async |token: &str, key: &str| deployment.post(token, &format!("/v1/keys/{key}/rotate"), json!({})).await;
+    let check = json!({ "action": "rotate" });
+    let foretold = deployment.post(&token, "/v1/keys/own-key/check-access", check).await.ok();
+    assert_eq!(foretold["decision"], "allow", "{foretold}");
+    assert_eq!(rotate(&token, "own-key").await.ok()["version"], 2);
+    let listed = Client::new(&deployment, &token, MODERN).result("tools/list", json!({})).await;
+    assert!(listed["tools"].as_array().unwrap().iter().any(|tool| tool["name"] == "rotate_key"), "{listed}");
+    let record =
+        deployment.get(&alice, &format!("/v1/audit?agent={agent}&op=key.rotate")).await.ok()["items"][0].clone();
+    assert_eq!(
+        (&record["outcome"], &record["agents"], &record["key_version"]),
+        (&json!("ok"), &json!([agent]), &json!(2))
+    );
+    // Who may sign with a key may not rotate it.
+    assert_eq!(rotate(&signs, "own-key").await.refused(403), "scope_violation");
+
+    // Hers no longer, nor the agent's; and each rotation counts against the limits.
+    deployment.log_in("alice@org", &["user"]).await;
+    assert_eq!(rotate(&token, "own-key").await.refused(403), "policy");
+    let alice = deployment.alice().await;
+    for version in [3, 4] {
+        assert_eq!(rotate(&token, "own-key").await.ok()["version"], version);
+    }
+    let spent = rotate(&token, "own-key").await;
+    assert_eq!(spent.refused(403), "uses_exhausted");
+    assert_eq!(rotate(&token, "foreign-key").await.refused(403), "scope_violation");
+    assert_eq!(deployment.get(&alice, &format!("/v1/agents/{agent}")).await.ok()["state"], "frozen");
 }

@@ -321,7 +321,7 @@ async fn resolve_scope(app: &App, permit: &Permit, text: &str) -> Result<Scope<K
     // What the human may not do herself she cannot grant.
     let now = app.clock.now();
     for (id, key) in by_id.iter().filter(|_| facts.chain.is_empty()) {
-        for operation in Operation::ALL.iter().filter(|op| op.action().is_some_and(|a| scope.names(id, Some(a)))) {
+        for operation in Operation::ALL.iter().filter(|op| op.granted_as().is_some_and(|a| scope.names(id, Some(a)))) {
             facts.decide(*operation, &Resource::Key(key), now).map_err(beyond)?;
         }
     }

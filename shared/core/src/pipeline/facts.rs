@@ -234,7 +234,7 @@ impl Facts {
             let granted = self.chain.iter().map(|agent| &agent.value.grant.scope);
             granted.chain(self.claims.authorization_details.as_ref())
         };
-        let in_scope = match (key, operation.action()) {
+        let in_scope = match (key, operation.granted_as()) {
             (None, _) => true,
             (Some(key), action @ Some(_)) => scopes().all(|scope| scope.permits(key, action)),
             (Some(key), None) => reads_key && scopes().all(|scope| scope.permits(key, None)),
@@ -254,7 +254,7 @@ impl Facts {
     /// A label counts only where the key bore it in the agent's lifetime: of other keys it tells nothing.
     pub fn excuse(&self, operation: Operation, record: Option<&KeyRecord>, formers: &[KeyId]) -> Option<Reason> {
         let token = self.claims.authorization_details.as_ref()?;
-        let (action, reads) = (operation.action(), operation == Operation::KeyGet);
+        let (action, reads) = (operation.granted_as(), operation == Operation::KeyGet);
         let usable = action.is_some() || reads;
         let narrowed = record.is_some_and(|record| token.permits(&record.key, action));
         let moved = formers.iter().any(|former| token.names(former, action));

@@ -66,9 +66,13 @@ impl Foreseen {
 /// What the operation will ask of the key's state.
 fn usage(action: Action) -> Usage {
     match action {
-        Action::Encrypt | Action::GenerateDataKey | Action::Mac | Action::ReEncrypt | Action::Sign | Action::Wrap => {
-            Usage::Protect
-        }
+        Action::Encrypt
+        | Action::GenerateDataKey
+        | Action::Mac
+        | Action::ReEncrypt
+        | Action::Rotate
+        | Action::Sign
+        | Action::Wrap => Usage::Protect,
         Action::Decrypt | Action::Unwrap | Action::Verify | Action::VerifyMac => Usage::Process,
     }
 }
