@@ -113,8 +113,8 @@ resource "aws_api_gateway_integration" "other" {
 resource "aws_api_gateway_method" "route" {
   for_each = local.calls
 
-  rest_api_id   = aws_api_gateway_rest_api.this.id
-  resource_id   = local.place[trimprefix(each.value.path, "/")].id
+  rest_api_id = aws_api_gateway_rest_api.this.id
+  resource_id = local.place[trimprefix(each.value.path, "/")].id
   # What reads messages says itself which methods it has: clients of MCP look for its 405.
   http_method   = each.value.function == "mcp" ? "ANY" : each.value.method
   authorization = each.value.operation == null ? "NONE" : "CUSTOM"
@@ -208,7 +208,7 @@ locals {
   )
 
   gateway_headers = {
-    THROTTLED    = { "gatewayresponse.header.Retry-After" = "'1'" }
+    THROTTLED = { "gatewayresponse.header.Retry-After" = "'1'" }
     # Where tokens come from, a gateway that is called by its own name cannot say.
     UNAUTHORIZED = {
       "gatewayresponse.header.WWW-Authenticate" = var.public_url == "" ? "'Bearer'" : "'Bearer resource_metadata=\"${trimsuffix(var.public_url, "/")}/.well-known/oauth-protected-resource\"'"

@@ -11,8 +11,8 @@ resource "aws_sns_topic" "alerts" {
 # A rule calls a function once for each event; a queue between them lets the function take many at once.
 locals {
   consumers = {
-    anomaly  = { detail_types = ["AuditRecord", "AuditRecords", "Heartbeat"], batch = 10, window = 1, most = null }
-    respond  = { detail_types = ["AgentRecommendation"], batch = 10, window = 0, most = null }
+    anomaly = { detail_types = ["AuditRecord", "AuditRecords", "Heartbeat"], batch = 10, window = 1, most = null }
+    respond = { detail_types = ["AgentRecommendation"], batch = 10, window = 0, most = null }
     # Two at once at most: more would only post the same things twice.
     webhooks = { detail_types = ["AuditRecord", "AuditRecords"], batch = 10, window = 1, most = 2 }
   }

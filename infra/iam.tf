@@ -99,9 +99,9 @@ locals {
     # Holds no key, and no right of an agent's: an operation decides on what the agent's own token proves.
     mcp = [
       {
-        Sid      = "Operations"
-        Effect   = "Allow"
-        Action   = ["lambda:InvokeFunction"]
+        Sid    = "Operations"
+        Effect = "Allow"
+        Action = ["lambda:InvokeFunction"]
         # By their names: a function is made after its role.
         Resource = [
           for function in sort(local.asked_by_messages) :

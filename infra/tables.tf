@@ -68,9 +68,9 @@ resource "aws_dynamodb_table" "journal" {
   dynamic "global_secondary_index" {
     for_each = local.indexes
     content {
-      name            = global_secondary_index.value
-      hash_key        = "${global_secondary_index.key}p"
-      range_key       = "${global_secondary_index.key}s"
+      name      = global_secondary_index.value
+      hash_key  = "${global_secondary_index.key}p"
+      range_key = "${global_secondary_index.key}s"
       # Each record is written into all of them, and hardly ever read: the store reads it by its key then.
       projection_type = "KEYS_ONLY"
     }
