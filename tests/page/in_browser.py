@@ -51,5 +51,14 @@ class InBrowser(unittest.TestCase):
             self.sign(payment)
         return json.loads(refused.exception.problem)
 
+    def reach(self, wanted):
+        """By keyboard. Where the focus is at the beginning is the browser's to say: while it is busy it passes `autofocus` over."""
+        expect(wanted).to_be_visible(timeout=30_000)
+        for _ in range(20):
+            if wanted.evaluate("element => element === document.activeElement"):
+                return
+            self.page.keyboard.press("Tab")
+        self.fail(f"no key leads to {wanted}")
+
     def says(self, text):
         expect(self.page.get_by_role("status")).to_contain_text(text, timeout=30_000)

@@ -56,8 +56,7 @@ class Page(InBrowser):
         asked = self.asked({"pay": "1.00 EUR"})
         self.page.goto(asked["approval_url"])
         keys = self.page.keyboard
-        # The first field has the focus, once the browser has drawn the page; what is typed before that is lost.
-        expect(self.page.get_by_label("Your name")).to_be_focused()
+        self.reach(self.page.get_by_label("Your name"))
         keys.type(HUMAN)
         keys.press("Tab")
         keys.type(PASSPHRASE)
