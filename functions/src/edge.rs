@@ -4,7 +4,7 @@
 use crate::inbound::admitted;
 use crate::problem::{describe, problem, respond};
 use crate::route::{Access, Handler, Route};
-use crate::{Host, IDEMPOTENCY_KEY, bearer, caller, finished, handle_as, idempotency_key, router, traced};
+use crate::{Host, IDEMPOTENCY_KEY, bearer, finished, handle_as, idempotency_key, router, traced};
 use aegis_core::ambient::Timestamp;
 use aegis_core::error::{Error, Failed};
 use aegis_core::id::RequestId;
@@ -94,13 +94,7 @@ pub async fn decide(host: &Host, edge: &Edge, head: &http::Request<()>, source: 
         Err(failed) => {
             host.count_refusal(&failed.error);
             match can_be_put(&failed.error) {
-                true => {
-                    let mut refusal = Refusal::of(&failed, &id);
-                    if route.plane.is_for_agents() {
-                        refusal.response = caller::challenge(refusal.response, &failed.error, &host.mcp.metadata);
-                    }
-                    return AtEdge::Refused(refusal);
-                }
+                true => return AtEdge::Refused(Refusal::of(&failed, &id)),
                 false => signer.answer(app, &request, answer(&problem(&failed, &id))),
             }
         }

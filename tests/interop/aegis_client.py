@@ -95,6 +95,12 @@ class Aegis:
 
         self.restart(meanwhile=write)
 
+    def start_cautious(self):
+        """Starts a server on which agents of `issue_asking_agent` must ask."""
+        self.start()
+        self.restart_with_rules(CAUTIOUS)
+        self.log_in()
+
     def enrol_second(self, human):
         """Starts the server again, and lets somebody else enrol, with every role and the same passphrase."""
         code = self.restart("--enrol-admin")

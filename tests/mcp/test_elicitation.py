@@ -16,7 +16,7 @@ from mcp.types import ElicitResult, InputRequiredResult
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "interop"))
 
-from aegis_client import CAUTIOUS, DEPLOYED, DIRECT, Aegis  # noqa: E402
+from aegis_client import DEPLOYED, DIRECT, Aegis  # noqa: E402
 
 CODE = re.compile(r"\b[0-9A-Z]{4}-[0-9A-Z]{4}\b")
 
@@ -27,9 +27,7 @@ class Host(unittest.IsolatedAsyncioTestCase):
     def setUpClass(cls):
         cls.server = Aegis()
         cls.addClassCleanup(cls.server.stop)
-        cls.server.start()
-        cls.server.restart_with_rules(CAUTIOUS)
-        cls.server.log_in()
+        cls.server.start_cautious()
         cls.server.create_key("treasury-2026", "ECDSA-P256")
 
     def setUp(self):

@@ -60,5 +60,16 @@ class InBrowser(unittest.TestCase):
             self.page.keyboard.press("Tab")
         self.fail(f"no key leads to {wanted}")
 
+    def deny_by_keyboard(self, payment):
+        """From the answer's first field on; afterwards the agent is refused."""
+        self.says("This is what the agent asks for")
+        expect(self.page.get_by_label("The code that the agent shows")).to_be_focused()
+        for name in ["approve", "deny"]:
+            self.page.keyboard.press("Tab")
+            expect(self.page.locator(f"#{name}")).to_be_focused()
+        self.page.keyboard.press("Enter")
+        self.says("It is denied")
+        self.assertEqual(self.asked(payment)["reason"], "approval_denied")
+
     def says(self, text):
         expect(self.page.get_by_role("status")).to_contain_text(text, timeout=30_000)

@@ -1,13 +1,12 @@
 """The page on which a human answers an approval, in a real browser: Debian's Chromium, by mouse and by keyboard. Here she
 logs in at the local issuer."""
 
-import json
 import unittest
 
 from in_browser import PHONE, InBrowser
 from playwright.sync_api import expect
 
-from aegis_client import CAUTIOUS, HUMAN, PASSPHRASE, Aegis, Refused
+from aegis_client import HUMAN, PASSPHRASE, Aegis
 
 PAYMENT = {"pay": "12500.00 EUR", "to": "<img src=x onerror=alert(1)>", "for": "rent\u202e0052"}
 
@@ -17,9 +16,7 @@ class Page(InBrowser):
     def setUpClass(cls):
         cls.server = Aegis()
         cls.addClassCleanup(cls.server.stop)
-        cls.server.start()
-        cls.server.restart_with_rules(CAUTIOUS)
-        cls.server.log_in()
+        cls.server.start_cautious()
         cls.issue_agent()
         super().setUpClass()
 
@@ -61,15 +58,7 @@ class Page(InBrowser):
         keys.press("Tab")
         keys.type(PASSPHRASE)
         keys.press("Enter")
-        self.says("This is what the agent asks for")
-        for name in ["approve", "deny"]:
-            keys.press("Tab")
-            expect(self.page.locator(f"#{name}")).to_be_focused()
-        keys.press("Enter")
-        self.says("It is denied")
-        with self.assertRaises(Refused) as refused:
-            self.sign({"pay": "1.00 EUR"})
-        self.assertEqual(json.loads(refused.exception.problem)["reason"], "approval_denied")
+        self.deny_by_keyboard({"pay": "1.00 EUR"})
 
     def test_who_is_not_known_sees_nothing(self):
         asked = self.asked({"pay": "2.00 EUR"})

@@ -80,6 +80,9 @@ impl Asking<'_> {
         for evaluation in evaluations {
             if patience.is_over() {
                 decided.push(Decided::too_late());
+                if semantic.ends_with(false) {
+                    break;
+                }
                 continue;
             }
             let mut asked = Asked::default();
