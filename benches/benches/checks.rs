@@ -70,7 +70,8 @@ fn authorize(criterion: &mut Criterion) {
     let decide = |agent: &AgentId| {
         let agent = AgentFacts { id: agent, sponsor: &human, purpose: Purpose::Interactive, parent: None };
         let principal = Principal { human: &human, roles: &roles, agent: Some(agent) };
-        let standing = Standing { in_scope: true, in_window: true, may_delegate: false };
+        let standing =
+            Standing { in_scope: true, in_window: true, may_delegate: false, may_create_keys: false, may_audit: false };
         policies.decide(&principal, Operation::KeySign, &Resource::Key(&key), standing).unwrap();
     };
     let mut group = criterion.benchmark_group("authorize");

@@ -4,6 +4,7 @@ use crate::Reply;
 use crate::agent_ai::authzen::Endpoint;
 use crate::call::Call;
 use aegis_core::error::Error;
+use aegis_core::id::AgentId;
 use aegis_core::operation::Operation;
 use aegis_core::pipeline::{Done, Permit, Target};
 use aegis_core::record::Plane;
@@ -49,6 +50,8 @@ pub enum Access {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TargetKind {
+    /// An agent or a human.
+    Actor,
     Agent,
     Approval,
     Credential,
@@ -190,6 +193,13 @@ impl Route {
             parsed.map_or_else(|error| Target::Unreadable { field, why: error.to_string() }, target)
         }
         match self.kind {
+            TargetKind::Actor => {
+                let actor = read("actor");
+                match AgentId::try_from(actor.clone()) {
+                    Ok(agent) => Target::Agent(agent),
+                    Err(_) => named("actor", actor.try_into(), Target::Human),
+                }
+            }
             TargetKind::Agent => named("agent", read("agent").try_into(), Target::Agent),
             TargetKind::Approval => named("approval", read("approval").try_into(), Target::Approval),
             TargetKind::Credential => named("credential", read("credential").try_into(), Target::Credential),

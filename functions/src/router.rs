@@ -53,6 +53,7 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<(&'static Route, Param
 pub(crate) fn parameter(name: &str) -> Option<&'static str> {
     let known = [
         "access_request",
+        "actor",
         "agent",
         "alias",
         "approval",

@@ -24,6 +24,7 @@ use aegis_core::operations::agents::{AgentScope, AmendAgent, IssueAgent};
 use aegis_core::operations::aliases::SetAlias;
 use aegis_core::operations::approvals::{ApprovalDetail, ApprovalQuery, Approve};
 use aegis_core::operations::audit::{AuditPage, AuditQuery};
+use aegis_core::operations::baselines::Usual;
 use aegis_core::operations::credentials::{IssueCredential, IssuedCredential};
 use aegis_core::operations::effective::{EffectiveQuery, EffectiveScope};
 use aegis_core::operations::envelope::{OpenReply, OpenRequest, SealReply, SealRequest};
@@ -537,6 +538,8 @@ fn recommendation_routes() -> Vec<Route> {
             .reply::<RecommendationRecord>()
     };
     vec![
+        usual_of("/v1/baselines/{actor}")
+            .summary("What is usual for an agent or a human: what requests are weighed against"),
         get("/v1/recommendations", Operation::RecommendationList, TargetKind::Own, |call, permit, _| {
             Box::pin(recommendations::list(call, permit))
         })
@@ -686,6 +689,16 @@ fn agent_ai_routes() -> Vec<Route> {
         .by(Plane::AgentAi)
         .query::<ListedQuery>()
         .reply::<Listed>(),
+        usual_of("/v1/agent-ai/baselines/{actor}")
+            .summary("What is usual for somebody else's agent, or another human; for agents that may read it")
+            .by(Plane::AgentAi),
+        get("/v1/agent-ai/recommendations", Operation::RecommendationList, TargetKind::Own, |call, permit, _| {
+            Box::pin(recommendations::list(call, permit))
+        })
+        .summary("What detectors said of other humans and their agents, newest first; for agents that may read it")
+        .by(Plane::AgentAi)
+        .query::<PageQuery>()
+        .reply::<PageOf<RecommendationRecord>>(),
         Route::new(Method::POST, "/v1/agent-ai/calls", call.0, call.1, call.2)
             .summary("Does what a model called for: one call, or up to 16 in their order; for agents")
             .by(Plane::AgentAi)
@@ -746,6 +759,13 @@ fn authzen_routes() -> Vec<Route> {
             .body::<authzen::Evaluations>()
             .reply::<authzen::Decisions>(),
     ]
+}
+
+fn usual_of(path: &'static str) -> Route {
+    get(path, Operation::BaselineGet, TargetKind::Actor, |call, permit, _| {
+        Box::pin(recommendations::usual(call, permit))
+    })
+    .reply::<Usual>()
 }
 
 type Act = for<'a> fn(&'a Call<'a>, &'a Permit, Option<String>) -> Answer<'a, Done<Reply>>;

@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests/interop"), str(ROOT / "docs/examples")]
 
 import agent_with_keys as example  # noqa: E402
-from aegis_client import Aegis  # noqa: E402
+from aegis_client import DEPLOYED, Aegis  # noqa: E402
 
 
 class OfAFramework(unittest.TestCase):
@@ -26,8 +26,8 @@ class OfAFramework(unittest.TestCase):
             cls.server.create_key(name, "ECDSA-P256")
         cls.server.create_key("customer-data", "AES-256-GCM")
 
-    def agent(self, scope="key:invoice-2026:sign,verify"):
-        agent = self.server.call("POST", "/v1/agents", {"label": "invoices", "scope": scope})["id"]
+    def agent(self, scope="key:invoice-2026:sign,verify", **more):
+        agent = self.server.call("POST", "/v1/agents", {"label": "invoices", "scope": scope, **more})["id"]
         return agent, self.server.call("POST", f"/v1/agents/{agent}/credentials", {})["token"]
 
     def run_script(self, token, steps):
@@ -36,6 +36,15 @@ class OfAFramework(unittest.TestCase):
             return model, asyncio.run(example.run(self.server.base, token, "Sign invoice 7.", model, "some-model"))
         except Exception as error:
             return model, error
+
+    def other(self):
+        """Somebody else whom the deployment knows."""
+        if DEPLOYED:
+            return os.environ["AEGIS_TEST_OTHER"]
+        self.server.enrol_second("bob@org")
+        self.server.log_in("bob@org")
+        self.server.log_in()
+        return "bob@org"
 
     def records(self, agent, query):
         return self.server.call("GET", f"/v1/audit?agent={agent}&{query}")["items"]
@@ -64,8 +73,10 @@ class OfAFramework(unittest.TestCase):
     def test_the_page_s_examples_run(self):
         agent, token = self.agent("key:invoice-2026:sign,verify key:customer-data:generate-data-key,unwrap")
         blocks = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "docs/AGENT-AI.md").read_text(), re.MULTILINE | re.DOTALL)
-        self.assertEqual(len(blocks), 5)
+        self.assertEqual(len(blocks), 6)
+        other, (_, watcher) = self.other(), self.agent(audit=True)
         environment = {**os.environ, "AEGIS": self.server.base, "AGENT": agent, "AGENT_TOKEN": token}
+        environment |= {"OTHER": other, "WATCHER_TOKEN": watcher}
         script = "\n".join(["set -euo pipefail", *blocks])
         with tempfile.TemporaryDirectory() as scratch:
             said = subprocess.run(

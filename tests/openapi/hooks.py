@@ -147,7 +147,7 @@ class Session:
             # Leaving its scope has stopped it, perhaps.
             self.agent.call("GET", "/v1/whoami")
         except Refused:
-            self.agent.token = new_token(new_agent(SCOPE.format(**shared), purpose="service", delegate=True))["token"]
+            self.agent.token = new_token(new_agent(SCOPE.format(**shared), purpose="service", delegate=True, audit=True))["token"]
         return self.agent.token
 
     def set(self, case, token, context):
@@ -227,6 +227,9 @@ def existing(method, path, verb):
         return {"key": key_for(method, verb)}
     if "{access_request}" in path and not AS_AGENT:
         return wished()
+    if "{actor}" in path:
+        # An agent is told nothing of its own human's.
+        return {"actor": os.environ["AEGIS_SECOND"] if AS_AGENT else new_agent()}
     if "{agent}" in path:
         return {"agent": new_agent()}
     if "{approval}" in path:

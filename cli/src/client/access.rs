@@ -93,6 +93,8 @@ pub(crate) fn run(connection: &Connection, command: &Command) -> Result<(), Fail
                 not_after: None,
                 limits: None,
                 delegate: None,
+                create_keys: None,
+                audit: None,
                 access_request: Some(request.clone()),
             };
             let changed = client.api.patch(&format!("/v1/agents/{}", text(&found, "agent")?), &follow)?;

@@ -154,6 +154,7 @@ const TABLE: &[Advice] = &[
         "shows what the agent asked for; its human can let it go on: aegis agent unfreeze",
     ),
     because("denied", "delegation_not_granted", "aegis agent amend AGENT --delegate true", "as the agent's human"),
+    because("denied", "right_not_granted", "aegis agent amend --help", "as the agent's human: --create-keys, --audit"),
     because("denied", "grant_narrowed", "aegis agent token AGENT", "as the agent's human"),
     because("denied", "grant_widening", "aegis agent scope", "a sub-agent gets at most what this shows"),
     because(

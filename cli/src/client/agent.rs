@@ -89,6 +89,8 @@ Needs a login at most five minutes old. The token is shown once.
 
 Examples:
   aegis agent issue --label claude-invoices --scopes \"key:invoice-2026:sign,verify\"
+  aegis agent issue --label vault-warden --scopes \"key:team=build:rotate\" --create-keys \\
+      --limit 5/day
   aegis agent issue --label ci --purpose service --scopes \"key:team=build:sign\" --window 90d
   aegis agent issue --label ingest --scopes \"key:backups:encrypt key:invoices,receipts:verify\" \\
       --limit 200/day --limit 10/minute --max-uses 5000")]
@@ -112,6 +114,13 @@ pub(crate) struct Issue {
     /// Let it create sub-agents within its own grant
     #[arg(long)]
     delegate: bool,
+    /// Let it make keys; needs the role operator. Each counts as a use
+    #[arg(long)]
+    create_keys: bool,
+    /// Let it read the records, recommendations and baselines that you may read, but for what is
+    /// said of you and your own agents
+    #[arg(long)]
+    audit: bool,
 }
 
 #[derive(clap::Args)]
@@ -179,6 +188,12 @@ pub(crate) struct Amend {
     /// Whether it may create sub-agents
     #[arg(long, value_name = "BOOL")]
     delegate: Option<bool>,
+    /// Whether it may make keys
+    #[arg(long, value_name = "BOOL")]
+    create_keys: Option<bool>,
+    /// Whether it may read records, recommendations and baselines
+    #[arg(long, value_name = "BOOL")]
+    audit: Option<bool>,
 }
 
 /// An agent as people name it.
@@ -262,6 +277,8 @@ fn issue(client: &Client, arguments: &Issue) -> Result<(), Failure> {
         not_after: arguments.window.map(Span::after_now),
         limits: limits(&arguments.limits.limits, arguments.limits.max_uses),
         delegate: arguments.delegate,
+        create_keys: arguments.create_keys,
+        audit: arguments.audit,
     };
     let agent = client.api.post("/v1/agents", &body)?.ok("issue the agent")?;
     let id = text(&agent, "id")?;
@@ -335,6 +352,8 @@ fn amend(client: &Client, arguments: &Amend) -> Result<(), Failure> {
         not_after: arguments.window.map(Span::after_now),
         limits: given.then(|| limits(&flags.limits, flags.max_uses)),
         delegate: arguments.delegate,
+        create_keys: arguments.create_keys,
+        audit: arguments.audit,
         access_request: None,
     };
     let agent = arguments.agent.id(client)?;
@@ -363,6 +382,8 @@ fn scope(client: &Client, agent: Option<&AgentRef>) -> Result<(), Failure> {
             ("this minute", used(scope, "per_minute", "a minute")),
             ("today", used(scope, "per_day", "a day")),
             ("delegates", field(scope, "/delegate")),
+            ("makes keys", field(scope, "/create_keys")),
+            ("reads records", field(scope, "/audit")),
         ])
     })
 }
@@ -389,6 +410,8 @@ pub(super) fn render(agent: &Value) -> String {
         ("window", window(agent, "/grant")),
         ("limits", limits_text(agent)),
         ("delegates", field(agent, "/grant/delegate")),
+        ("makes keys", field(agent, "/grant/create_keys")),
+        ("reads records", field(agent, "/grant/audit")),
         ("grant", format!("version {}", field(agent, "/grant/version"))),
         ("created", field(agent, "/created_at")),
     ])

@@ -1,14 +1,37 @@
-//! `aegis risk`: why a request was scored as it was.
+//! `aegis risk`: why a request was scored as it was, and what is usual for somebody.
 
-use super::connection::Connection;
+use super::agent::AgentRef;
+use super::connection::{Client, Connection};
 use super::output::{self, field};
 use crate::Failure;
 use aegis_core::id::{InvalidId, RecordId};
+use aegis_core::name::HumanId;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 #[derive(clap::Subcommand)]
-#[command(after_help = "Example:\n  aegis risk explain rec_0123456789abcdef0123456789abcdef")]
+#[command(after_help = "\
+Examples:
+  aegis risk explain rec_0123456789abcdef0123456789abcdef
+  aegis risk baseline claude-invoices")]
 pub(crate) enum Command {
+    /// Show what is usual for an agent or a human: what requests are weighed against
+    #[command(after_help = "\
+Hours and days are of UTC, and what lies back counts less. Keys, networks and clients are counted:
+a baseline holds their hashes alone. Operators, admins and auditors see all; others themselves and
+their own agents. Who has no baseline is weighed by what others like it do.
+
+Examples:
+  aegis risk baseline claude-invoices
+  aegis risk baseline --human alice@org --json")]
+    Baseline {
+        /// An agent's id or label
+        #[arg(required_unless_present = "human")]
+        agent: Option<AgentRef>,
+        /// A human instead
+        #[arg(long, value_name = "HUMAN", conflicts_with = "agent")]
+        human: Option<HumanId>,
+    },
     /// Show what the risk of a request was made of
     #[command(after_help = "\
 The score is the sum of the weights, at most 1. Each factor shows what was observed beside what
@@ -27,14 +50,68 @@ fn id(text: &str) -> Result<RecordId, InvalidId> {
 }
 
 pub(crate) fn run(connection: &Connection, command: &Command) -> Result<(), Failure> {
-    let Command::Explain { record } = command;
     let client = connection.client()?;
+    let record = match command {
+        Command::Explain { record } => record,
+        Command::Baseline { agent, human } => return baseline(&client, agent.as_ref(), human.as_ref()),
+    };
     let found = client.api.get(&format!("/v1/audit/{record}"))?.ok("show the record")?;
     let risk = found.get("risk").cloned().unwrap_or_default();
     match client.json {
         true => output::json(&risk),
         false => output::line(&explain(&found)),
     }
+}
+
+fn baseline(client: &Client, agent: Option<&AgentRef>, human: Option<&HumanId>) -> Result<(), Failure> {
+    let actor = match (agent, human) {
+        (Some(agent), _) => agent.id(client)?,
+        (None, human) => human.map(ToString::to_string).unwrap_or_default(),
+    };
+    let path = format!("/v1/baselines/{}", utf8_percent_encode(&actor, NON_ALPHANUMERIC));
+    client.show(&client.api.get(&path)?.ok("show the baseline")?, usual)
+}
+
+fn usual(found: &Value) -> String {
+    let since = output::moment(found, "/since");
+    if since.is_empty() {
+        return format!("nothing is known of {} yet: it is weighed by what others like it do", field(found, "/actor"));
+    }
+    let day = |name: &str| {
+        let at = |pointer: &str| found.pointer(&format!("/{name}/{pointer}"));
+        let hours = at("hours").and_then(Value::as_array).into_iter().flatten().enumerate();
+        // An hour that is active on one such day in ten is no accident.
+        let active = hours.filter(|(_, share)| share.as_f64().is_some_and(|share| share >= 0.1));
+        let active: Vec<String> = active.map(|(hour, _)| format!("{hour:02}")).collect();
+        let requests = at("requests").and_then(Value::as_f64).unwrap_or(0.0);
+        let hours = if active.is_empty() { "no hour".to_string() } else { active.join(" ") };
+        format!("{requests:.0} requests; active at {hours} h UTC")
+    };
+    let peak = |name: &str| found.pointer(&format!("/peaks/{name}")).and_then(Value::as_f64).unwrap_or(0.0);
+    let operations = found.get("operations").and_then(Value::as_array).into_iter().flatten();
+    let operations: Vec<String> = operations.map(|used| field(used, "/operation")).collect();
+    output::details(&[
+        ("actor", field(found, "/actor")),
+        ("since", since),
+        ("through", output::moment(found, "/through")),
+        ("active days", field(found, "/active_days")),
+        ("operations", operations.join(", ")),
+        ("keys", field(found, "/keys")),
+        ("networks", field(found, "/networks")),
+        ("clients", field(found, "/clients")),
+        ("a weekday", day("weekdays")),
+        ("a weekend", day("weekends")),
+        (
+            "at most",
+            format!(
+                "{:.0} a second, {:.0} a minute, {:.0} an hour, {:.0} a day",
+                peak("per_second"),
+                peak("per_minute"),
+                peak("per_hour"),
+                peak("per_day")
+            ),
+        ),
+    ])
 }
 
 fn explain(record: &Value) -> String {

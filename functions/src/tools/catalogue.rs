@@ -138,13 +138,13 @@ pub(super) static LINES: [Line; 15] = [
     Line {
         name: "create_key",
         title: "Make a key",
-        description: "Makes a key. Only where you were told to: a key costs, and is looked after by a human. It does not \
-                      come into your scope by being made.",
+        description: "Makes a key. Only where you were told to: a key costs, and is looked after by a human. It \
+                      comes into your scope only by a label that your scope names.",
         method: Method::POST,
         path: "/v1/keys",
         hints: MAKES,
         listed: Listed::Permitted(Operation::KeyCreate),
-        left_out: &[],
+        left_out: &["canary"],
     },
     Line {
         name: "rotate_key",

@@ -127,6 +127,12 @@ pub struct Grant {
     /// Whether the agent may create sub-agents within this grant.
     #[serde(default)]
     pub delegate: bool,
+    /// Whether it may make keys, as its human may.
+    #[serde(default)]
+    pub create_keys: bool,
+    /// Whether it may read what is on record, as its human may.
+    #[serde(default)]
+    pub audit: bool,
 }
 
 impl Grant {
@@ -134,12 +140,14 @@ impl Grant {
         self.not_before <= now && now < self.not_after
     }
 
-    /// The grant a sub-agent gets: as asked for, cut to this one's window and limits. The scope is checked apart.
+    /// The grant a sub-agent gets: as asked for, cut to what this one holds. The scope is checked apart.
     pub fn narrowed(&self, asked: Grant) -> Grant {
         Grant {
             not_before: asked.not_before.max(self.not_before),
             not_after: asked.not_after.min(self.not_after),
             limits: asked.limits.intersect(self.limits),
+            create_keys: asked.create_keys && self.create_keys,
+            audit: asked.audit && self.audit,
             ..asked
         }
     }
@@ -363,6 +371,8 @@ pub(crate) mod tests {
                 not_after: now,
                 limits: Limits::default(),
                 delegate: false,
+                create_keys: false,
+                audit: false,
             },
             created_at: now,
             stopped: None,
@@ -396,6 +406,8 @@ pub(crate) mod tests {
                 not_after: Timestamp::from_second(from + length).unwrap(),
                 limits: Limits { max_uses, per_minute, per_day },
                 delegate: true,
+                create_keys: false,
+                audit: false,
             },
         )
     }

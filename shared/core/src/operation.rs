@@ -47,6 +47,7 @@ operations! {
     ApprovalList "approval.list"
     AuditGet "audit.get"
     AuditQuery "audit.query"
+    BaselineGet "baseline.get"
     CredentialIntrospect "credential.introspect"
     CredentialIssue "credential.issue"
     CredentialRevoke "credential.revoke"
@@ -118,6 +119,11 @@ impl Operation {
         self.action().or((self == Self::KeyRotate).then_some(Action::Rotate))
     }
 
+    /// Whether an agent that does this draws on the limits of its grant.
+    pub fn is_counted(self) -> bool {
+        self.granted_as().is_some() || self == Self::KeyCreate
+    }
+
     /// How this uses a key; `None` for what does not.
     pub fn action(self) -> Option<Action> {
         match self {
@@ -162,6 +168,7 @@ impl Operation {
                 | Self::ApprovalList
                 | Self::AuditGet
                 | Self::AuditQuery
+                | Self::BaselineGet
                 | Self::CredentialIntrospect
                 | Self::HumanReport
                 | Self::KeyGet

@@ -21,7 +21,7 @@ mod step_up;
 pub use admit::{Sight, admit};
 pub use begin::initialize;
 pub use crossing::{Answer, Crossing, KEY_LIFE, PermitKey, PermitKeys, PermitReader, PermitSigner};
-pub(crate) use facts::{FRESH_LOGIN, approval_facts};
+pub(crate) use facts::{FRESH_LOGIN, agent_facts, approval_facts};
 pub use facts::{Facts, Found, Target};
 pub use foresee::{Foreseen, foresee};
 pub use live::{InMemory, LiveCounters, SharedCounters};

@@ -22,7 +22,7 @@ use std::sync::{Mutex, PoisonError};
 pub const FIRST_POLICY: &str = include_str!("policy.cedar");
 /// The number of [`FIRST_POLICY`]: one more with each change of it, so that deployments which began with an earlier one
 /// follow at their next start.
-pub const BUILT_IN: u32 = 7;
+pub const BUILT_IN: u32 = 8;
 const SCHEMA: &str = include_str!("policy.cedarschema");
 /// Answers kept. An evaluation costs some 50 us, and an agent asks the same few questions all day.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
@@ -73,6 +73,8 @@ pub struct Standing {
     pub in_scope: bool,
     pub in_window: bool,
     pub may_delegate: bool,
+    pub may_create_keys: bool,
+    pub may_audit: bool,
 }
 
 /// One version of the policies, ready to decide.
@@ -160,7 +162,8 @@ fn gravity(reason: Reason) -> u8 {
         Reason::OutsideWindow => 1,
         Reason::SponsorNotPermitted => 2,
         Reason::DelegationNotGranted => 3,
-        _ => 4,
+        Reason::RightNotGranted => 4,
+        _ => 5,
     }
 }
 
@@ -211,7 +214,7 @@ mod tests {
         let digest = crate::encoding::hex(digest.as_ref());
         assert_eq!(
             (BUILT_IN, digest.as_str()),
-            (7, "c2d1b523c242a6ca6d042045d3670abdc317c8d336a5bda1bcda2db74b8d118d")
+            (8, "142a346652867964cbc7365eb676a040d0a256b338f38a7e8aaf59e4e53ceda1")
         );
     }
 
@@ -274,12 +277,21 @@ mod tests {
 
     #[test]
     fn the_floor_forbids_agents_whatever_else_permits() {
-        let user = [Role::User, Role::Operator].into();
+        let (user, just) = ([Role::User, Role::Operator].into(), [Role::User].into());
+        let (sponsor, bob): (HumanId, HumanId) = (alice(), "bob@org".parse().unwrap());
+        let (own, other) = (agent_id(1), agent_id(2));
+        let itself = || Resource::Agent(facts(&own, &sponsor));
         let nobody = BTreeSet::new();
         let key = a_key("invoice-2026");
         let bad = Key { state: KeyState::Compromised, ..a_key("invoice-2026") };
         let use_of = Resource::Key;
-        let out_of = |scope, window| Standing { in_scope: scope, in_window: window, may_delegate: false };
+        let out_of = |scope, window| Standing {
+            in_scope: scope,
+            in_window: window,
+            may_delegate: false,
+            may_create_keys: false,
+            may_audit: false,
+        };
         let table = [
             (&user, Operation::KeySign, use_of(&key), FREE, Ok(())),
             (&user, Operation::KeySign, use_of(&key), out_of(false, true), Err(Reason::ScopeViolation)),
@@ -288,8 +300,20 @@ mod tests {
             (&nobody, Operation::KeySign, use_of(&key), FREE, Err(Reason::SponsorNotPermitted)),
             (&user, Operation::KeyVerify, use_of(&bad), FREE, Err(Reason::Policy)),
             (&user, Operation::KeyDestroy, use_of(&key), FREE, Err(Reason::Policy)),
-            (&user, Operation::KeyCreate, Resource::Deployment, FREE, Err(Reason::Policy)),
-            (&user, Operation::AuditQuery, Resource::Deployment, FREE, Err(Reason::Policy)),
+            (&user, Operation::KeyCreate, Resource::Deployment, FREE, Ok(())),
+            (&user, Operation::KeyCreate, Resource::Deployment, out_of(true, true), Err(Reason::RightNotGranted)),
+            (&just, Operation::KeyCreate, Resource::Deployment, FREE, Err(Reason::Policy)),
+            (&user, Operation::AuditQuery, Resource::Deployment, FREE, Ok(())),
+            (&user, Operation::AuditQuery, Resource::Deployment, out_of(true, true), Err(Reason::RightNotGranted)),
+            (&just, Operation::AuditQuery, Resource::Deployment, FREE, Err(Reason::Policy)),
+            (&just, Operation::AuditQuery, itself(), FREE, Ok(())),
+            (&just, Operation::RecommendationList, itself(), FREE, Err(Reason::Policy)),
+            (&user, Operation::RecommendationList, itself(), FREE, Ok(())),
+            (&user, Operation::BaselineGet, itself(), FREE, Err(Reason::Policy)),
+            (&user, Operation::BaselineGet, Resource::Agent(facts(&other, &bob)), FREE, Ok(())),
+            (&user, Operation::BaselineGet, Resource::Human(&sponsor), FREE, Err(Reason::Policy)),
+            (&user, Operation::BaselineGet, Resource::Human(&bob), FREE, Ok(())),
+            (&just, Operation::BaselineGet, Resource::Human(&bob), FREE, Err(Reason::Policy)),
             (&user, Operation::AgentIssue, Resource::Deployment, FREE, Ok(())),
             (&user, Operation::AgentIssue, Resource::Deployment, out_of(true, true), Err(Reason::DelegationNotGranted)),
         ];
@@ -404,7 +428,13 @@ mod tests {
                 };
                 let operation = Operation::ALL[pick(9, Operation::ALL.len())];
                 let bit = |bit: u8| choice[10] >> bit & 1 == 1;
-                let standing = Standing { in_scope: bit(0), in_window: bit(1), may_delegate: bit(2) };
+                let standing = Standing {
+                    in_scope: bit(0),
+                    in_window: bit(1),
+                    may_delegate: bit(2),
+                    may_create_keys: bit(3),
+                    may_audit: bit(4),
+                };
                 let fresh = POLICIES.evaluate(&Question::new(&principal, operation, &resource, standing));
                 prop_assert_eq!(POLICIES.decide(&principal, operation, &resource, standing), fresh);
             }
@@ -422,7 +452,8 @@ mod tests {
         assert_eq!(policies.answers.lock().unwrap().len(), REMEMBERED.get());
     }
 
-    const FREE: Standing = Standing { in_scope: true, in_window: true, may_delegate: true };
+    const FREE: Standing =
+        Standing { in_scope: true, in_window: true, may_delegate: true, may_create_keys: true, may_audit: true };
 
     fn policies() -> Policies {
         Policies::compile(&PolicyDocument {

@@ -46,6 +46,8 @@ pub enum Reason {
     PermitReplayed,
     Policy,
     RateLimited,
+    /// Something about the deployment that the grant does not hold: making keys, reading what is on record.
+    RightNotGranted,
     /// The risk score lies above what is refused.
     RiskTooHigh,
     /// A key or an action that the scope does not hold. What the caller is told in the cases of `CanaryKey` and `ScopeProbe`, too.
@@ -67,7 +69,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::AccessRequestsExhausted,
         Self::AgentCredentialRequired,
         Self::AgentFrozen,
@@ -96,6 +98,7 @@ impl Reason {
         Self::PermitReplayed,
         Self::Policy,
         Self::RateLimited,
+        Self::RightNotGranted,
         Self::RiskTooHigh,
         Self::ScopeViolation,
         Self::ScopeProbe,
@@ -141,6 +144,7 @@ impl Reason {
             Self::PermitReplayed => "permit_replayed",
             Self::Policy => "policy",
             Self::RateLimited => "rate_limited",
+            Self::RightNotGranted => "right_not_granted",
             Self::RiskTooHigh => "risk_too_high",
             Self::ScopeViolation => "scope_violation",
             Self::ScopeProbe => "scope_probe",
@@ -200,6 +204,7 @@ impl Reason {
             Self::PermitReplayed => "the decision that came with this request was acted upon before",
             Self::Policy => "policy does not permit this",
             Self::RateLimited => "too many requests from this caller",
+            Self::RightNotGranted => "the grant does not allow this agent to do this",
             Self::RiskTooHigh => "the risk of this request is too high",
             Self::CanaryKey | Self::ScopeViolation | Self::ScopeProbe => "outside the scope of this agent",
             Self::SecondHumanNeeded => "another human than the one who proposed this must confirm it",

@@ -42,7 +42,7 @@ async fn a_human_s_trail_holds_all_her_agents_did_and_no_one_else_s() {
     let his = signed(&bob, "").await;
     assert!(his.len() == 1 && his[0]["human"] == "bob@org");
     assert_eq!(deployment.get(&bob, "/v1/audit?actor=alice@org").await.refused(403), "policy");
-    assert_eq!(deployment.get(&token, "/v1/audit").await.refused(403), "policy");
+    assert_eq!(deployment.get(&token, "/v1/audit").await.refused(403), "right_not_granted");
 }
 
 #[tokio::test]

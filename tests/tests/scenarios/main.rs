@@ -32,6 +32,7 @@ mod recovery;
 mod reports;
 mod responses;
 mod revocation;
+mod rights;
 mod routes;
 mod rules;
 mod serve;

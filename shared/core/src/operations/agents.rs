@@ -46,6 +46,12 @@ pub struct IssueAgent {
     /// Whether the agent may create sub-agents.
     #[serde(default)]
     pub delegate: bool,
+    /// Whether the agent may make keys. Only of a human who may.
+    #[serde(default)]
+    pub create_keys: bool,
+    /// Whether the agent may read records, recommendations and baselines that its human may read.
+    #[serde(default)]
+    pub audit: bool,
 }
 
 /// Issues an agent: of the human who asks, or below the agent who asks. A sub-agent gets the window and the limits that
@@ -75,7 +81,10 @@ pub async fn issue_agent(
         not_after,
         limits: check_limits(input.limits)?,
         delegate: input.delegate,
+        create_keys: input.create_keys,
+        audit: input.audit,
     };
+    may_grant(app, permit, &asked)?;
     let facts = permit.facts();
     let ancestors: Vec<AgentId> = facts.chain.iter().map(|agent| agent.value.id.clone()).collect();
     let id = AgentId::new(now, &app.entropy);
@@ -126,6 +135,10 @@ pub struct AmendAgent {
     pub limits: Option<Limits>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delegate: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub create_keys: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<bool>,
     /// The agent's request that this follows. What is not said here is as it asks: its scope is added to the agent's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_request: Option<AccessRequestId>,
@@ -160,6 +173,11 @@ pub async fn amend_agent(app: &App, permit: &Permit, input: &AmendAgent) -> Resu
     let not_after = input.not_after.or(asked.and_then(|asked| asked.not_after));
     agent.grant.not_after = not_after.unwrap_or(agent.grant.not_after);
     agent.grant.delegate = input.delegate.unwrap_or(agent.grant.delegate);
+    agent.grant.create_keys = input.create_keys.unwrap_or(agent.grant.create_keys);
+    agent.grant.audit = input.audit.unwrap_or(agent.grant.audit);
+    if input.create_keys == Some(true) {
+        may_grant(app, permit, &agent.grant)?;
+    }
     agent.grant.version = agent.grant.version.saturating_add(1);
     check_window(&agent.grant, app.clock.now())?;
     let mut puts = vec![loaded.replace()?];
@@ -237,6 +255,8 @@ pub struct AgentScope {
     /// Uses counted so far: in the agent's life, in this minute, in this day; only where there is a limit.
     pub used: Limits,
     pub delegate: bool,
+    pub create_keys: bool,
+    pub audit: bool,
 }
 
 /// Shows what an agent may do. An agent may ask this of itself.
@@ -257,6 +277,8 @@ pub async fn agent_scope(app: &App, permit: &Permit) -> Result<Done<AgentScope>,
         limits: agent.grant.limits,
         used: counts,
         delegate: agent.grant.delegate,
+        create_keys: agent.grant.create_keys,
+        audit: agent.grant.audit,
     }))
 }
 
@@ -288,6 +310,16 @@ async fn move_agent(app: &App, permit: &Permit, state: AgentState) -> Result<Don
 
 fn stopped_by(app: &App, permit: &Permit) -> Stopped {
     Stopped { at: app.clock.now(), by: permit.facts().actor(), record: permit.id().clone() }
+}
+
+/// What the human may not do herself she cannot grant. A sub-agent's grant is cut to its parent's instead.
+fn may_grant(app: &App, permit: &Permit, grant: &Grant) -> Result<(), Error> {
+    let facts = permit.facts();
+    if !grant.create_keys || !facts.chain.is_empty() {
+        return Ok(());
+    }
+    let may = facts.decide(Operation::KeyCreate, &Resource::Deployment, app.clock.now());
+    may.map_err(|reason| Error::Denied { reason })
 }
 
 /// Reads a scope, turns names into ids, and refuses what the one who grants may not do.

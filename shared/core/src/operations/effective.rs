@@ -9,7 +9,7 @@ use crate::key::{Key, KeyRecord, KeyState, Tier};
 use crate::name::{AgentLabel, HumanId, KeyName};
 use crate::operation::Operation;
 use crate::operations::listing::MAX_LIMIT;
-use crate::pipeline::{App, Done, Facts, Permit};
+use crate::pipeline::{App, Done, Facts, Permit, agent_facts};
 use crate::policy::Resource;
 use crate::reason::Reason;
 use crate::repository::{self, ALL_KEYS};
@@ -102,8 +102,10 @@ pub async fn effective_scope(
     }
     let holds = || facts.chain.iter().flat_map(|agent| &agent.value.holds).filter(|hold| now < hold.until);
     let until = |kind| holds().filter(|hold| hold.kind == kind).map(|hold| hold.until).max();
-    let resource = Resource::Deployment;
-    let may = |operation: &&Operation| facts.decide(**operation, &resource, now).is_ok();
+    let on = |operation: Operation, resource: Resource<'_>| facts.decide(operation, &resource, now).is_ok();
+    let may = |operation: &&Operation| {
+        on(**operation, Resource::Deployment) || on(**operation, Resource::Agent(agent_facts(agent)))
+    };
     Ok(Done::read(EffectiveScope {
         agent: agent.id.clone(),
         label: agent.label.clone(),
@@ -159,5 +161,10 @@ impl EffectiveKey {
 }
 
 /// What an agent may be permitted that is not about one key.
-const WITHOUT_A_KEY: [Operation; 4] =
-    [Operation::AgentIssue, Operation::AuditQuery, Operation::KeyCreate, Operation::KeyList];
+const WITHOUT_A_KEY: [Operation; 5] = [
+    Operation::AgentIssue,
+    Operation::AuditQuery,
+    Operation::KeyCreate,
+    Operation::KeyList,
+    Operation::RecommendationList,
+];

@@ -13,6 +13,7 @@ use crate::key::{DESTROY_WINDOW_DAYS, Environment, Key, KeyRecord, Origin, Tier,
 use crate::keystore::{Calls, KeyStore, KeyStoreError, Material, VersionRef};
 use crate::name::{BackendName, KeyName, Label};
 use crate::pipeline::{App, Done, Note, Permit};
+use crate::reason::Reason;
 use crate::repository::{self, ALL_KEYS, Document, Loaded};
 use crate::store::{Expect, Index, Order, Position, Put};
 use crate::survey::{self, Lockdown};
@@ -50,7 +51,7 @@ pub struct CreateKey {
 /// Makes a key with fresh material, and gives it its first name.
 ///
 /// # Errors
-/// [`Error::NameTaken`]; [`Error::Invalid`].
+/// [`Error::NameTaken`]; [`Error::Invalid`]; [`Error::Denied`] for an agent that asks for a canary.
 pub async fn create_key(
     app: &App,
     permit: &Permit,
@@ -59,6 +60,10 @@ pub async fn create_key(
 ) -> Result<Done<Key>, Error> {
     if let Some(id) = earlier {
         return made_before(app, id).await;
+    }
+    // Whoever lays out canaries knows which keys are none.
+    if input.canary && !permit.facts().chain.is_empty() {
+        return Err(Error::Denied { reason: Reason::Policy });
     }
     let described = Description {
         name: &input.name,

@@ -15,7 +15,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// Lists recommendations, newest first: all, for those who may see all; else those about the human's own agents.
+/// Lists recommendations, newest first: all, for those who may see all; else those about the human's own agents. To an
+/// agent, what is said of its own human and her agents is left out.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a bad limit or cursor.
@@ -30,8 +31,9 @@ pub async fn list_recommendations(
         false => (Index::Second, repository::recommendations_of(&permit.facts().human.id)),
     };
     let store = app.store.as_ref();
-    let page =
+    let mut page =
         repository::list::<RecommendationRecord>(store, index, partition, Order::Descending, limit, after).await?;
+    page.items.retain(|found| !is_of_its_own(permit, found));
     Ok(Done::read(PageOf { items: page.items, next_cursor: page.next.as_ref().map(cursor_at) }))
 }
 
@@ -135,11 +137,19 @@ fn sees_all(app: &App, permit: &Permit) -> bool {
     permit.facts().decide(Operation::RecommendationList, &Resource::Deployment, app.clock.now()).is_ok()
 }
 
+/// Whether an agent asks, and this is about its own human or one of her agents: itself, or what may act for it. Who knows
+/// which detector said what on which evidence knows how far to go.
+fn is_of_its_own(permit: &Permit, found: &RecommendationRecord) -> bool {
+    let facts = permit.facts();
+    !facts.chain.is_empty() && found.recommendation.sponsor == facts.human.id
+}
+
 async fn load(app: &App, permit: &Permit, id: &RecommendationId) -> Result<Loaded<RecommendationRecord>, Error> {
     let item = repository::recommendation_item(id);
     let found: Option<Loaded<RecommendationRecord>> = repository::load(app.store.as_ref(), &item).await?;
     let own = |found: &Loaded<RecommendationRecord>| found.value.recommendation.sponsor == permit.facts().human.id;
     match (sees_all(app, permit), found) {
+        (_, Some(found)) if is_of_its_own(permit, &found.value) => Err(Error::Denied { reason: Reason::Policy }),
         (true, found) => found.ok_or(Error::NotFound { kind: "recommendation" }),
         (false, Some(found)) if own(&found) => Ok(found),
         (false, _) => Err(Error::Denied { reason: Reason::Policy }),

@@ -70,7 +70,7 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
     let obligation = (stepped_up && by_agent).then_some(Obligation::StepUp);
     // What waits for a human is no use yet: it counts once it is made.
     if obligation.is_none()
-        && request.operation.granted_as().is_some()
+        && request.operation.is_counted()
         && let Err(spent) = app.count_use(&facts.chain, now).await?
     {
         return Err(refuse::failed(app, refused, spent).await?);

@@ -245,6 +245,8 @@ impl Facts {
             in_scope: in_scope && (self.chain.is_empty() || has_scope),
             in_window: self.chain.iter().all(|agent| agent.value.grant.includes(now)),
             may_delegate: self.chain.iter().all(|agent| agent.value.grant.delegate),
+            may_create_keys: self.chain.iter().all(|agent| agent.value.grant.create_keys),
+            may_audit: self.chain.iter().all(|agent| agent.value.grant.audit),
         }
     }
 
@@ -287,7 +289,7 @@ impl Facts {
     }
 }
 
-pub(super) fn agent_facts(agent: &Agent) -> AgentFacts<'_> {
+pub(crate) fn agent_facts(agent: &Agent) -> AgentFacts<'_> {
     AgentFacts { id: &agent.id, sponsor: &agent.sponsor, purpose: agent.purpose, parent: agent.ancestors.first() }
 }
 

@@ -144,7 +144,7 @@ where
         }
         Err(_) => None,
     };
-    let mut counted = permit.obligation.is_none() || permit.operation.granted_as().is_none();
+    let mut counted = permit.obligation.is_none() || !permit.operation.is_counted();
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
             // What a try that lost said of itself is not so.

@@ -95,6 +95,8 @@ impl<'a> Question<'a> {
             ("in_scope".to_string(), RestrictedExpression::new_bool(self.standing.in_scope)),
             ("in_window".to_string(), RestrictedExpression::new_bool(self.standing.in_window)),
             ("may_delegate".to_string(), RestrictedExpression::new_bool(self.standing.may_delegate)),
+            ("may_create_keys".to_string(), RestrictedExpression::new_bool(self.standing.may_create_keys)),
+            ("may_audit".to_string(), RestrictedExpression::new_bool(self.standing.may_audit)),
         ])?;
         let request = Request::new(self.asking.cedar(), action, self.target.cedar(), context, None)?;
         Ok((request, Entities::from_entities(entities, None)?))
