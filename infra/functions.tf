@@ -37,21 +37,22 @@ locals {
   memory_size = merge({ default = 256 }, var.memory_size)
 
   environment = {
-    AEGIS_STATE_TABLE       = aws_dynamodb_table.state.name
-    AEGIS_JOURNAL_TABLE     = aws_dynamodb_table.journal.name
-    AEGIS_PERMIT_KEYS_TABLE = aws_dynamodb_table.permit_keys.name
-    AEGIS_BUS               = aws_cloudwatch_event_bus.this.name
-    AEGIS_ROOT_KEY          = aws_kms_key.root.arn
-    AEGIS_TOKEN_KEY         = aws_kms_key.token.arn
-    AEGIS_DEPLOYMENT_EPOCH  = tostring(var.deployment_epoch)
-    AEGIS_PUBLIC_URL        = var.public_url
-    AEGIS_OIDC_ISSUER       = var.oidc_issuer
-    AEGIS_OIDC_CLIENT_ID    = var.oidc_client_id
-    AEGIS_OIDC_HUMAN_CLAIM  = var.oidc_human_claim
-    AEGIS_OIDC_SCOPES       = join(" ", var.oidc_scopes)
-    AEGIS_APPROVAL_PAGE     = tostring(var.approval_page)
-    AEGIS_ROLES             = jsonencode(var.roles)
-    AEGIS_LOG               = var.log_level
+    AEGIS_STATE_TABLE              = aws_dynamodb_table.state.name
+    AEGIS_JOURNAL_TABLE            = aws_dynamodb_table.journal.name
+    AEGIS_PERMIT_KEYS_TABLE        = aws_dynamodb_table.permit_keys.name
+    AEGIS_BUS                      = aws_cloudwatch_event_bus.this.name
+    AEGIS_ROOT_KEY                 = aws_kms_key.root.arn
+    AEGIS_TOKEN_KEY                = aws_kms_key.token.arn
+    AEGIS_DEPLOYMENT_EPOCH         = tostring(var.deployment_epoch)
+    AEGIS_PUBLIC_URL               = var.public_url
+    AEGIS_OIDC_ISSUER              = var.oidc_issuer
+    AEGIS_OIDC_CLIENT_ID           = var.oidc_client_id
+    AEGIS_OIDC_HUMAN_CLAIM         = var.oidc_human_claim
+    AEGIS_OIDC_SCOPES              = join(" ", var.oidc_scopes)
+    AEGIS_APPROVAL_PAGE            = tostring(var.approval_page)
+    AEGIS_WEBHOOKS_TO_THIS_MACHINE = tostring(var.webhooks_to_this_machine)
+    AEGIS_ROLES                    = jsonencode(var.roles)
+    AEGIS_LOG                      = var.log_level
   }
 }
 

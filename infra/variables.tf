@@ -186,3 +186,9 @@ locals {
   region  = data.aws_region.this.name
   aws     = data.aws_partition.this.partition
 }
+
+variable "webhooks_to_this_machine" {
+  description = "Whether webhooks may be sent to the machine that the functions run on: for tests on an emulator. On AWS it is the functions' own runtime that listens there."
+  type        = bool
+  default     = false
+}

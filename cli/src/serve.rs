@@ -216,7 +216,7 @@ impl Server {
             live: LiveCounters::default(),
             reads: Recorded::default(),
             shares: Shares::default(),
-            webhooks_to_private: settings.webhooks_to_private,
+            webhooks_reach: settings.webhooks_reach(),
             approval_page: approval_page.map(|path| format!("{bare_url}{path}")),
         };
         let host = Arc::new(Host {

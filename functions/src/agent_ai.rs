@@ -5,6 +5,7 @@ pub(crate) mod authzen;
 pub(crate) mod calls;
 pub(crate) mod claims;
 pub(crate) mod evaluation;
+pub(crate) mod obligation;
 pub(crate) mod tools;
 
 use crate::call::Call;
@@ -21,7 +22,7 @@ use aegis_core::record::{Claimed, Plane};
 use bytes::Bytes;
 use calls::{Answered, CallResult, Calls, OneCall};
 use claims::claimed;
-use evaluation::Evaluation;
+use evaluation::{Evaluated, Evaluation};
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use serde::de::DeserializeOwned;
@@ -90,7 +91,8 @@ pub(crate) async fn evaluate(
     let tool = all_tools::named("check_access").ok_or(Error::NotFound { kind: "tool" })?;
     let claims = claimed(asked.claims.as_ref(), None, asking.headers);
     let mut arguments = Asked::of(tool, Some(asked.arguments()));
-    ask(host, asking.inbound(tool.route, claims.as_ref()).asking(&mut arguments)).await
+    let told = ask(host, asking.inbound(tool.route, claims.as_ref()).asking(&mut arguments)).await?;
+    Ok(Reply::json(&Evaluated::told(&told)?)?)
 }
 
 /// How long what is in one request is begun.
@@ -153,6 +155,7 @@ impl<'a> Asking<'a> {
             parameters: Parameters::default(),
             query: "",
             body,
+            url: &self.host.mcp.url,
         };
         call.json()
     }

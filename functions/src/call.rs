@@ -19,6 +19,8 @@ pub(crate) struct Call<'a> {
     pub(crate) parameters: Parameters,
     pub(crate) query: &'a str,
     pub(crate) body: &'a [u8],
+    /// What clients call this deployment by, without a slash at its end.
+    pub(crate) url: &'a str,
 }
 
 impl Call<'_> {

@@ -46,6 +46,9 @@ pub(crate) fn is_turned_away(error: &Error) -> bool {
     matches!(error, Error::Unauthenticated { .. } | Error::Denied { reason: Reason::AgentCredentialRequired })
 }
 
+/// One scope covers all there is for agents: what each may do with which keys, its authorization details say.
+pub(crate) const AGENT_SCOPE: &str = "aegis_key_use";
+
 /// Tells where tokens come from (RFC 9728 §5.1), and of a human's session what is missing.
 pub(crate) fn challenge(mut response: Response<Bytes>, error: &Error, metadata: &str) -> Response<Bytes> {
     let headers = response.headers_mut();
@@ -53,9 +56,8 @@ pub(crate) fn challenge(mut response: Response<Bytes>, error: &Error, metadata: 
     let challenge = match (given, error) {
         (Some("Bearer"), _) => format!("Bearer resource_metadata=\"{metadata}\""),
         (Some(given), _) => format!("{given}, resource_metadata=\"{metadata}\""),
-        // One scope covers all there is here: what an agent may do with which keys, its authorization details say.
         (None, Error::Denied { reason: Reason::AgentCredentialRequired }) => format!(
-            "Bearer error=\"insufficient_scope\", scope=\"aegis_key_use\", error_description=\"{}\", \
+            "Bearer error=\"insufficient_scope\", scope=\"{AGENT_SCOPE}\", error_description=\"{}\", \
              resource_metadata=\"{metadata}\"",
             Reason::AgentCredentialRequired.sentence()
         ),

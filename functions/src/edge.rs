@@ -93,7 +93,7 @@ pub async fn decide(host: &Host, edge: &Edge, head: &http::Request<()>, source: 
         Ok(permit) => signer.permit(&request, &permit),
         Err(failed) => {
             host.count_refusal(&failed.error);
-            match can_be_put(&failed.error) {
+            match can_be_put(&failed) {
                 true => return AtEdge::Refused(Refusal::of(&failed, &id)),
                 false => signer.answer(app, &request, answer(&problem(&failed, &id))),
             }
@@ -107,10 +107,11 @@ pub async fn decide(host: &Host, edge: &Edge, head: &http::Request<()>, source: 
 
 /// Whether a gateway can say it with a fixed body of the same meaning. It has one for whoever proves nothing, and one that
 /// says why somebody may not.
-fn can_be_put(error: &Error) -> bool {
-    match error {
-        Error::Unauthenticated { .. } => crate::inbound::is_of_nobody(error) || is_missing(error),
-        Error::Denied { .. } => true,
+fn can_be_put(failed: &Failed) -> bool {
+    match &failed.error {
+        Error::Unauthenticated { .. } => crate::inbound::is_of_nobody(&failed.error) || is_missing(&failed.error),
+        // What makes up a risk fits no fixed body.
+        Error::Denied { .. } => failed.risk.is_none(),
         _ => false,
     }
 }

@@ -212,7 +212,7 @@ impl Answered {
                 body: String::from_utf8_lossy(&reply.body).into_owned(),
             },
             Err(NotDone::Refused(refusal)) => Outcome::Refused(refusal),
-            Err(NotDone::TurnedAway(Failed { error, record })) => {
+            Err(NotDone::TurnedAway(Failed { error, record, .. })) => {
                 let reason = match error {
                     Error::Unauthenticated { reason } | Error::Denied { reason } => reason,
                     _ => Reason::InvalidToken,
@@ -234,7 +234,7 @@ impl Answered {
                     Reason::AgentCredentialRequired => Error::Denied { reason },
                     _ => Error::Unauthenticated { reason },
                 };
-                Err(NotDone::TurnedAway(Failed { error, record }))
+                Err(NotDone::TurnedAway(Failed { record, ..Failed::from(error) }))
             }
         }
     }

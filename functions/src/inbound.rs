@@ -71,6 +71,7 @@ pub(crate) async fn carry_out(host: &Host, inbound: Inbound<'_>) -> Result<Reply
         parameters: inbound.parameters,
         query: inbound.query,
         body: inbound.body,
+        url: &host.mcp.url,
     };
     match (&inbound.route.handler, asked) {
         (Handler::Public(handler), _) => {

@@ -113,7 +113,10 @@ async fn handle_as(
         _ => None,
     };
     let of_agents = found.as_ref().is_ok_and(|(route, _)| route.plane.is_for_agents());
-    let span = tracing::info_span!("request", request_id = %id, operation);
+    // What the caller's trace is called, each line of the log says, too.
+    let trace_id = traceparent(request.headers());
+    let trace_id = trace_id.as_deref().and_then(trace::trace_id);
+    let span = tracing::info_span!("request", request_id = %id, operation, trace_id);
     let result = match found {
         Ok(found) => respond(host, found, &request, &id, source, crossed).instrument(span).await,
         Err(missing) => Ok(missing.response(&id)),
@@ -122,7 +125,11 @@ async fn handle_as(
         host.count_refusal(&failed.error);
         let shape = if answers_as_oauth { problem::token_problem } else { problem };
         let response = shape(&failed, &id);
-        if of_agents { caller::challenge(response, &failed.error, &host.mcp.metadata) } else { response }
+        if of_agents {
+            caller::challenge(response, &failed.error, &host.mcp.metadata(request.uri().path()))
+        } else {
+            response
+        }
     });
     let elapsed = app.clock.precise().duration_since(began).as_secs_f64();
     host.metrics.answered(operation, response.status().as_u16(), elapsed);

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use rmcp::model::{ErrorData, JsonRpcError, ProtocolVersion};
+use rmcp::model::{ErrorCode, ErrorData, JsonRpcError, ProtocolVersion};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use serde::Deserialize;
@@ -49,8 +49,6 @@ pub struct Mcp {
     service: StreamableHttpService<Handler, NeverSessionManager>,
     /// Without a slash at its end.
     pub(crate) url: String,
-    /// Where clients find out whose tokens are taken (RFC 9728).
-    pub(crate) metadata: String,
 }
 
 impl Mcp {
@@ -77,11 +75,17 @@ impl Mcp {
             .enforce_origin_validation();
         let sessions = Arc::new(NeverSessionManager::default());
         let service = StreamableHttpService::new(|| Ok(HANDLER), sessions, config);
-        Self { service, url: url.to_string(), metadata: format!("{url}/.well-known/oauth-protected-resource") }
+        Self { service, url: url.to_string() }
     }
 }
 
 impl Mcp {
+    /// Where clients find out whose tokens a path takes (RFC 9728).
+    pub(crate) fn metadata(&self, path: &str) -> String {
+        let own = if path == PATH { PATH } else { "" };
+        format!("{}/.well-known/oauth-protected-resource{own}", self.url)
+    }
+
     /// What comes in the header `Host` of who calls it by its URL.
     #[cfg(feature = "lambda")]
     pub(crate) fn authority(&self) -> Option<HeaderValue> {
@@ -102,6 +106,9 @@ pub(crate) async fn answer(
         return Ok(response);
     }
     let visit = Visit::new(Arc::clone(host), id.clone(), source);
+    if let Some(response) = of_no_parameter(request) {
+        return identify(host, request, &visit, response).await;
+    }
     let mut message = http::Request::new(Full::new(request.body().clone()));
     *message.method_mut() = request.method().clone();
     *message.uri_mut() = request.uri().clone();
@@ -118,6 +125,21 @@ pub(crate) async fn answer(
     }
 }
 
+/// A header that stands for an argument which no tool has stand in a header. The transport compares those alone that a tool
+/// declares, and what stands in front may have decided on it.
+fn of_no_parameter(request: &http::Request<Bytes>) -> Option<Response<Bytes>> {
+    let headers = request.headers();
+    let is_modern =
+        headers.get("mcp-protocol-version").is_some_and(|value| value == ProtocolVersion::V_2026_07_28.as_str());
+    let mut names = headers.keys().filter(|name| name.as_str().starts_with("mcp-param-"));
+    let name = names.next().filter(|_| is_modern && !HAS_PARAMETERS)?;
+    let why = format!("no tool has the header {name}");
+    Some(malformed(request, ErrorData::new(ErrorCode::HEADER_MISMATCH, why, None)))
+}
+
+/// Whether any tool declares an argument that stands in a header, too: of the product's none does.
+const HAS_PARAMETERS: bool = cfg!(feature = "mcp-fixtures");
+
 /// The transport knows versions that this server does not speak.
 fn of_another_version(request: &http::Request<Bytes>) -> Option<Response<Bytes>> {
     let named = request.headers().get("mcp-protocol-version")?.to_str().ok()?;
@@ -125,12 +147,16 @@ fn of_another_version(request: &http::Request<Bytes>) -> Option<Response<Bytes>>
         return None;
     }
     let requested: ProtocolVersion = serde_json::from_value(words::told(named).into()).ok()?;
+    Some(malformed(request, ErrorData::unsupported_protocol_version(requested, &VERSIONS)))
+}
+
+fn malformed(request: &http::Request<Bytes>, error: ErrorData) -> Response<Bytes> {
     let asked = serde_json::from_slice::<Numbered>(request.body()).ok().and_then(|message| message.id);
-    let error = JsonRpcError::new(asked, ErrorData::unsupported_protocol_version(requested, &VERSIONS));
+    let error = JsonRpcError::new(asked, error);
     let mut response = Response::new(Bytes::from(serde_json::to_vec(&error).unwrap_or_default()));
     *response.status_mut() = StatusCode::BAD_REQUEST;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Some(response)
+    response
 }
 
 /// All that is read of a message in another version.
@@ -171,5 +197,8 @@ async fn identify(
         other => other.map(|_| response),
     }
 }
+
+/// Where messages come.
+const PATH: &str = "/mcp";
 
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];

@@ -172,7 +172,7 @@ pub(crate) fn token_problem(failed: &Failed, request_id: &RequestId) -> Response
     response
 }
 
-pub(crate) fn describe(Failed { error, record }: &Failed, request_id: &RequestId) -> (StatusCode, Problem) {
+pub(crate) fn describe(Failed { error, record, risk }: &Failed, request_id: &RequestId) -> (StatusCode, Problem) {
     let (status, code) = kind(error);
     if status.is_server_error() {
         tracing::error!(error = %Chain(error), request_id = %request_id, "request failed");
@@ -194,8 +194,14 @@ pub(crate) fn describe(Failed { error, record }: &Failed, request_id: &RequestId
         Error::AlreadyDone { id } => Some(id.clone()),
         _ => None,
     };
-    let mut problem =
-        Problem { detail, reason, record, earlier, ..Problem::new(status, code, error.to_string(), request_id) };
+    let mut problem = Problem {
+        detail,
+        reason,
+        record,
+        earlier,
+        risk: risk.as_deref().cloned(),
+        ..Problem::new(status, code, error.to_string(), request_id)
+    };
     if let Error::ApprovalNeeded(asked) = error {
         problem.approval = Some(asked.approval.to_string());
         problem.approval_url = asked.page.clone();

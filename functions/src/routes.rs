@@ -4,7 +4,7 @@ use crate::Reply;
 use crate::agent_ai;
 use crate::agent_ai::authzen::{self, Endpoint};
 use crate::agent_ai::calls::{Answered, Calls};
-use crate::agent_ai::evaluation::Evaluation;
+use crate::agent_ai::evaluation::{Evaluated, Evaluation};
 use crate::agent_ai::tools::{Listed, ListedQuery};
 use crate::call::Call;
 use crate::handlers::{
@@ -58,10 +58,11 @@ use http::{Method, StatusCode};
 use std::sync::LazyLock;
 
 /// The paths that need no credential. A closed list: a test compares it with the table.
-pub const PUBLIC: [&str; 7] = [
+pub const PUBLIC: [&str; 8] = [
     "/.well-known/authzen-configuration",
     "/.well-known/jwks.json",
     "/.well-known/oauth-protected-resource",
+    "/.well-known/oauth-protected-resource/mcp",
     "/healthz",
     "/readyz",
     "/v1/oauth/token",
@@ -105,6 +106,11 @@ fn deployment_routes() -> Vec<Route> {
         public(Method::GET, "/.well-known/oauth-protected-resource", |call| Box::pin(deployment::resource(call)))
             .summary("Protected-resource metadata (RFC 9728)")
             .reply::<deployment::ResourceMetadata<'_>>(),
+        public(Method::GET, "/.well-known/oauth-protected-resource/mcp", |call| {
+            Box::pin(deployment::mcp_resource(call))
+        })
+        .summary("The same of the MCP endpoint")
+        .reply::<deployment::ResourceMetadata<'_>>(),
         public(Method::GET, "/v1/openapi.json", |call| Box::pin(deployment::openapi(call))).summary("This document"),
         public(Method::POST, "/v1/oauth/token", |call| Box::pin(oauth::token(call)))
             .summary("Exchanges an ID token for a human's session (RFC 8693)")
@@ -693,7 +699,7 @@ fn agent_ai_routes() -> Vec<Route> {
             .summary("What is usual for somebody else's agent, or another human; for agents that may read it")
             .by(Plane::AgentAi),
         get("/v1/agent-ai/recommendations", Operation::RecommendationList, TargetKind::Own, |call, permit, _| {
-            Box::pin(recommendations::list(call, permit))
+            Box::pin(recommendations::list_to_model(call, permit))
         })
         .summary("What detectors said of other humans and their agents, newest first; for agents that may read it")
         .by(Plane::AgentAi)
@@ -714,7 +720,7 @@ fn agent_ai_routes() -> Vec<Route> {
         .summary("How risky a use of a key would be and what would be decided; nothing is done; for agents")
         .by(Plane::AgentAi)
         .body::<Evaluation>()
-        .reply::<CheckedAccess>(),
+        .reply::<Evaluated>(),
         post("/v1/agent-ai/keys/{key}/seal", Operation::KeyGenerateDataKey, TargetKind::Key, |call, permit, _| {
             Box::pin(uses::seal(call, permit))
         })

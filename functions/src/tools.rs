@@ -132,7 +132,10 @@ mod tests {
                     || name == "idempotency_key"
             };
             assert!(properties.keys().all(taken), "{}", tool.shown.name);
-            assert!(tool.shown.description.as_ref().unwrap().len() < 600);
+            let description = tool.shown.description.as_ref().unwrap();
+            assert!(description.len() < 600);
+            let unfit = ["Do not", "Never", "Not for", "not for", "Not needed", "Only where", "never shows"];
+            assert!(unfit.iter().any(|words| description.contains(words)), "{}: when not?", tool.shown.name);
         }
         assert!(!named("list_keys").unwrap().takes("unused_for"));
     }

@@ -11,6 +11,7 @@ use aegis_core::pipeline::{self, App, LiveCounters, PolicyCache, Recorded, Rules
 use aegis_core::rate::Rate;
 use aegis_core::store::memory::MemoryStore;
 use aegis_core::token::{TokenKeys, public_jwk};
+use aegis_core::webhook::Reach;
 use aegis_functions::forward::Operations;
 use aegis_functions::mcp::Mcp;
 use aegis_functions::{Gate, Host, Metrics, handle};
@@ -89,7 +90,7 @@ impl Deployment {
             live: LiveCounters::default(),
             reads: Recorded::default(),
             shares: Shares::default(),
-            webhooks_to_private: false,
+            webhooks_reach: Reach::OWN_MACHINE,
             approval_page: None,
         };
         let host = Host {

@@ -24,6 +24,7 @@ use aegis_core::store::fault::Faulty;
 use aegis_core::store::memory::MemoryStore;
 use aegis_core::token::{TokenKeys, public_jwk};
 use aegis_core::usage::consumer;
+use aegis_core::webhook::Reach;
 use aegis_embedded::store::SqliteStore;
 use aegis_functions::edge::{self, AtEdge, Crossed, Edge};
 use aegis_functions::forward::{self, Answered, Forward, Forwarded, Operations};
@@ -226,7 +227,7 @@ impl<S: Store + 'static> Deployment<S> {
             live: LiveCounters::Shared(Arc::new(PaidCounters { bill: bill.clone(), counters: InMemory::default() })),
             reads: Recorded::default(),
             shares: Shares::default(),
-            webhooks_to_private: false,
+            webhooks_reach: Reach::OWN_MACHINE,
             approval_page: None,
         };
         let host = Arc::new(host_of(&Arc::new(app), unverified, Operations::Here));

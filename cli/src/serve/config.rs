@@ -8,6 +8,7 @@ use crate::Failure;
 use aegis_core::human::Role;
 use aegis_core::login::RoleMap;
 use aegis_core::name::BackendName;
+use aegis_core::webhook::Reach;
 use aegis_functions::oidc::Oidc;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -84,6 +85,10 @@ const REQUESTS_PER_MINUTE: u64 = 60_000;
 const UNVERIFIED_PER_MINUTE: u64 = 300;
 
 impl Settings {
+    pub(crate) fn webhooks_reach(&self) -> Reach {
+        Reach { private: self.webhooks_to_private, ..Reach::OWN_MACHINE }
+    }
+
     /// For a data folder, with everything else as it is by default.
     pub(crate) fn for_folder(data: PathBuf) -> Self {
         let role = |role: Role| (role, BTreeSet::from([format!("role:{}", role.as_str())]));

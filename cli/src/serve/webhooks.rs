@@ -23,7 +23,7 @@ pub(super) fn courier(host: &Host, feed: Arc<dyn Feed>, settings: &Settings) -> 
         // Nobody may want a webhook here; if somebody does, its deliveries say so.
         Err(_) => None,
     };
-    let poster = Poster::new(tls, settings.webhooks_to_private, PATIENCE);
+    let poster = Poster::new(tls, settings.webhooks_reach(), PATIENCE);
     Ok(Courier::new(Arc::clone(&host.app), feed, poster, render))
 }
 

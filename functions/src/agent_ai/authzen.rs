@@ -2,6 +2,7 @@
 //! action. What is answered is what `check_access` says, in the standard's shape; nothing is decided here.
 
 use super::claims::claimed;
+use super::obligation::Obligation;
 use super::{Asking, Malformed, Patience};
 use crate::forward::ask;
 use crate::inbound::Inbound;
@@ -280,35 +281,6 @@ struct DecisionContext {
     error: Option<Unevaluated>,
 }
 
-/// As the working group's profile of obligations writes one.
-#[derive(JsonSchema, Serialize)]
-struct Obligation {
-    /// Among those of one decision.
-    id: &'static str,
-    r#type: ObligationType,
-    properties: StepUp,
-}
-
-#[derive(JsonSchema, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum ObligationType {
-    StepUp,
-}
-
-/// A human approves the request itself; whoever asks logs in to nothing.
-#[derive(JsonSchema, Serialize)]
-struct StepUp {
-    by: Approver,
-    /// What to do, in words.
-    how: &'static str,
-}
-
-#[derive(JsonSchema, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Approver {
-    HumanApproval,
-}
-
 #[derive(JsonSchema, Serialize)]
 struct Unevaluated {
     /// As HTTP would have it.
@@ -322,14 +294,7 @@ impl Decided {
     fn told(reply: &Reply) -> Result<Self, Error> {
         let told: CheckedAccess = serde_json::from_slice(&reply.body)
             .map_err(|error| Error::Damaged { what: "reply", source: error.into() })?;
-        let obligations = match told.decision {
-            Foretold::StepUp => vec![Obligation {
-                id: "approval",
-                r#type: ObligationType::StepUp,
-                properties: StepUp { by: Approver::HumanApproval, how: HOW },
-            }],
-            Foretold::Allow | Foretold::Deny => Vec::new(),
-        };
+        let obligations = Obligation::foretold(told.decision);
         let CheckedAccess { decision, reason, because, risk, .. } = told;
         let context = DecisionContext { reason, because, risk, obligations, error: None };
         Ok(Self { decision: decision == Foretold::Allow, context })
@@ -349,8 +314,6 @@ impl Decided {
 }
 
 const TOO_LATE: &str = "not evaluated: those before it took too long";
-const HOW: &str =
-    "Make the request: it opens an approval for the agent's human, and is allowed, unchanged, once she has given it.";
 
 /// Where evaluations are asked for.
 #[derive(JsonSchema, Serialize)]

@@ -1,6 +1,7 @@
 //! Function calls as models write them and frameworks hand them on, and what is answered to each.
 
 use super::claims::Claims;
+use super::obligation::Obligation;
 use crate::Reply;
 use crate::tools::{Refusal, Verdict, words};
 use aegis_core::error::Error;
@@ -176,6 +177,10 @@ pub(crate) struct CallResult {
     /// Absent where the call was allowed and failed, or was not tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<Decision>,
+    /// What must be done before it is allowed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    obligations: Vec<Obligation>,
     /// What the tool returns.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Value>,
@@ -206,7 +211,15 @@ struct Explained<'a> {
 
 impl CallResult {
     fn of(call: OneCall) -> Self {
-        Self { id: call.id, name: call.name, decision: None, result: None, refusal: None, not_tried: None }
+        Self {
+            id: call.id,
+            name: call.name,
+            decision: None,
+            obligations: Vec::new(),
+            result: None,
+            refusal: None,
+            not_tried: None,
+        }
     }
 
     pub(super) fn done(call: OneCall, reply: &Reply) -> Self {
@@ -223,7 +236,7 @@ impl CallResult {
             Verdict::Deny => Decision::Deny,
             Verdict::StepUp => Decision::StepUp,
         });
-        Self { decision, refusal: Some(value), ..Self::of(call) }
+        Self { decision, obligations: Obligation::of(refusal), refusal: Some(value), ..Self::of(call) }
     }
 
     pub(super) fn not_tried(call: OneCall) -> Self {

@@ -1,6 +1,7 @@
 //! What everyone may know of a deployment.
 
 use crate::call::Call;
+use crate::caller::AGENT_SCOPE;
 use crate::{Reply, openapi as document};
 use aegis_core::error::Error;
 use aegis_core::login::DeviceLogin;
@@ -24,11 +25,22 @@ pub(crate) async fn jwks(call: &Call<'_>) -> Result<Reply, Error> {
 }
 
 pub(crate) async fn resource(call: &Call<'_>) -> Result<Reply, Error> {
+    resource_at(call, call.url)
+}
+
+/// Clients compare what it is of with what they ask.
+pub(crate) async fn mcp_resource(call: &Call<'_>) -> Result<Reply, Error> {
+    resource_at(call, &format!("{}/mcp", call.url))
+}
+
+fn resource_at(call: &Call<'_>, resource: &str) -> Result<Reply, Error> {
     let (tokens, device) = (&call.app.tokens, call.app.logins.device());
     Reply::json(&ResourceMetadata {
-        resource: tokens.audience(),
+        resource,
+        resource_name: "Aegis",
         authorization_servers: [device.as_ref().map_or(tokens.issuer(), |device| device.issuer)],
         bearer_methods_supported: ["header"],
+        scopes_supported: [AGENT_SCOPE],
         authorization_details_types_supported: ["aegis_key_use"],
         aegis_device_login: device,
     })
@@ -37,10 +49,13 @@ pub(crate) async fn resource(call: &Call<'_>) -> Result<Reply, Error> {
 /// RFC 9728 §2, with one member of our own.
 #[derive(JsonSchema, Serialize)]
 pub(crate) struct ResourceMetadata<'a> {
+    /// The URL that it is of. Tokens have an audience of their own, since Aegis itself issues them.
     resource: &'a str,
+    resource_name: &'static str,
     /// Where humans log in.
     authorization_servers: [&'a str; 1],
     bearer_methods_supported: [&'static str; 1],
+    scopes_supported: [&'static str; 1],
     authorization_details_types_supported: [&'static str; 1],
     /// How a command line logs in: RFC 9728 has no member for a client's id. Absent with the local issuer.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,11 +2,22 @@
 
 use super::{Answered, json};
 use crate::call::Call;
+use crate::tools::words;
+use aegis_core::error::Error;
 use aegis_core::operations::{baselines, recommendations};
-use aegis_core::pipeline::Permit;
+use aegis_core::pipeline::{Done, Permit};
 
 pub(crate) async fn list(call: &Call<'_>, permit: &Permit) -> Answered {
     json(recommendations::list_recommendations(call.app, permit, &call.query()?).await?)
+}
+
+/// The same for a model: what humans wrote is data.
+pub(crate) async fn list_to_model(call: &Call<'_>, permit: &Permit) -> Answered {
+    let listed = recommendations::list_recommendations(call.app, permit, &call.query()?).await?;
+    let mut told =
+        serde_json::to_value(&listed.value).map_err(|error| Error::Damaged { what: "reply", source: error.into() })?;
+    words::tell(&mut told);
+    json(Done::read(told))
 }
 
 pub(crate) async fn usual(call: &Call<'_>, permit: &Permit) -> Answered {

@@ -44,6 +44,15 @@ pub(super) struct Whole {
     pub(super) reader: PermitReader,
 }
 
+/// What only those have that act: the deployment's secrets, and what KMS does for it. Functions that never ask for it do not
+/// even contain KMS's SDK.
+struct Trusted {
+    root: Root,
+    signer: Arc<dyn TokenSigner>,
+    provider: Provider,
+    backends: BTreeMap<BackendName, Arc<dyn KeyStore>>,
+}
+
 /// Who tokens are for.
 const AUDIENCE: &str = "aegis";
 /// What the one back end is called; what `aegis key register --aws-kms-key` registers at.
@@ -86,8 +95,8 @@ impl Function {
         self.whole
             .get_or_try_init(|| async {
                 let sealed = self.sealed_root().await?;
-                let root = sealed.open(&kms(&self.aws), &self.settings.root_key).await?;
-                let host = self.host(self.app(&sealed, Some(root))?, None, Operations::Here);
+                let trusted = self.trusted(&sealed).await?;
+                let host = self.host(self.app(&sealed, Some(trusted))?, None, Operations::Here);
                 Ok(Whole { host, reader: PermitReader::new(self.permit_keys()) })
             })
             .await
@@ -152,26 +161,30 @@ impl Function {
         Ok([(name, keystore)].into())
     }
 
-    /// Without a root nothing can be made, opened, digested or signed.
-    fn app(&self, sealed: &SealedRoot, root: Option<Root>) -> Result<App, Error> {
+    async fn trusted(&self, sealed: &SealedRoot) -> Result<Trusted, Error> {
+        let root = sealed.open(&kms(&self.aws), &self.settings.root_key).await?;
+        let provider = self.settings.oidc.as_ref().map(|oidc| oidc.provider()).transpose();
+        let provider = provider.map_err(|error| Error::Damaged { what: "settings", source: error.into() })?;
+        Ok(Trusted {
+            root,
+            signer: Arc::new(KmsTokenSigner::new(kms(&self.aws), sealed.token_key_id.clone())),
+            provider: provider.unwrap_or_else(nobody),
+            backends: self.backends(&Entropy::system())?,
+        })
+    }
+
+    /// Without secrets nothing can be made, opened, digested or signed.
+    fn app(&self, sealed: &SealedRoot, trusted: Option<Trusted>) -> Result<App, Error> {
         let entropy = Entropy::system();
         let settings = &self.settings;
         let issuer = settings.public_url.clone().unwrap_or_else(|| format!("urn:aegis:{}", sealed.deployment));
-        let signer: Arc<dyn TokenSigner> = match &root {
-            Some(_) => Arc::new(KmsTokenSigner::new(kms(&self.aws), sealed.token_key_id.clone())),
-            None => Arc::new(NoSigner),
-        };
-        let provider = match &settings.oidc {
-            Some(oidc) if root.is_some() => {
-                oidc.provider().map_err(|error| Error::Damaged { what: "settings", source: error.into() })?
-            }
-            _ => nobody(),
-        };
-        let backends = match &root {
-            Some(_) => self.backends(&entropy)?,
-            None => BTreeMap::new(),
-        };
-        let root = root.unwrap_or_else(|| throwaway(&entropy));
+        let trusted = trusted.unwrap_or_else(|| Trusted {
+            root: throwaway(&entropy),
+            signer: Arc::new(NoSigner),
+            provider: nobody(),
+            backends: BTreeMap::new(),
+        });
+        let Trusted { root, signer, provider, backends } = trusted;
         let kek = KeyEncryptionKey::new(root.kek_id, root.kek);
         Ok(App {
             store: Arc::new(self.store()),
@@ -187,7 +200,7 @@ impl Function {
             live: LiveCounters::Shared(Arc::new(LiveTable::new(dynamodb(&self.aws), settings.state_table.clone()))),
             reads: Recorded::default(),
             shares: Shares::default(),
-            webhooks_to_private: false,
+            webhooks_reach: settings.webhooks_reach(),
             approval_page: self.approval_page(),
         })
     }

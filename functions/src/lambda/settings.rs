@@ -2,6 +2,7 @@
 
 use crate::oidc::{Issuer, Oidc, Unusable, openid};
 use aegis_core::login::{HumanClaim, RoleMap};
+use aegis_core::webhook::Reach;
 use aegis_keystores::aws_kms::Principals;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -26,6 +27,8 @@ pub struct Settings {
     pub(super) alert_topic: Option<String>,
     /// What the names of the deployment's functions begin with. Only the one that calls others knows.
     pub(super) function_prefix: Option<String>,
+    /// Whether webhooks may be sent to the machine that the function runs on: on an emulator, where their receiver is.
+    pub(super) webhooks_to_this_machine: bool,
     /// Whom the keys of KMS are meant for. Only those that tell who else can use them know.
     pub(super) kms_principals: Principals,
 }
@@ -38,6 +41,11 @@ struct KmsPrincipals {
 }
 
 impl Settings {
+    /// On AWS what listens on this machine is the runtime that hands the function its calls.
+    pub(super) fn webhooks_reach(&self) -> Reach {
+        Reach { private: false, this_machine: self.webhooks_to_this_machine }
+    }
+
     /// # Errors
     /// [`Unusable`]: what is missing, or cannot be what it should be.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Unusable> {
@@ -78,6 +86,7 @@ impl Settings {
             oidc,
             roles: json("AEGIS_ROLES", &variable("AEGIS_ROLES").unwrap_or_else(|| "{}".to_string()))?,
             operation: variable("AEGIS_OPERATION"),
+            webhooks_to_this_machine: variable("AEGIS_WEBHOOKS_TO_THIS_MACHINE").is_some_and(|value| value == "true"),
             alert_topic: variable("AEGIS_ALERT_TOPIC"),
             function_prefix: variable("AEGIS_FUNCTION_PREFIX"),
             kms_principals,

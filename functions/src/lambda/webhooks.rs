@@ -76,7 +76,7 @@ impl Function {
     /// To the addresses of public networks alone.
     fn courier(&self, app: &Arc<App>) -> Courier {
         // Without authorities nothing is trusted, and the deliveries say so.
-        Courier::without_feed(Arc::clone(app), Poster::new(tls(None).ok(), false, PATIENCE), render)
+        Courier::without_feed(Arc::clone(app), Poster::new(tls(None).ok(), app.webhooks_reach, PATIENCE), render)
     }
 }
 

@@ -104,7 +104,7 @@ pub(super) static LINES: [Line; 15] = [
         name: "encrypt",
         title: "Encrypt",
         description: "Encrypts at most 64 KiB, given in base64, with a key within your scope. The context is not secret, \
-                      and is needed again to decrypt. For more data use generate_data_key and encrypt it yourself.",
+                      and is needed again to decrypt. Not for more data: use generate_data_key and encrypt it yourself.",
         method: Method::POST,
         path: "/v1/keys/{key}/encrypt",
         hints: USES,
@@ -174,7 +174,7 @@ pub(super) static LINES: [Line; 15] = [
         title: "Show my scope",
         description: "Says what you may do now: keys and actions, until when, what is left of your limits, and whether a \
                       human must approve each use. Call it first, and after a refusal you do not understand. It grants \
-                      nothing.",
+                      nothing. Do not call it before each use: check_access asks about one.",
         method: Method::GET,
         path: "/v1/scope",
         hints: READS,
@@ -185,7 +185,7 @@ pub(super) static LINES: [Line; 15] = [
         name: "my_activity",
         title: "Show my activity",
         description: "Shows your own past requests as they were answered, newest first. Use it to find out what was done \
-                      already, as before repeating a signature. It shows nobody else's.",
+                      already, as before repeating a signature. It shows nobody else's: not for finding out what others did.",
         method: Method::GET,
         path: "/v1/activity",
         hints: READS,

@@ -1,6 +1,7 @@
 //! Why a tool call came to nothing, so that a program can act on it.
 
 use crate::problem::{self, Problem, describe};
+use aegis_core::ambient::Timestamp;
 use aegis_core::error::{Error, Failed};
 use aegis_core::id::RequestId;
 use aegis_core::reason::Reason;
@@ -18,6 +19,9 @@ pub(crate) struct Refusal {
     /// Absent where the call was allowed and failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) decision: Option<Verdict>,
+    /// The record of the decision: what was evaluated, and why it came out so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evaluation_id: Option<String>,
     /// Seconds after which another try may do better.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u32>,
@@ -54,7 +58,8 @@ impl Refusal {
             Error::Unavailable { .. } | Error::Contended => (None, Some(1)),
             _ => (None, None),
         };
-        Self { problem, decision, retry_after, unclear: false }
+        let evaluation_id = problem.record.clone().filter(|_| decision.is_some());
+        Self { problem, decision, evaluation_id, retry_after, unclear: false }
     }
 
     /// Where what was asked to do it gave no answer.
@@ -80,6 +85,12 @@ impl Refusal {
     pub(crate) fn page(&self) -> Option<Page<'_>> {
         let Problem { approval, approval_url, approval_code, .. } = &self.problem;
         Some(Page { approval: approval.as_deref()?, url: approval_url.as_deref()?, code: approval_code.as_deref()? })
+    }
+
+    /// The approval that waits, the page on which it is answered, and until when.
+    pub(crate) fn approval(&self) -> (Option<String>, Option<String>, Option<Timestamp>) {
+        let Problem { approval, approval_url, expires_at, .. } = &self.problem;
+        (approval.clone(), approval_url.clone(), *expires_at)
     }
 
     /// As REST would answer.

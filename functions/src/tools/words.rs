@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// Longest text that is no bytes, in characters.
 const LONGEST: usize = 1_024;
-/// Members whose text Aegis made itself, of bytes: as long as they are.
+/// Members whose text Aegis made itself, of bytes in base64 or PEM: as long as they are.
 const BYTES: [&str; 7] = ["ciphertext", "key_material", "pem", "plaintext", "public_key", "signature", "wrapped_key"];
 
 /// A text as a model is told it.
@@ -25,10 +25,19 @@ pub(crate) fn tell(value: &mut Value) {
         Value::String(text) => *text = told(text),
         Value::Array(items) => items.iter_mut().for_each(tell),
         Value::Object(members) => {
-            members.iter_mut().filter(|(name, _)| !BYTES.contains(&name.as_str())).for_each(|(_, value)| tell(value));
+            for (name, mut value) in std::mem::take(members) {
+                if !(BYTES.contains(&name.as_str()) && value.as_str().is_some_and(is_bytes)) {
+                    tell(&mut value);
+                }
+                members.insert(told(&name), value);
+            }
         }
         _ => {}
     }
+}
+
+fn is_bytes(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=- \n".contains(&byte))
 }
 
 #[cfg(test)]
@@ -53,5 +62,10 @@ mod tests {
         let mut value = json!({ "items": [{ "label": label, "signature": bytes, "size": 1 }] });
         tell(&mut value);
         assert_eq!(value, json!({ "items": [{ "label": "a\\u{a}b", "signature": bytes, "size": 1 }] }));
+        // Neither a name nor what only is called like bytes gets through.
+        let mut value = json!({ "a\u{202e}b": { "plaintext": "x\u{1b}[2J" }, "pem": "-----BEGIN X-----\nAA==\n" });
+        tell(&mut value);
+        let want = json!({ "a\\u{202e}b": { "plaintext": "x\\u{1b}[2J" }, "pem": "-----BEGIN X-----\nAA==\n" });
+        assert_eq!(value, want);
     }
 }

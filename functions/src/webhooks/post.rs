@@ -2,7 +2,7 @@
 //! Nothing of what the receiver says is kept but its status.
 
 use aegis_core::webhook::attempt::{Answer, Outgoing};
-use aegis_core::webhook::is_reachable;
+use aegis_core::webhook::{Reach, is_reachable};
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -24,8 +24,8 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 const SMALL: u64 = 4 * 1024;
 
 impl Poster {
-    /// Without `tls` it reaches this machine alone; with `private`, private networks too.
-    pub fn new(tls: Option<TlsConfig>, private: bool, patience: Duration) -> Self {
+    /// Without `tls` it reaches this machine alone, if that.
+    pub fn new(tls: Option<TlsConfig>, reach: Reach, patience: Duration) -> Self {
         let mut config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -36,7 +36,7 @@ impl Poster {
         if let Some(tls) = tls {
             config = config.tls_config(tls);
         }
-        let resolver = Checked { private, inner: DefaultResolver::default() };
+        let resolver = Checked { reach, inner: DefaultResolver::default() };
         Self { agent: ureq::Agent::with_parts(config.build(), DefaultConnector::default(), resolver), secure }
     }
 
@@ -89,7 +89,7 @@ const UNREACHABLE: &str = "its address is one that webhooks are not sent to; see
 /// a name cannot lead elsewhere between the look and the connection.
 #[derive(Debug)]
 struct Checked {
-    private: bool,
+    reach: Reach,
     inner: DefaultResolver,
 }
 
@@ -117,14 +117,14 @@ impl Resolver for Checked {
 }
 
 impl Checked {
-    /// This machine only by its own name, and plain HTTP nowhere else.
+    /// This machine only by its own name, if at all, and plain HTTP nowhere else.
     fn may_reach(&self, uri: &http::Uri, address: IpAddr) -> bool {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let names_this_machine =
             host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
         match (names_this_machine, uri.scheme_str()) {
-            (true, _) => address.is_loopback(),
-            (false, Some("https")) => is_reachable(address, self.private),
+            (true, _) => self.reach.this_machine && address.is_loopback(),
+            (false, Some("https")) => is_reachable(address, self.reach.private),
             (false, _) => false,
         }
     }
@@ -152,13 +152,17 @@ mod tests {
             ("http://hooks.example.org/", "127.0.0.1", false, false),
             ("http://hooks.example.org/", "93.184.215.14", false, false),
         ];
-        let may = |uri: &str, address: &str, private| {
-            let checked = Checked { private, inner: DefaultResolver::default() };
+        let may_with = |uri: &str, address: &str, reach| {
+            let checked = Checked { reach, inner: DefaultResolver::default() };
             checked.may_reach(&uri.parse().unwrap(), address.parse().unwrap())
         };
+        let may = |uri: &str, address: &str, private| may_with(uri, address, Reach { private, ..Reach::OWN_MACHINE });
+        let nowhere_near = Reach { private: false, this_machine: false };
         for (uri, address, usually, with_private) in table {
             assert_eq!(may(uri, address, false), usually, "{uri} {address}");
             assert_eq!(may(uri, address, true), with_private, "{uri} {address} with private");
+            let loopback = address.parse::<IpAddr>().unwrap().is_loopback();
+            assert_eq!(may_with(uri, address, nowhere_near), usually && !loopback, "{uri} {address} in a cloud");
         }
         for address in never {
             assert!(!may("https://hooks.example.org/", address, true), "{address}");

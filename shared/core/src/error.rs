@@ -5,6 +5,7 @@ use crate::id::RecordId;
 use crate::key::KeyState;
 use crate::keystore::KeyStoreError;
 use crate::reason::Reason;
+use crate::risk::Risk;
 use crate::store::StoreError;
 
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -73,11 +74,20 @@ pub enum Error {
 pub struct Failed {
     pub error: Error,
     pub record: Option<RecordId>,
+    /// The risk that it was refused for, or that asks for a fresh login first.
+    pub risk: Option<Box<Risk>>,
+}
+
+impl Failed {
+    /// What is on record.
+    pub fn recorded(error: Error, record: RecordId) -> Self {
+        Self { error, record: Some(record), risk: None }
+    }
 }
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        Self { error, record: None }
+        Self { error, record: None, risk: None }
     }
 }
 

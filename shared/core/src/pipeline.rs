@@ -45,6 +45,7 @@ use crate::repository::{self, Loaded};
 use crate::rules::RuleSet;
 use crate::store::Store;
 use crate::token::{Presented, TokenKeys};
+use crate::webhook::Reach;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -65,8 +66,8 @@ pub struct App {
     pub live: LiveCounters,
     pub reads: Recorded,
     pub shares: Shares,
-    /// Whether webhooks may be sent to addresses of private networks.
-    pub webhooks_to_private: bool,
+    /// Where webhooks may be sent.
+    pub webhooks_reach: Reach,
     /// Where humans answer approvals in a browser: the page's URL, before the approval's id. `None` where there is none.
     pub approval_page: Option<String>,
 }

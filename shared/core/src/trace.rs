@@ -17,6 +17,11 @@ pub fn traceparent(text: &str) -> Option<String> {
     (well_formed && stands_for_one && fits_version).then(|| known.to_string())
 }
 
+/// The trace that a `traceparent` as it is kept is part of.
+pub fn trace_id(kept: &str) -> Option<&str> {
+    kept.split('-').nth(1)
+}
+
 /// Of version 00, in bytes.
 const LENGTH: usize = 55;
 

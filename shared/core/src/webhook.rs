@@ -10,7 +10,7 @@ mod retry;
 mod secret;
 mod url;
 
-pub use address::is_reachable;
+pub use address::{Reach, is_reachable};
 pub use closing::close;
 pub use secret::{SealedSecret, Secret};
 pub use url::{InvalidUrl, WebhookUrl};
@@ -19,6 +19,7 @@ use crate::ambient::{DateTime, Timestamp, after_seconds};
 use crate::error::Error;
 use crate::id::{DeliveryId, RecordId, WebhookId};
 use crate::name::HumanId;
+use crate::operation::Operation;
 use crate::recommendation::Severity;
 use crate::record::{AuditRecord, Outcome};
 use crate::repository::{self, Document, Loaded, due_sort};
@@ -151,7 +152,9 @@ impl Webhook {
             Selection::KeyUse { outcomes } => {
                 record.operation.action().is_some() && (outcomes.is_empty() || outcomes.contains(&record.outcome))
             }
-            Selection::Recommendations { .. } | Selection::Responses {} => false,
+            // One that failed: those that were carried out are told one by one.
+            Selection::Responses {} => record.operation == Operation::ResponseAct,
+            Selection::Recommendations { .. } => false,
         });
         let recommendation = record.recommendation.as_ref().is_some_and(|found| {
             any(&|selection| match selection {

@@ -99,16 +99,19 @@ provider "aws" {
 module "aegis" {
   source = "../../../infra"
 
-  name                = var.name
-  artifacts           = var.artifacts
-  public_url          = var.public_url
-  approval_page       = var.approval_page
-  oidc_issuer         = var.oidc_issuer
-  oidc_client_id      = var.oidc_client_id
-  roles               = var.roles
-  deployment_epoch    = var.deployment_epoch
-  log_level           = var.log_level
-  deletion_protection = false
+  name       = var.name
+  artifacts  = var.artifacts
+  public_url = var.public_url
+
+  # Their receiver is a test.
+  webhooks_to_this_machine = true
+  approval_page            = var.approval_page
+  oidc_issuer              = var.oidc_issuer
+  oidc_client_id           = var.oidc_client_id
+  roles                    = var.roles
+  deployment_epoch         = var.deployment_epoch
+  log_level                = var.log_level
+  deletion_protection      = false
 }
 
 # Where the emulator has what AWS gives a name of its own.

@@ -1,6 +1,6 @@
 //! Agents whose frameworks do not speak MCP: the same tools in function-call shape, and what is answered to each call.
 
-use aegis_tests::deployment::Deployment;
+use aegis_tests::deployment::{APPROVAL_PAGE, Deployment};
 use aegis_tests::mcp::{Client, MODERN};
 use aegis_tests::{Answer, base64, text};
 use bytes::Bytes;
@@ -140,6 +140,7 @@ async fn a_batch_ends_where_a_call_leaves_the_scope() {
 #[tokio::test]
 async fn what_needs_a_human_says_so_and_is_done_once_she_has_approved_it() {
     let (deployment, _, agent, token) = laid_out().await;
+    let deployment = deployment.with_approval_page();
     deployment.hold_for_step_up(&agent).await;
     let calls = json!({ "calls": [sign("own-key"), { "name": "my_scope" }] });
     let answer = deployment.post(&token, CALLS, calls).await.ok();
@@ -149,6 +150,19 @@ async fn what_needs_a_human_says_so_and_is_done_once_she_has_approved_it() {
     assert!(say.contains(&approval) && say.contains(&code), "{say}");
     assert!(refusal["expires_at"].is_string() && refusal["risk"]["score"].is_number(), "{refusal}");
     assert_eq!(answer["results"][1]["decision"], "allow", "what needs no human does not wait for one");
+    let waits = &result["obligations"][0];
+    assert_eq!((&waits["type"], &waits["properties"]["by"]), (&json!("step-up"), &json!("human_approval")), "{result}");
+    let page = format!("{APPROVAL_PAGE}{approval}");
+    for told in [&waits["properties"], refusal] {
+        assert_eq!(
+            ["approval", "approval_url", "expires_at"].map(|name| &told[name]),
+            [&json!(approval), &json!(page), &refusal["expires_at"]]
+        );
+    }
+    assert_eq!(answer["results"][1].get("obligations"), None);
+    let foretold = deployment.post(&token, EVALUATE, json!({ "key": "own-key", "action": "sign" })).await.ok();
+    assert_eq!(foretold["obligations"][0]["type"], "step-up", "{foretold}");
+    assert_eq!(foretold["obligations"][0]["properties"].get("approval"), None, "nothing was opened by asking");
     let login = deployment.log_in_to_approve("alice@org", &["admin", "auditor", "operator", "user"]).await;
     deployment.post(&login, &format!("/v1/approvals/{approval}/approve"), json!({ "code": code })).await.ok();
     // By another shape, with the members in another order: the same request.
@@ -297,8 +311,10 @@ async fn a_use_is_evaluated_as_access_to_it_is_checked() {
                 record.as_object_mut().unwrap().retain(|name, _| !own.contains(&name.as_str()));
                 ends.push((told, record));
             }
+            let obliged = ends[1].0.as_object_mut().unwrap().remove("obligations").is_some();
             assert_eq!(ends[0], ends[1], "{key} {action} {held}");
             let told = &ends[0].0;
+            assert_eq!(obliged, told["decision"] == "step_up");
             assert_eq!(told["risk"]["score"].is_number(), key == "own-key" && action == "sign", "{told}");
         }
     }

@@ -71,6 +71,8 @@ async fn an_agent_led_astray_is_refused_and_revoked_and_its_next_call_fails() {
         assert_eq!(told["responses"][0]["action"], "revoke_agent", "{told}");
         assert_eq!((&told["agents"][0], &told["plane"]), (&json!(agent), &json!("mcp")));
         assert_eq!((&told["claims"]["model"], &told["claims"]["traceparent"]), (&json!("some-model"), &json!(TRACE)));
+        let host = if version == MODERN { json!("test-host") } else { Value::Null };
+        assert_eq!(told["claims"]["client"], host, "of the older version, the bridge alone knows");
     }
 }
 
@@ -80,6 +82,7 @@ async fn what_needs_a_human_is_done_once_she_has_approved_it_and_only_that() {
     let alice = deployment.alice().await;
     deployment.key(&alice, "own-key", "Ed25519").await;
     for version in VERSIONS {
+        let alice = deployment.alice().await;
         let (agent, token) = deployment.agent(&alice, "key:own-key:sign", json!({})).await;
         deployment.hold_for_step_up(&agent).await;
         let client = Client::new(&deployment, &token, version);
@@ -93,6 +96,7 @@ async fn what_needs_a_human_is_done_once_she_has_approved_it_and_only_that() {
         assert_eq!((&refusal["decision"], &refusal["reason"]), (&json!("step_up"), &json!("step_up")), "{refusal}");
         let (approval, code) = (text(refusal, "approval"), text(refusal, "approval_code"));
         assert!(text(refusal, "record").starts_with("rec_") && refusal["risk"].is_object());
+        assert_eq!(refusal["evaluation_id"], refusal["record"]);
         let said = text(&result["content"][0], "text");
         assert!(said.contains(&approval) && said.contains(&code), "{said}");
         assert_eq!(client.refused("sign", asked[1].clone()).await["approval"], approval.as_str(), "asked twice, once");
@@ -103,9 +107,32 @@ async fn what_needs_a_human_is_done_once_she_has_approved_it_and_only_that() {
         deployment.post(&login, &path, json!({ "code": code })).await.ok();
         let other = json!({ "key": "own-key", "message": base64(b"b"), "message_type": "raw" });
         assert_eq!(client.refused("sign", other).await["decision"], "step_up", "leave is for what was asked");
+        let (another, others) = deployment.agent(&alice, "key:own-key:sign", json!({})).await;
+        deployment.hold_for_step_up(&another).await;
+        let of_another = Client::new(&deployment, &others, version).refused("sign", asked[0].clone()).await;
+        assert_eq!(of_another["decision"], "step_up", "and for whom");
+        assert_ne!(of_another["approval"], approval.as_str());
         client.done("sign", asked[1].clone()).await;
         deployment.pass(1);
-        assert_eq!(client.refused("sign", asked[0].clone()).await["decision"], "step_up", "and is used once");
+        let again = client.refused("sign", asked[0].clone()).await;
+        assert_eq!(again["decision"], "step_up", "and is used once");
+        // In time: what was not answered then cannot be, and what was approved is over.
+        let (late, code) = (text(&again, "approval"), json!({ "code": again["approval_code"] }));
+        deployment.pass(900);
+        let login = deployment.log_in_to_approve("alice@org", &roles).await;
+        assert_eq!(deployment.post(&login, &format!("/v1/approvals/{late}/approve"), code).await.failed(409), "state");
+        let again = client.refused("sign", asked[0].clone()).await;
+        let login = deployment.log_in_to_approve("alice@org", &roles).await;
+        let path = format!("/v1/approvals/{}/approve", text(&again, "approval"));
+        deployment.post(&login, &path, json!({ "code": again["approval_code"] })).await.ok();
+        deployment.pass(601);
+        assert_eq!(
+            client.refused("sign", asked[0].clone()).await["decision"],
+            "step_up",
+            "approved, and not used in time"
+        );
+        // Ten are opened in a day.
+        deployment.pass(86_400);
     }
 }
 
@@ -125,7 +152,7 @@ async fn the_tools_shown_are_those_within_the_scope_in_a_fixed_order() {
         let (_, token) = deployment.agent(&alice, scope, json!({})).await;
         for version in VERSIONS {
             let tools = Client::new(&deployment, &token, version).tools().await;
-            // No policy lets an agent make or rotate keys, or read the trail of others.
+            // Making and rotating keys, and reading the trail of others, need more of a grant.
             assert_eq!(tools, [&always[..], uses, &own[..]].concat(), "{scope}");
         }
     }
@@ -154,8 +181,9 @@ async fn results_and_refusals_are_what_the_schemas_say() {
     let alice = deployment.alice().await;
     deployment.key(&alice, "own-key", "Ed25519").await;
     deployment.key(&alice, "own-aes", "AES-256-GCM").await;
-    let scope = "key:own-key:sign,verify key:own-aes:encrypt,decrypt,generate-data-key";
-    let (_, token) = deployment.agent(&alice, scope, json!({ "limits": { "max_uses": 50 } })).await;
+    let scope = "key:own-key:sign,verify,rotate key:own-aes:encrypt,decrypt,generate-data-key";
+    let more = json!({ "limits": { "max_uses": 50 }, "create_keys": true, "audit": true });
+    let (_, token) = deployment.agent(&alice, scope, more).await;
     let client = Client::new(&deployment, &token, MODERN);
     let listed = client.result("tools/list", json!({})).await;
     let tool = |name: &str| listed["tools"].as_array().unwrap().iter().find(|tool| tool["name"] == name).unwrap();
@@ -178,7 +206,13 @@ async fn results_and_refusals_are_what_the_schemas_say() {
         ("check_access", json!({ "key": "no-such-key", "action": "sign" })),
         ("my_scope", json!({})),
         ("my_activity", json!({ "limit": 3 })),
+        ("create_key", json!({ "name": "made-key", "algorithm": "Ed25519" })),
+        ("rotate_key", json!({ "key": "own-key" })),
+        ("request_access", json!({ "scope": "key:made-key:sign", "reason": "for a task" })),
+        ("audit_query", json!({ "limit": 3, "op": "key.sign" })),
     ];
+    let named: std::collections::BTreeSet<&str> = calls.iter().map(|(name, _)| *name).collect();
+    assert_eq!(named.len(), listed["tools"].as_array().unwrap().len(), "each tool");
     for (name, arguments) in calls {
         let (input, output) = (&tool(name)["inputSchema"], &tool(name)["outputSchema"]);
         assert!(jsonschema::is_valid(input, &arguments), "{name} {arguments}");
@@ -193,6 +227,13 @@ async fn results_and_refusals_are_what_the_schemas_say() {
         assert_eq!(&text, said, "hosts that know no structure are told the same");
     }
     assert!(!jsonschema::is_valid(&tool("sign")["inputSchema"], &json!({ "key": "own-key", "message": "", "x": 1 })));
+    // A refusal that a human can lift.
+    let (held, token) = deployment.agent(&alice, scope, json!({})).await;
+    deployment.hold_for_step_up(&held).await;
+    let client = Client::new(&deployment, &token, MODERN);
+    let refusal = client.refused("sign", json!({ "key": "own-key", "message": message })).await;
+    assert_eq!(refusal["decision"], "step_up");
+    assert!(jsonschema::is_valid(&tool("sign")["outputSchema"], &refusal), "{refusal}");
 }
 
 #[tokio::test]

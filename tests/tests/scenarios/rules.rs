@@ -1,5 +1,6 @@
 //! Response rules: putting them in force, the second human that weaker ones need, and trying them on the past.
 
+use aegis_core::ambient::Timestamp;
 use aegis_core::rules::BUILT_IN;
 use aegis_tests::deployment::Deployment;
 use aegis_tests::{Answer, message, text};
@@ -174,16 +175,7 @@ async fn a_dry_run_of_the_rules_in_force_is_what_happened() {
     for name in ["own-key", "other-key"] {
         deployment.key(&alice, name, "Ed25519").await;
     }
-    for (purpose, key) in [
-        ("interactive", "other-key"),
-        ("service", "other-key"),
-        ("appliance", "no-such-key"),
-        ("interactive", "no-key"),
-    ] {
-        let (_, token) = deployment.agent(&alice, "key:own-key:sign", json!({ "purpose": purpose })).await;
-        deployment.post(&token, &format!("/v1/keys/{key}/sign"), message(b"1")).await.refused(403);
-        deployment.pass(10);
-    }
+    misuse(&deployment).await;
     let since = "2026-09-21T00:00:00Z";
     let dry_run = |toml: Option<String>| {
         let body = toml.map_or(json!({ "since": since }), |toml| json!({ "since": since, "toml": toml }));
@@ -207,6 +199,25 @@ async fn a_dry_run_of_the_rules_in_force_is_what_happened() {
     let found = dry_run(Some("mode = \"observe\"\n".to_string() + &stricter().replace("mode = \"enforce\"", ""))).await;
     assert!(found["items"].as_array().unwrap().iter().all(|item| item["would"] == json!(["alert"])));
     assert_eq!(found["items"][0]["suppressed"], json!([{ "action": "revoke_agent", "because": "observe" }]));
+    // What others would have done is what they then do.
+    let others = built_in("[\"freeze_agent\", \"alert\"]", "[\"revoke_agent\", \"alert\"]");
+    let would = told(&dry_run(Some(others.clone())).await);
+    put(&deployment, &alice, &others, 0).await.ok();
+    deployment.pass(3_600);
+    let begun = Timestamp::from_second(deployment.now()).unwrap();
+    misuse(&deployment).await;
+    let alice = deployment.alice().await;
+    let happened = deployment.post(&alice, &format!("{RULES}/dry-run"), json!({ "since": begun })).await.ok();
+    let did: Vec<Value> = happened["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| {
+            let did = item["did"].as_array().unwrap().iter().map(|done| done["action"].clone());
+            json!([item["rule"], did.collect::<Vec<_>>()])
+        })
+        .collect();
+    assert_eq!(did, would);
     let since_now = json!({ "since": "2027-01-01T00:00:00Z" });
     let found = deployment.post(&alice, &format!("{RULES}/dry-run"), since_now).await.ok();
     assert_eq!(found["items"], json!([]));
@@ -227,6 +238,37 @@ async fn the_rules_of_a_version_hold_from_the_next_request_on() {
     put(&deployment, &deployment.alice().await, &strict, 0).await.ok();
     let refused = deployment.post(&token, "/v1/keys/own-key/sign", message(b"1")).await;
     assert_eq!(refused.refused(403), "risk_too_high");
+    // What it is made of is told to whoever is refused for it, as it is on record.
+    let alice = deployment.alice().await;
+    let record = deployment.get(&alice, &format!("/v1/audit/{}", text(&refused.body, "record"))).await.ok();
+    let risk = &refused.body["risk"];
+    assert_eq!(*risk, record["risk"]);
+    let weights = risk["factors"].as_array().unwrap().iter().map(|factor| factor["weight"].as_f64().unwrap());
+    assert!((weights.sum::<f64>() - risk["score"].as_f64().unwrap()).abs() < 1e-9, "{risk}");
+    // A refusal for another reason says nothing of it.
+    let other = deployment.post(&token, "/v1/keys/no-such-key/sign", message(b"1")).await;
+    assert_eq!((other.refused(403), other.body.get("risk")), ("scope_violation", None));
+}
+
+/// Four agents leave their scope, each in its own way.
+async fn misuse(deployment: &Deployment) {
+    let alice = deployment.alice().await;
+    for (purpose, key) in [
+        ("interactive", "other-key"),
+        ("service", "other-key"),
+        ("appliance", "no-such-key"),
+        ("interactive", "no-key"),
+    ] {
+        let (_, token) = deployment.agent(&alice, "key:own-key:sign", json!({ "purpose": purpose })).await;
+        deployment.post(&token, &format!("/v1/keys/{key}/sign"), message(b"1")).await.refused(403);
+        deployment.pass(10);
+    }
+}
+
+/// Of each finding of a dry run the rule and what it would have done.
+fn told(found: &Value) -> Vec<Value> {
+    let items = found["items"].as_array().unwrap();
+    items.iter().map(|item| json!([item["rule"], item["would"]])).collect()
 }
 
 /// The built-in rules with one thing replaced.

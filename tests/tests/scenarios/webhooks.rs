@@ -7,7 +7,7 @@ use aegis_core::ambient::Timestamp;
 use aegis_core::feed::Feed;
 use aegis_core::record::AuditRecord;
 use aegis_core::store::fault::{Fault, Operation};
-use aegis_core::webhook::{self, outbox};
+use aegis_core::webhook::{self, Reach, outbox};
 use aegis_events::published::render;
 use aegis_functions::webhooks::{Courier, Poster};
 use aegis_tests::deployment::Deployment;
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_millis(400);
 
 fn courier(deployment: &Deployment, patience: Duration) -> Courier {
     let feed: Arc<dyn Feed> = deployment.store.clone();
-    Courier::new(deployment.host.app.clone(), feed, Poster::new(None, false, patience), render)
+    Courier::new(deployment.host.app.clone(), feed, Poster::new(None, Reach::OWN_MACHINE, patience), render)
 }
 
 /// A deployment with a key that alice uses, and who takes its events out.
@@ -145,7 +145,7 @@ async fn what_comes_by_a_queue_in_any_order_and_twice_arrives_once() {
     outbox::deliver(app, &found, &records).await.unwrap_err();
     assert!(outbox::deliver(app, &found, &records).await.unwrap() < 130);
     assert_eq!(outbox::deliver(app, &found, &records[..50]).await.unwrap(), 0);
-    let courier = || Courier::without_feed(Arc::clone(app), Poster::new(None, false, PATIENCE), render);
+    let courier = || Courier::without_feed(Arc::clone(app), Poster::new(None, Reach::OWN_MACHINE, PATIENCE), render);
     courier().post_due(Duration::from_secs(600)).await.unwrap();
     let posts = receiver.posts();
     assert_eq!(posts.len(), 130, "and not what was before the webhook");

@@ -4,7 +4,7 @@ use crate::agent::{HoldKind, Limits, Purpose};
 use crate::algorithm::Algorithm;
 use crate::ambient::{DateTime, Timestamp};
 use crate::error::Error;
-use crate::id::{AgentId, KeyId};
+use crate::id::{AgentId, KeyId, RecommendationId};
 use crate::key::{Key, KeyRecord, KeyState, Tier};
 use crate::name::{AgentLabel, HumanId, KeyName};
 use crate::operation::Operation;
@@ -52,7 +52,9 @@ pub struct EffectiveScope {
     pub more_keys: bool,
     /// Its limits and those of the agents above it, and what is left of them.
     pub limits: Vec<EffectiveLimit>,
-    /// Until when a human must approve each use. Besides, each use whose risk is high may need it.
+    /// Which uses a human must approve first, and why.
+    pub needs_approval: Vec<NeedsApproval>,
+    /// Until when a human must approve each use.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<DateTime>")]
     pub approval_until: Option<Timestamp>,
@@ -69,8 +71,29 @@ pub struct EffectiveKey {
     pub algorithm: Algorithm,
     pub state: KeyState,
     pub tier: Tier,
+    /// How many humans must approve a use of it that needs approval. Of a high tier never the agent's own alone.
+    pub approvers: u8,
     /// What the agent may do with it, whatever its algorithm and state allow.
     pub actions: BTreeSet<Action>,
+}
+
+#[derive(Debug, JsonSchema, Serialize)]
+pub struct NeedsApproval {
+    pub uses: UsesApproved,
+    pub because: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DateTime>")]
+    pub until: Option<Timestamp>,
+    /// The one that is answered by this: the agent's human can look it up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recommendation: Option<RecommendationId>,
+}
+
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UsesApproved {
+    Each,
+    Risky,
 }
 
 #[derive(Debug, JsonSchema, Serialize)]
@@ -119,9 +142,29 @@ pub async fn effective_scope(
         keys,
         more_keys,
         limits,
+        needs_approval: needs_approval(facts, now),
         approval_until: until(HoldKind::StepUp),
         refused_until: until(HoldKind::Deny),
     }))
+}
+
+/// How risky is too risky is not told: who knows it knows how far to go.
+fn needs_approval(facts: &Facts, now: Timestamp) -> Vec<NeedsApproval> {
+    let holds = facts.chain.iter().flat_map(|agent| &agent.value.holds);
+    let holds = holds.filter(|hold| now < hold.until && hold.kind == HoldKind::StepUp);
+    let each = holds.map(|hold| NeedsApproval {
+        uses: UsesApproved::Each,
+        because: "a response to what the agent, or one above it, did",
+        until: Some(hold.until),
+        recommendation: Some(hold.cause.clone()),
+    });
+    let risky = NeedsApproval {
+        uses: UsesApproved::Risky,
+        because: "a use that is risky is approved by a human first: check_access says of which how it stands now",
+        until: None,
+        recommendation: None,
+    };
+    each.chain([risky]).collect()
 }
 
 /// Whether every scope that binds the agent holds the action for some key.
@@ -155,8 +198,9 @@ impl EffectiveKey {
     fn of(key: Key, facts: &Facts, now: Timestamp) -> Self {
         let may = |action: &Action| facts.decide(action.operation(), &Resource::Key(&key), now).is_ok();
         let actions = Action::ALL.into_iter().filter(may).collect();
+        let approvers = facts.rules.approvals.needed(Some(key.tier));
         let Key { id, aliases, algorithm, state, tier, .. } = key;
-        Self { id, aliases, algorithm, state, tier, actions }
+        Self { id, aliases, algorithm, state, tier, approvers, actions }
     }
 }
 

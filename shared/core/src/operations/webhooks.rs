@@ -10,8 +10,8 @@ use crate::repository::{self, Document, Loaded};
 use crate::store::{Expect, Index, Order};
 use crate::webhook::outbox::{self, count};
 use crate::webhook::{
-    self, Delivery, DeliveryState, Format, MAX_WEBHOOKS, Part, Secret, Selection, Webhook, WebhookRecord, WebhookState,
-    WebhookUrl, deliveries_in, is_reachable,
+    self, Delivery, DeliveryState, Format, MAX_WEBHOOKS, Part, Reach, Secret, Selection, Webhook, WebhookRecord,
+    WebhookState, WebhookUrl, deliveries_in, is_reachable,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -110,8 +110,12 @@ pub async fn create_webhook(
     }
     let url = WebhookUrl::try_from(input.url.clone()).map_err(|error| Error::invalid("url", error))?;
     // Of a name this is known only when it is connected to.
-    let reachable = |address| url.is_this_machine() || is_reachable(address, app.webhooks_to_private);
-    if !url.address().is_none_or(reachable) {
+    let Reach { private, this_machine } = app.webhooks_reach;
+    let may = match url.is_this_machine() {
+        true => this_machine,
+        false => url.address().is_none_or(|address| is_reachable(address, private)),
+    };
+    if !may {
         return Err(Error::invalid("url", webhook::InvalidUrl::Unreachable));
     }
     if !(1..=16).contains(&input.events.len()) {

@@ -129,13 +129,18 @@ pub(super) async fn weighed(
     let decision = weigh(facts, refused.found, operation, risk, sighting, now);
     let (stepped_up, by_agent) = (decision == Decision::StepUp, !facts.chain.is_empty());
     let needs_fresh = operation.needs_fresh_login() || stepped_up;
+    // Whom its risk stops is told what it is made of.
+    let of_risk = |failed| Failed { risk: Some(Box::new(risk.clone())), ..failed };
     if needs_fresh && !by_agent && !facts.has_fresh_login(now) {
-        return Err(refuse::failed(app, refused, Error::FreshLoginNeeded { max_age: FRESH_LOGIN }).await?);
+        let failed = refuse::failed(app, refused, Error::FreshLoginNeeded { max_age: FRESH_LOGIN }).await?;
+        return Err(if stepped_up { of_risk(failed) } else { failed });
     }
     if decision == Decision::Deny {
-        let held = facts.held(now) == Some(HoldKind::Deny);
-        let reason = if held { Reason::Held } else { Reason::RiskTooHigh };
-        return Err(refuse::failed(app, refused, Error::Denied { reason }).await?);
+        if facts.held(now) == Some(HoldKind::Deny) {
+            return Err(refuse::failed(app, refused, Error::Denied { reason: Reason::Held }).await?);
+        }
+        let failed = refuse::failed(app, refused, Error::Denied { reason: Reason::RiskTooHigh }).await?;
+        return Err(of_risk(failed));
     }
     Ok(stepped_up)
 }

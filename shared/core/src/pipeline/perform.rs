@@ -68,14 +68,14 @@ where
     let mut record = begun(app, request, permit);
     match commit(app, request, permit, &mut record, act).await {
         Ok(value) => Ok(value),
-        Err(Failure::Recorded(error)) => Err(Failed { error, record: Some(record.id) }),
+        Err(Failure::Recorded(error)) => Err(Failed::recorded(error, record.id)),
         Err(Failure::Unrecorded(error @ Error::Unavailable { dependency: "the store", .. })) => Err(error.into()),
         Err(Failure::Unrecorded(error)) => {
             let is_replay = matches!(error, Error::Denied { reason: Reason::PermitReplayed });
             if !is_replay {
                 tell(&mut record, &error);
                 match journal::append(app, &mut record).await {
-                    Ok(()) => return Err(Failed { error, record: Some(record.id) }),
+                    Ok(()) => return Err(Failed::recorded(error, record.id)),
                     // Only a permit that was acted upon before finds its record there.
                     Err(Error::Contended) if permit.crossed => {}
                     Err(error) => return Err(error.into()),
@@ -86,7 +86,7 @@ where
             let error = Error::Denied { reason: Reason::PermitReplayed };
             tell(&mut record, &error);
             journal::append(app, &mut record).await?;
-            Err(Failed { error, record: Some(record.id) })
+            Err(Failed::recorded(error, record.id))
         }
     }
 }

@@ -38,7 +38,7 @@ pub(super) async fn unidentified(app: &App, refused: Refused<'_>, reason: Reason
         Reason::AgentFrozen => Error::Denied { reason },
         _ => Error::Unauthenticated { reason },
     };
-    Ok(Failed { error, record: Some(record.id) })
+    Ok(Failed::recorded(error, record.id))
 }
 
 /// Records a request that was permitted in itself and fails all the same, and returns why it fails.
@@ -51,7 +51,7 @@ pub(super) async fn failed(app: &App, refused: Refused<'_>, error: Error) -> Res
     let mut record = AuditRecord { reason, error: Some(error.to_string()), ..refused.record(app, outcome) };
     journal::append(app, &mut record).await?;
     tracing::info!(decision = "deny", error = %error, record = %record.id, "request refused");
-    Ok(Failed { error, record: Some(record.id) })
+    Ok(Failed::recorded(error, record.id))
 }
 
 /// Records a denial. Where an agent left its scope, or touched a canary, it is stopped in the same transaction, so that its next request is
@@ -77,7 +77,7 @@ pub(super) async fn denied(app: &App, refused: Refused<'_>, facts: &Facts, reaso
         _ => journal::append(app, &mut record).await?,
     }
     tracing::info!(decision = "deny", reason = reason.as_str(), record = %refused.id, "request refused");
-    Ok(Failed { error: Error::Denied { reason: reason.told() }, record: Some(refused.id.clone()) })
+    Ok(Failed::recorded(Error::Denied { reason: reason.told() }, refused.id.clone()))
 }
 
 /// Writes the record with its recommendation, and what the rules order about it in the same transaction.

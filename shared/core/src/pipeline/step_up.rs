@@ -216,7 +216,7 @@ async fn open(
         state: ApprovalState::Pending,
         created_at: now,
         expires_at,
-        needs: if ask.tier == Some(Tier::High) { rules.high_approvers } else { 1 },
+        needs: rules.needed(ask.tier),
         answers: Vec::new(),
         wrong_codes: 0,
         any_body: false,

@@ -1,5 +1,6 @@
 //! How many humans approve, how long they have, and how often agents may ask.
 
+use crate::key::Tier;
 use crate::name::HumanId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -41,6 +42,11 @@ impl Approvals {
 
     pub fn use_seconds(&self) -> i64 {
         i64::from(self.use_minutes).saturating_mul(60)
+    }
+
+    /// How many humans must approve a use of a key of this tier.
+    pub fn needed(&self, tier: Option<Tier>) -> u8 {
+        if tier == Some(Tier::High) { self.high_approvers } else { 1 }
     }
 
     /// Why these cannot be.

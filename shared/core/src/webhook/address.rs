@@ -3,6 +3,19 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// Where webhooks may be sent, beside the addresses of public networks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Reach {
+    pub private: bool,
+    /// By its own name. On a host in a cloud what listens there is the host's own.
+    pub this_machine: bool,
+}
+
+impl Reach {
+    /// Of a host on a machine of its owner's.
+    pub const OWN_MACHINE: Self = Self { private: false, this_machine: true };
+}
+
 /// Whether webhooks may be sent to `address`: to a public one, and where `private` is set to one of a private network.
 /// Never to one of this link, of many at once, or of a cloud's metadata service.
 pub fn is_reachable(address: IpAddr, private: bool) -> bool {

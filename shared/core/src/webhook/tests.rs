@@ -26,6 +26,8 @@ fn a_webhook_is_told_of_what_it_selects_and_of_nothing_else() {
         (vec![graver(Some(Severity::High))], found(Severity::High), vec![finding]),
         (vec![graver(Some(Severity::High))], use_of(Outcome::Denied), vec![]),
         (vec![Selection::Responses {}], found(Severity::Low), vec![response(0), response(1)]),
+        (vec![Selection::Responses {}], record(Operation::ResponseAct), vec![activity]),
+        (vec![graver(None)], record(Operation::ResponseAct), vec![]),
         (vec![graver(None), key_use(&[Outcome::Denied])], found(Severity::Low), vec![activity, finding]),
     ];
     for (events, record, want) in table {

@@ -2,7 +2,7 @@
 //! for how it came.
 
 use aegis_tests::deployment::Deployment;
-use aegis_tests::mcp::{Client, VERSIONS};
+use aegis_tests::mcp::{Client, LEGACY, MODERN};
 use aegis_tests::{Answer, base64, text};
 use http::Method;
 use serde_json::{Map, Value, json};
@@ -19,10 +19,10 @@ async fn the_same_request_has_the_same_decision_and_record_on_every_plane() {
         let request = Asked::any(&mut dice);
         let (scope, more) = (dice.of(&SCOPES), dice.of(&MORE));
         let more: Value = serde_json::from_str(more).unwrap();
-        let (version, shape) = (dice.of(&VERSIONS), dice.of(&SHAPES));
+        let shape = dice.of(&SHAPES);
         let before = dice.of(&["", "", "", "freeze", "revoke", "hold"]);
         let mut ends = Vec::new();
-        for plane in PLANES {
+        for (way, plane) in WAYS {
             // A fresh one for each: leaving its scope stops it.
             let (agent, token) = deployment.agent(&alice, scope, more.clone()).await;
             match before {
@@ -30,45 +30,64 @@ async fn the_same_request_has_the_same_decision_and_record_on_every_plane() {
                 "hold" => deployment.hold_for_step_up(&agent).await,
                 how => drop(deployment.post(&alice, &format!("/v1/agents/{agent}/{how}"), json!({})).await.ok()),
             }
-            let answer = match plane {
+            // A name is taken once.
+            let request = request.clone().naming(&format!("made-{n}-{}", ends.len()));
+            let answer = match way {
                 "rest" => request.by_rest(&deployment, &token).await,
-                "mcp" => request.by_mcp(&Client::new(&deployment, &token, version)).await,
+                LEGACY | MODERN => request.by_mcp(&Client::new(&deployment, &token, way)).await,
                 _ => request.by_agent_ai(&deployment, &token, shape).await,
             };
             let found = deployment.get(&alice, &format!("/v1/audit?agent={agent}&limit=1")).await.ok();
             let next = deployment.get(&token, "/v1/whoami").await.status;
             let mut record = record(&found["items"][0], &agent, plane);
+            request.forget_what_it_made(record.as_object_mut().unwrap());
             // An edge sees no body, and digests none of what it refuses.
             if deployment.is_split() && record["decision"] == "deny" {
                 record.as_object_mut().unwrap().remove("request_digest");
             }
-            ends.push((told(answer, &agent), record, next));
+            ends.push((request.told(answer, &agent), record, next));
         }
-        for (end, plane) in ends.iter().zip(PLANES) {
-            assert_eq!(&ends[0], end, "{n} {plane}: {request:?} {scope} {more} {before} {version} {shape}");
+        for (end, (way, _)) in ends.iter().zip(WAYS) {
+            assert_eq!(&ends[0], end, "{n} {way}: {request:?} {scope} {more} {before} {shape}");
         }
         let outcome = &ends[0].1;
         *seen.entry(format!("{} {}", outcome["outcome"], outcome["reason"])).or_default() += 1;
     }
     // All of these came up: what is compared is not always the same.
-    for want in
-        ["\"ok\" null", "\"error\" null", "scope_violation", "scope_probe", "canary_key", "step_up", "agent_frozen"]
-    {
+    for want in [
+        "\"ok\" null",
+        "\"error\" null",
+        "right_not_granted",
+        "scope_violation",
+        "scope_probe",
+        "canary_key",
+        "step_up",
+        "agent_frozen",
+    ] {
         assert!(seen.keys().any(|seen| seen.contains(want)), "{want}: {seen:?}");
     }
 }
 
-const PLANES: [&str; 3] = ["rest", "mcp", "agent-ai"];
+/// Each way to ask, and the plane that is on record for it.
+const WAYS: [(&str, &str); 4] = [("rest", "rest"), (LEGACY, "mcp"), (MODERN, "mcp"), ("agent-ai", "agent-ai")];
 /// In which a call is handed in.
 const SHAPES: [&str; 4] = ["plain", "chat-completions", "responses", "messages"];
-const SCOPES: [&str; 4] = [
+const SCOPES: [&str; 5] = [
     "key:own-key:sign,verify key:own-aes:encrypt,decrypt,generate-data-key",
     "key:own-key:sign",
     "key:own-key,trap-key,old-key:sign,verify key:own-aes:encrypt",
     "key:team=a:sign,encrypt,verify",
+    "key:own-key,old-key:sign,rotate key:own-aes:encrypt,rotate",
 ];
 const WISHES: [&str; 3] = ["key:foreign-key:sign", "key:no-such-key:sign", "no scope"];
-const MORE: [&str; 4] = ["{}", r#"{"purpose":"service"}"#, r#"{"limits":{"max_uses":1}}"#, r#"{"delegate":true}"#];
+const MORE: [&str; 6] = [
+    "{}",
+    r#"{"purpose":"service"}"#,
+    r#"{"limits":{"max_uses":1}}"#,
+    r#"{"delegate":true}"#,
+    r#"{"create_keys":true}"#,
+    r#"{"audit":true,"create_keys":true,"limits":{"max_uses":1}}"#,
+];
 const KEYS: [&str; 8] =
     ["own-key", "own-key", "own-aes", "foreign-key", "no-such-key", "trap-key", "old-key", "No Key!"];
 
@@ -89,7 +108,7 @@ async fn laid_out() -> Deployment {
 }
 
 /// One request, in both its forms.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Asked {
     tool: &'static str,
     key: Option<&'static str>,
@@ -116,7 +135,9 @@ impl Asked {
             9 => post("generate_data_key", "/v1/keys/{key}/generate-data-key", json!({ "length": 16 })),
             10 => post("rotate_key", "/v1/keys/{key}/rotate", json!({})),
             11 => get("get_key", Some(key), "/v1/keys/{key}", json!({})),
-            12 => match dice.next(3) {
+            12 => match dice.next(5) {
+                2 => get("my_scope", None, "/v1/scope", json!({})),
+                3 => get("my_activity", None, "/v1/activity", json!({ "limit": 3 })),
                 0 => get("get_public_key", Some(key), "/v1/keys/{key}/public-key", json!({})),
                 1 => get("audit_query", None, "/v1/audit", json!({ "limit": 3 })),
                 _ => get("list_keys", None, "/v1/keys", json!({ "limit": 300 })),
@@ -201,12 +222,41 @@ fn shaped(shape: &str, tool: &str, arguments: &Value) -> Value {
     }
 }
 
-/// An answer without what differs between any two requests.
-fn told(answer: Answer, agent: &str) -> (u16, String) {
-    let mut body = answer.body;
+impl Asked {
+    fn naming(mut self, name: &str) -> Self {
+        if self.tool == "create_key" {
+            self.members["name"] = json!(name);
+        }
+        self
+    }
+
+    /// What is another thing each time it is made.
+    fn forget_what_it_made(&self, told: &mut Map<String, Value>) {
+        let made: &[&str] = match self.tool {
+            "audit_query" => &["items", "next_cursor"],
+            "create_key" => &["aliases", "id", "key", "object", "request_digest"],
+            "rotate_key" => &["key_version", "version"],
+            _ => &[],
+        };
+        told.retain(|name, _| !made.contains(&name.as_str()));
+    }
+
+    /// An answer without what differs between any two requests.
+    fn told(&self, answer: Answer, agent: &str) -> (u16, String) {
+        let mut body = answer.body;
+        if let Some(members) = body.as_object_mut() {
+            self.forget_what_it_made(members);
+        }
+        told(body, answer.status, agent)
+    }
+}
+
+fn told(mut body: Value, status: u16, agent: &str) -> (u16, String) {
     let own = [
         "request_id",
         "record",
+        "evaluation_id",
+        "recommendation",
         "approval",
         "approval_code",
         "decision",
@@ -219,7 +269,10 @@ fn told(answer: Answer, agent: &str) -> (u16, String) {
     if let Some(members) = body.as_object_mut() {
         members.retain(|name, value| !own.contains(&name.as_str()) && !is_of_a_request(value));
     }
-    (answer.status, body.to_string().replace(agent, "the agent"))
+    for needed in body.get_mut("needs_approval").and_then(Value::as_array_mut).into_iter().flatten() {
+        needed.as_object_mut().unwrap().remove("recommendation");
+    }
+    (status, body.to_string().replace(agent, "the agent"))
 }
 
 /// Whether it is the id of a request for access.

@@ -141,6 +141,9 @@ async fn an_agent_sees_what_it_may_do_now() {
     let of_parent = told["limits"].as_array().unwrap().iter().find(|limit| limit["agent"] == above.as_str()).unwrap();
     assert_eq!((&of_parent["limits"]["per_day"], &of_parent["used"]["per_day"]), (&json!(10), &json!(1)));
     assert!(told.get("approval_until").is_none());
+    let needs = told["needs_approval"].as_array().unwrap();
+    assert_eq!((needs.len(), &needs[0]["uses"]), (1, &json!("risky")));
+    assert_eq!(keys[0]["approvers"], 1);
     // What binds the parent binds the child: a hold, and a grant that is narrowed.
     deployment.hold_for_step_up(&above).await;
     let narrower = json!({ "scope": "key:other-key:sign" });
@@ -148,6 +151,9 @@ async fn an_agent_sees_what_it_may_do_now() {
     let told = client.done("my_scope", json!({})).await;
     assert_eq!(told["keys"], json!([]));
     assert!(told["approval_until"].is_string(), "{told}");
+    let each = &told["needs_approval"][0];
+    assert_eq!((&each["uses"], &each["until"]), (&json!("each"), &told["approval_until"]));
+    assert!(text(each, "recommendation").starts_with("rcm_") && !text(each, "because").is_empty(), "{each}");
     let without = client.done("my_scope", json!({ "without_keys": true })).await;
     assert_eq!(without["keys"], json!([]));
 }

@@ -8,7 +8,7 @@ use aegis_tests::{Answer, base64};
 use http::Method;
 use serde_json::{Value, json};
 
-const METADATA: &str = "resource_metadata=\"https://aegis.example.org/.well-known/oauth-protected-resource\"";
+const METADATA: &str = "resource_metadata=\"https://aegis.example.org/.well-known/oauth-protected-resource/mcp\"";
 
 /// A deployment with one key, and what a call to sign with it says.
 async fn laid_out() -> (Deployment, String, Value) {
@@ -52,8 +52,13 @@ async fn whoever_proves_nothing_gets_401_and_is_told_where_tokens_come_from() {
             assert!(challenge(&answer).contains(METADATA));
         }
     }
-    let path = "/.well-known/oauth-protected-resource";
-    assert_eq!(deployment.get("", path).await.ok()["bearer_methods_supported"], json!(["header"]));
+    // Where that leads, the document is of the URL that was asked (RFC 9728 §3.3).
+    for own in ["", "/mcp"] {
+        let told = deployment.get("", &format!("/.well-known/oauth-protected-resource{own}")).await.ok();
+        assert_eq!(told["resource"], format!("https://aegis.example.org{own}"));
+        assert_eq!(told["bearer_methods_supported"], json!(["header"]));
+        assert_eq!(told["scopes_supported"], json!(["aegis_key_use"]));
+    }
     deployment.pass(3_601);
     let answer = Client::new(&deployment, &token, MODERN).ask("tools/call", sign).await;
     assert_eq!(answer.refused(401), "credential_expired");

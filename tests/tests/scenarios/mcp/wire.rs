@@ -59,6 +59,10 @@ async fn headers_give_no_right_and_one_that_says_otherwise_is_refused() {
         let answer = client.send(request, &body).await;
         assert_eq!((answer.status, &answer.body["error"]["code"]), (400, &json!(-32020)), "{header}: {}", answer.body);
     }
+    // No tool has an argument stand in a header: one that does is compared with nothing, so it is not taken.
+    let (request, body) = client.request("tools/call", sign("other-key"));
+    let answer = client.send(request.header("mcp-param-key", "own-key"), &body).await;
+    assert_eq!((answer.status, &answer.body["error"]["code"]), (400, &json!(-32020)), "{}", answer.body);
     assert_eq!(latest(&deployment, &alice, "op=key.sign").await["id"], before["id"], "nothing was done");
     // That such a message came is on record.
     let told = latest(&deployment, &alice, "op=whoami").await;

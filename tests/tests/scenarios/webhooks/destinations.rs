@@ -122,7 +122,7 @@ impl Authority {
             .root_certs(RootCerts::new_with_certs(&[root]))
             .build();
         let feed: Arc<dyn Feed> = deployment.store.clone();
-        let poster = Poster::new(Some(tls), private, Duration::from_secs(5));
+        let poster = Poster::new(Some(tls), Reach { private, ..Reach::OWN_MACHINE }, Duration::from_secs(5));
         Courier::new(deployment.host.app.clone(), feed, poster, render)
     }
 }
