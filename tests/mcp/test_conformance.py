@@ -90,7 +90,7 @@ class Conformance(unittest.TestCase):
 
     def test_the_page_names_each_check_that_fails_for_want_of_a_session(self):
         page = re.sub(r"\s+", " ", (HERE.parents[1] / "docs/MCP.md").read_text())
-        [named] = re.findall(r"of 2025-11-25 six checks fail \(`tests/mcp/fixtures-2025-11-25\.txt`\): ([^.]*)\.", page)
+        [named] = re.findall(r"2025-11-25 six scenarios do not pass \(`tests/mcp/fixtures-2025-11-25\.txt`\): ([^.]*)\.", page)
         listed = [check.split()[0] for check in (HERE / "fixtures-2025-11-25.txt").read_text().splitlines()]
         self.assertEqual(re.findall(r"`([a-z0-9-]+)`", named), listed)
 
