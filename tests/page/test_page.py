@@ -102,14 +102,15 @@ class Page(InBrowser):
 
     def test_all_of_it_is_small_and_comes_from_its_server(self):
         sent = []
-        self.page.on("requestfinished", lambda request: sent.append((request.url, request.sizes())))
+        self.page.on("requestfinished", lambda request: sent.append(request))
         self.page.on("requestfailed", lambda request: self.troubles.append(request.url))
         asked = self.asked({"pay": "3.00 EUR"})
         self.log_in(asked["approval_url"])
         self.says("This is what the agent asks for")
-        self.page.get_by_role("button", name="Deny").click()
+        with self.page.expect_request_finished(lambda request: request.url.endswith("/deny")):
+            self.page.get_by_role("button", name="Deny").click()
         self.says("It is denied")
-        paths = [url.removeprefix(self.server.base) for url, _ in sent]
+        paths = [request.url.removeprefix(self.server.base) for request in sent]
         approval = f"/v1/approvals/{asked['approval']}"
         # The page, a login, what is asked, and the answer.
         self.assertEqual(
@@ -117,7 +118,7 @@ class Page(InBrowser):
             [f"/local/approve/{asked['approval']}", "/local/token", "/v1/oauth/token", approval, f"{approval}/deny"],
         )
         # Both ways, with headers: a second of a slow phone's connection.
-        size = sum(sum(sizes.values()) for _, sizes in sent)
+        size = sum(sum(request.sizes().values()) for request in sent)
         self.assertLessEqual(size, SMALL)
         self.assertEqual(self.troubles, [])
 
