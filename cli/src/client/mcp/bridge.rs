@@ -133,7 +133,8 @@ impl Bridge {
         let client = self.connection.client()?;
         let issued = agent::credential(&client, &self.agent.id(&client)?, Some(self.ttl))?;
         let (credential, api) = (text(&issued, "id")?, client.api.with_token(&text(&issued, "token")?));
-        let drawn = Drawn { credential, api, renew_at: Instant::now() + renewed_after(&issued, self.ttl, Timestamp::now()) };
+        let drawn =
+            Drawn { credential, api, renew_at: Instant::now() + renewed_after(&issued, self.ttl, Timestamp::now()) };
         *token = Token::Drawn(drawn.clone());
         Ok(drawn)
     }
