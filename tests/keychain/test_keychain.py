@@ -3,12 +3,14 @@
 Run it inside `dbus-run-session`. Standard library only.
 """
 
+import json
 import os
 import pathlib
 import stat
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 import unittest
 
@@ -55,8 +57,8 @@ class WithKeychain(unittest.TestCase):
         self.passphrase = self.home / "passphrase"
         self.passphrase.write_text(PASSPHRASE)
 
-    def aegis(self, *arguments, bus=True, sessions=None):
-        """Exit code, output and what went to standard error."""
+    def aegis(self, *arguments, bus=True, sessions=None, told=""):
+        """Exit code, output and what went to standard error; `told` is its standard input."""
         outside = ("AEGIS_", "DBUS_", "XDG_", "DISPLAY")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(outside)}
         environment |= {"AEGIS_HOME": str(self.home), "AEGIS_URL": self.server.base, "HOME": str(self.home)}
@@ -64,8 +66,8 @@ class WithKeychain(unittest.TestCase):
             environment["DBUS_SESSION_BUS_ADDRESS"] = os.environ["DBUS_SESSION_BUS_ADDRESS"]
         if sessions:
             environment["AEGIS_SESSIONS"] = sessions
-        done = subprocess.run([os.environ["AEGIS_BIN"], *arguments], env=environment, stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=COMMAND_TIME)
+        done = subprocess.run([os.environ["AEGIS_BIN"], *arguments], env=environment, input=told, capture_output=True,
+                              text=True, timeout=COMMAND_TIME)
         return done.returncode, done.stdout, done.stderr
 
     def log_in(self, **how):
@@ -144,6 +146,49 @@ class Sessions(WithKeychain):
         self.assertEqual(code, 1)
         self.assertIn("the system's keychain cannot be used", error)
         self.assertEqual(self.aegis("whoami")[0], 0)
+
+
+class Bridge(WithKeychain):
+    """`aegis mcp`, told one message as a program that hosts agents would tell it."""
+
+    def setUp(self):
+        super().setUp()
+        self.label = f"invoices-{time.time_ns():x}"
+        name = f"key-{self.label}"
+        self.server.create_key(name, "Ed25519")
+        issued = {"label": self.label, "scope": f"key:{name}:sign"}
+        self.agent = self.server.call("POST", "/v1/agents", issued)["id"]
+        arguments = {"key": name, "message": "aGVsbG8="}
+        self.sign = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "sign", "arguments": arguments}}
+
+    def answer(self, **how):
+        code, output, _ = self.aegis("mcp", "--agent", self.label, told=json.dumps(self.sign) + "\n", **how)
+        self.assertEqual(code, 0)
+        return json.loads(output)
+
+    def records(self, operation, actor):
+        return self.server.call("GET", f"/v1/audit?op={operation}&actor={actor}&limit=200")["items"]
+
+    def test_the_agents_tokens_are_drawn_from_the_session_in_the_keychain(self):
+        self.assertIn("aegis login", self.answer()["error"]["message"])
+        self.assertEqual(self.log_in()[0], 0)
+        text, session = self.file()
+        self.assertNotIn("eyJ", text)
+        self.assertFalse(self.answer()["result"]["isError"])
+        # Drawn by the session that the keychain has, used, and ended with the bridge.
+        [signed] = self.records("key.sign", self.agent)
+        [drawn] = [record for record in self.records("credential.issue", HUMAN) if record["object"] == signed["credential"]]
+        self.assertEqual(drawn["credential"], session["credential"])
+        [ended] = self.records("credential.revoke", self.agent)
+        self.assertEqual(ended["object"], signed["credential"])
+        # Neither went anywhere else.
+        self.assertEqual(self.file()[0], text)
+        kept = [path for path in self.home.rglob("*") if path.is_file() and b"eyJ" in path.read_bytes()]
+        self.assertEqual(kept, [])
+        self.assertIn("the system's keychain cannot be used", self.answer(bus=False)["error"]["message"])
+        self.assertEqual(self.aegis("logout")[0], 0)
+        self.assertIn("aegis login", self.answer()["error"]["message"])
+        self.assertEqual(len(self.records("key.sign", self.agent)), 1)
 
 
 class Locked(WithKeychain):

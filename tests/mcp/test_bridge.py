@@ -1,61 +1,16 @@
 """`aegis mcp` as a program that hosts agents runs it: the Python SDK of MCP starts it, in each of its modes."""
 
-import base64
-import contextlib
 import json
 import os
-import pathlib
 import subprocess
-import sys
-import time
 import unittest
 
-from mcp import Client, StdioServerParameters
-from mcp.types import Implementation
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "interop"))
-
-from aegis_client import DEPLOYED, HUMAN, Aegis  # noqa: E402
+from with_bridge import DEPLOYED, INVOICE, WithBridge
 
 MODES = {"auto": "2026-07-28", "legacy": "2025-11-25", "2026-07-28": "2026-07-28"}
-HOST = Implementation(name="test-host", version="7.1")
-INVOICE = {"key": "invoice-2026", "message": base64.b64encode(b"invoice 7").decode()}
 
 
-class Bridge(unittest.IsolatedAsyncioTestCase):
-    def setUp(self):
-        self.server = Aegis()
-        self.addCleanup(self.server.stop)
-        self.server.start()
-        for name in ("invoice-2026", "treasury-master"):
-            self.server.create_key(name, "ECDSA-P256")
-        # On a deployment there are those of the tests before.
-        self.label = f"invoices-{time.time_ns():x}"
-        issued = {"label": self.label, "scope": "key:invoice-2026:sign,verify"}
-        self.agent = self.server.call("POST", "/v1/agents", issued)["id"]
-        # The environment that the SDK gives its servers has no more than this.
-        self.home = {"AEGIS_HOME": str(self.server.folder / "home"), "AEGIS_SESSIONS": "file"}
-
-    def aegis(self, *arguments):
-        command = [os.environ["AEGIS_BIN"], *arguments, "--url", self.server.base]
-        subprocess.run(command, env={**os.environ, **self.home}, check=True, capture_output=True, timeout=60)
-
-    def log_in(self):
-        if DEPLOYED:
-            self.home["AEGIS_TOKEN"] = self.server.token
-            return
-        self.aegis("login", "--human", HUMAN, "--passphrase-file", str(self.server.folder / "passphrase"))
-
-    @contextlib.asynccontextmanager
-    async def client(self, mode):
-        arguments = ["mcp", "--agent", self.label, "--url", self.server.base]
-        bridge = StdioServerParameters(command=os.environ["AEGIS_BIN"], args=arguments, env=self.home)
-        async with Client(bridge, mode=mode, client_info=HOST, raise_exceptions=True) as client:
-            yield client
-
-    def records(self, operation):
-        return self.server.call("GET", f"/v1/audit?op={operation}&limit=200")["items"]
-
+class Bridge(WithBridge):
     async def test_an_agent_signs_in_each_mode_and_its_tokens_end_with_it(self):
         self.log_in()
         for mode, version in MODES.items():
@@ -91,9 +46,6 @@ class Bridge(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(process.wait(60), 0)
         self.assertEqual(len(self.records("credential.revoke")), 1)
         process.stdin.close(), process.stdout.close()
-
-    def drawn(self):
-        return [record["id"] for record in self.records("credential.issue") if record["outcome"] == "ok"]
 
     async def test_who_stops_the_token_has_stopped_the_agent(self):
         self.log_in()

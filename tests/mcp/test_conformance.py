@@ -64,11 +64,11 @@ class Conformance(unittest.TestCase):
         self.assertTrue(found, run.stdout + run.stderr)
         return found, run
 
-
-    def compare(self, binary, name, least):
+    def compare(self, binary, name, least, all_of=()):
+        """`all_of` are the versions whose every requirement is met, by the suite's own judgement."""
         for requirements in REQUIREMENTS:
             with self.subTest(requirements=requirements):
-                found, _ = self.checks(binary, requirements)
+                found, run = self.checks(binary, requirements)
                 failed = sorted(check for check, statuses in found.items() if statuses & {"FAILURE", "WARNING"})
                 known = HERE / f"{name}-{requirements}.txt"
                 if "AEGIS_UPDATE_BASELINES" in os.environ:
@@ -77,6 +77,8 @@ class Conformance(unittest.TestCase):
                 passed = [check for check, statuses in found.items() if statuses == {"SUCCESS"}]
                 print(f"{name}, {requirements}: {len(passed)} checks passed, {len(failed)} did not")
                 self.assertGreaterEqual(len(passed), least[requirements])
+                # 1: it found something amiss. What ends it otherwise is no judgement.
+                self.assertEqual(run.returncode, 0 if requirements in all_of else 1, run.stdout + run.stderr)
 
     def test_the_product_fails_for_want_of_fixtures_alone(self):
         self.compare(PRODUCT, "product", {"2025-11-25": 36, "2026-07-28": 87})
@@ -84,7 +86,13 @@ class Conformance(unittest.TestCase):
     @unittest.skipIf(DEPLOYED, "only the product is deployed")
     def test_with_fixtures_it_passes(self):
         """But for what needs a session (requests of the server's to the client), and the extension for tasks."""
-        self.compare(os.environ["AEGIS_FIXTURES_BIN"], "fixtures", {"2025-11-25": 63, "2026-07-28": 143})
+        self.compare(os.environ["AEGIS_FIXTURES_BIN"], "fixtures", {"2025-11-25": 63, "2026-07-28": 143}, ["2026-07-28"])
+
+    def test_the_page_names_each_check_that_fails_for_want_of_a_session(self):
+        page = re.sub(r"\s+", " ", (HERE.parents[1] / "docs/MCP.md").read_text())
+        [named] = re.findall(r"2025-11-25 six scenarios do not pass \(`tests/mcp/fixtures-2025-11-25\.txt`\): ([^.]*)\.", page)
+        listed = [check.split()[0] for check in (HERE / "fixtures-2025-11-25.txt").read_text().splitlines()]
+        self.assertEqual(re.findall(r"`([a-z0-9-]+)`", named), listed)
 
 
 PRODUCT = os.environ["AEGIS_BIN"]

@@ -1,4 +1,4 @@
-"""A proxy that adds an agent's token to what passes: for clients that send none. All else, it hands on as it came."""
+"""A proxy between a client and a server, for what neither of them does by itself. All else, it hands on as it came."""
 
 import contextlib
 import http.client
@@ -10,10 +10,11 @@ import urllib.parse
 OF_THE_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
-class WithToken:
-    """From `start` to `stop`; `url` is where clients reach `/mcp` of the server at `base`."""
+class Proxy:
+    """From `start` to `stop`; `base` is where clients reach the server. With a token it is sent in place of theirs, and an
+    answer's body is what `alter` makes of it, by its path."""
 
-    def __init__(self, base, token):
+    def __init__(self, base, token=None, alter=lambda _, answer: answer):
         onto = urllib.parse.urlsplit(base)
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -26,14 +27,16 @@ class WithToken:
 
             def exchange(self, onward, body):
                 onward.putrequest(self.command, onto.path + self.path, skip_host=True, skip_accept_encoding=True)
+                left_out = OF_THE_CONNECTION | ({"authorization"} if token else set())
                 for name, value in self.headers.items():
-                    if name.lower() not in OF_THE_CONNECTION | {"authorization"}:
+                    if name.lower() not in left_out:
                         onward.putheader(name, value)
-                onward.putheader("Authorization", f"Bearer {token}")
+                if token:
+                    onward.putheader("Authorization", f"Bearer {token}")
                 onward.putheader("Content-Length", str(len(body)))
                 onward.endheaders(body)
                 answer = onward.getresponse()
-                text = answer.read()
+                text = alter(self.path, answer.read())
                 self.send_response(answer.status)
                 for name, value in answer.getheaders():
                     if name.lower() not in OF_THE_CONNECTION:
@@ -54,7 +57,7 @@ class WithToken:
                 """A client that leaves early is none of the proxy's business."""
 
         self.server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/mcp"
+        self.base = f"http://127.0.0.1:{self.server.server_port}"
 
     def start(self):
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -63,3 +66,11 @@ class WithToken:
     def stop(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+class WithToken(Proxy):
+    """For clients that send no token: it adds an agent's. `url` is where they reach `/mcp`."""
+
+    def __init__(self, base, token):
+        super().__init__(base, token)
+        self.url = f"{self.base}/mcp"

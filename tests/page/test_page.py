@@ -10,6 +10,9 @@ from aegis_client import HUMAN, PASSPHRASE, Aegis
 
 PAYMENT = {"pay": "12500.00 EUR", "to": "<img src=x onerror=alert(1)>", "for": "rent\u202e0052"}
 
+# Bytes.
+SMALL = 64 * 1024
+
 
 class Page(InBrowser):
     @classmethod
@@ -29,6 +32,7 @@ class Page(InBrowser):
     def test_a_human_sees_what_would_be_done_and_approves_that(self):
         asked = self.asked(PAYMENT)
         self.assertTrue(asked["approval_url"].startswith(self.server.base))
+        approval = self.server.call("GET", f"/v1/approvals/{asked['approval']}")
         self.log_in(asked["approval_url"])
         shown = self.page.locator("#payload")
         expect(shown).to_contain_text('"pay": "12500.00 EUR"', timeout=30_000)
@@ -36,8 +40,16 @@ class Page(InBrowser):
         expect(shown).to_contain_text("rent\\u{202e}0052")
         expect(shown).to_contain_text("<img src=x onerror=alert(1)>")
         self.assertEqual(self.page.locator("img").count(), 0)
-        for fact in ["key.sign", "treasury-2026 (key_", f"payments, interactive ({self.agent})", HUMAN]:
+        self.assertRegex(approval["request_digest"], "^[0-9a-f]{64}$")
+        facts = ["key.sign", "treasury-2026 (key_", f"payments, interactive ({self.agent})", HUMAN, approval["request_digest"]]
+        for fact in facts:
             expect(self.page.locator("#facts")).to_contain_text(fact)
+        risk = asked["risk"]
+        self.assertGreater(len(risk["factors"]), 0)
+        told = "{factor}: {observed:g} (expected {expected:g})"
+        reasons = [told.format_map(factor) for factor in risk["factors"]]
+        shown_reasons = self.page.locator("#reasons li").all_inner_texts()
+        self.assertEqual(shown_reasons, [f"Its risk is {risk['score']:g}.", *reasons])
         self.page.get_by_label("The code that the agent shows").fill("0000-0000")
         self.page.get_by_role("button", name="Approve this request").click()
         self.says("the code")
@@ -68,6 +80,47 @@ class Page(InBrowser):
         self.page.get_by_role("button", name="Log in").click()
         self.says("passphrase or the code is wrong")
         expect(self.page.locator("#asked")).to_be_hidden()
+
+    def test_what_is_no_json_is_shown_as_text_or_by_its_length(self):
+        table = [
+            # Text and bytes are shown beside the request that they came in.
+            ("pay 10.00 EUR to größe\u202e".encode(), "message:\npay 10.00 EUR to größe\\u{202e}\n\nrequest:\n{"),
+            (b"\xff\xfe\x00<b>", "message:\n6 bytes\n\nrequest:\n{"),
+            # 64 KiB in base64, and what stands around them: of more than 64 KiB only the digest is kept.
+            (bytes(48 * 1024), "65551 bytes that cannot be shown; the digest above is theirs."),
+        ]
+        for message, shown in table:
+            with self.subTest(shown=shown):
+                asked = self.asked(message)
+                self.log_in(asked["approval_url"])
+                self.says("This is what the agent asks for")
+                self.assertEqual(self.page.locator("#payload").text_content()[: len(shown)], shown)
+                digest = self.server.call("GET", f"/v1/approvals/{asked['approval']}")["request_digest"]
+                expect(self.page.locator("#facts")).to_contain_text(digest)
+                self.page.get_by_role("button", name="Deny").click()
+                self.says("It is denied")
+
+    def test_all_of_it_is_small_and_comes_from_its_server(self):
+        sent = []
+        self.page.on("requestfinished", lambda request: sent.append(request))
+        self.page.on("requestfailed", lambda request: self.troubles.append(request.url))
+        asked = self.asked({"pay": "3.00 EUR"})
+        self.log_in(asked["approval_url"])
+        self.says("This is what the agent asks for")
+        with self.page.expect_request_finished(lambda request: request.url.endswith("/deny")):
+            self.page.get_by_role("button", name="Deny").click()
+        self.says("It is denied")
+        paths = [request.url.removeprefix(self.server.base) for request in sent]
+        approval = f"/v1/approvals/{asked['approval']}"
+        # The page, a login, what is asked, and the answer.
+        self.assertEqual(
+            [path for path in paths if path != "/favicon.ico"],
+            [f"/local/approve/{asked['approval']}", "/local/token", "/v1/oauth/token", approval, f"{approval}/deny"],
+        )
+        # Both ways, with headers: a second of a slow phone's connection.
+        size = sum(sum(request.sizes().values()) for request in sent)
+        self.assertLessEqual(size, SMALL)
+        self.assertEqual(self.troubles, [])
 
     def test_it_runs_nothing_but_itself_and_fits_a_phone(self):
         response = self.page.goto(f"{self.server.base}/local/approve/apr_unknown")

@@ -133,7 +133,8 @@ impl Bridge {
         let client = self.connection.client()?;
         let issued = agent::credential(&client, &self.agent.id(&client)?, Some(self.ttl))?;
         let (credential, api) = (text(&issued, "id")?, client.api.with_token(&text(&issued, "token")?));
-        let drawn = Drawn { credential, api, renew_at: Instant::now() + renewed_after(&issued, self.ttl) };
+        let drawn =
+            Drawn { credential, api, renew_at: Instant::now() + renewed_after(&issued, self.ttl, Timestamp::now()) };
         *token = Token::Drawn(drawn.clone());
         Ok(drawn)
     }
@@ -159,11 +160,11 @@ impl Bridge {
 }
 
 /// After two thirds of its life, so that none ends while a message is under way.
-fn renewed_after(issued: &Value, ttl: Span) -> Duration {
+fn renewed_after(issued: &Value, ttl: Span, now: Timestamp) -> Duration {
     let asked = u64::from(ttl.0);
     let ends = issued.get("expires_at").and_then(Value::as_str).and_then(|at| at.parse::<Timestamp>().ok());
     // A session that ends sooner cuts it.
-    let left = ends.and_then(|ends| u64::try_from(ends.as_second() - Timestamp::now().as_second()).ok());
+    let left = ends.and_then(|ends| u64::try_from(ends.as_second() - now.as_second()).ok());
     Duration::from_secs(left.unwrap_or(asked).min(asked) * 2 / 3)
 }
 
@@ -183,4 +184,30 @@ fn advised(failure: &Failure) -> String {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_renewed_after_two_thirds_of_what_is_left_of_it_and_never_later_than_of_what_was_asked() {
+        let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        let table = [
+            (900, "2026-03-01T12:15:00Z", 600),
+            (60, "2026-03-01T12:01:00Z", 40),
+            // A session or a grant that ends sooner cuts it.
+            (900, "2026-03-01T12:00:30Z", 20),
+            (900, "2026-03-01T12:00:00Z", 0),
+            // This machine's clock is behind, or ahead by more than the token's life.
+            (900, "2026-03-01T13:00:00Z", 600),
+            (900, "2026-03-01T11:59:59Z", 600),
+            (900, "soon", 600),
+        ];
+        for (ttl, expires_at, want) in table {
+            let issued = json!({ "expires_at": expires_at });
+            assert_eq!(renewed_after(&issued, Span(ttl), now), Duration::from_secs(want), "{ttl} s, {expires_at}");
+        }
+        assert_eq!(renewed_after(&json!({}), Span(900), now), Duration::from_secs(600));
+    }
 }
