@@ -47,6 +47,8 @@ operations! {
     ApprovalList "approval.list"
     AuditGet "audit.get"
     AuditQuery "audit.query"
+    AuditRedrive "audit.redrive"
+    AuditVerify "audit.verify"
     CredentialIntrospect "credential.introspect"
     CredentialIssue "credential.issue"
     CredentialRevoke "credential.revoke"
@@ -162,6 +164,9 @@ impl Operation {
                 | Self::ApprovalList
                 | Self::AuditGet
                 | Self::AuditQuery
+                // Tells what was told before: who runs after an outage must not be asked because of it.
+                | Self::AuditRedrive
+                | Self::AuditVerify
                 | Self::CredentialIntrospect
                 | Self::HumanReport
                 | Self::KeyGet

@@ -22,7 +22,7 @@ use std::sync::{Mutex, PoisonError};
 pub const FIRST_POLICY: &str = include_str!("policy.cedar");
 /// The number of [`FIRST_POLICY`]: one more with each change of it, so that deployments which began with an earlier one
 /// follow at their next start.
-pub const BUILT_IN: u32 = 7;
+pub const BUILT_IN: u32 = 8;
 const SCHEMA: &str = include_str!("policy.cedarschema");
 /// Answers kept. An evaluation costs some 50 us, and an agent asks the same few questions all day.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
@@ -211,7 +211,7 @@ mod tests {
         let digest = crate::encoding::hex(digest.as_ref());
         assert_eq!(
             (BUILT_IN, digest.as_str()),
-            (7, "c2d1b523c242a6ca6d042045d3670abdc317c8d336a5bda1bcda2db74b8d118d")
+            (8, "ba273dc8447755b6973171165f239306f4ef95fa85cd16c5eefc8a61ada188d5")
         );
     }
 
@@ -232,7 +232,8 @@ mod tests {
     #[test]
     fn what_each_role_may_do() {
         use Operation::{
-            AgentIssue, AuditGet, HumanRevoke, KeyCreate, KeyDestroy, KeyGet, KeySign, RulesApply, RulesGet,
+            AgentIssue, AuditGet, AuditRedrive, AuditVerify, HumanRevoke, KeyCreate, KeyDestroy, KeyGet, KeySign,
+            RulesApply, RulesGet,
         };
         let key = a_key("invoice-2026");
         let bob: HumanId = "bob@org".parse().unwrap();
@@ -262,6 +263,13 @@ mod tests {
             (Role::Auditor, KeySign, on_key(), false),
             (Role::Auditor, KeyGet, on_key(), true),
             (Role::Auditor, AuditGet, Resource::Deployment, true),
+            (Role::User, AuditVerify, Resource::Deployment, false),
+            (Role::Auditor, AuditVerify, Resource::Deployment, true),
+            (Role::Operator, AuditVerify, Resource::Deployment, true),
+            (Role::Auditor, AuditRedrive, Resource::Deployment, false),
+            (Role::User, AuditRedrive, Resource::Deployment, false),
+            (Role::Operator, AuditRedrive, Resource::Deployment, true),
+            (Role::Admin, AuditRedrive, Resource::Deployment, true),
         ];
         for (role, operation, resource, want) in table {
             let roles = [role].into();

@@ -35,6 +35,7 @@ mod revocation;
 mod routes;
 mod rules;
 mod serve;
+mod tally;
 mod tokens;
 mod usage;
 mod webhooks;
