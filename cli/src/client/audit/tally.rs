@@ -98,7 +98,7 @@ fn differs(differences: &[Value]) -> Option<String> {
 fn render(all: &Value) -> String {
     let span = format!("{} to {}", moment(all, "/since"), moment(all, "/until"));
     let open = match all.get("open_since") {
-        Some(_) => format!("{}: these minutes are not over yet, and were not compared", moment(all, "/open_since")),
+        Some(_) => format!("since {}: not over yet, and not compared", moment(all, "/open_since")),
         None => String::new(),
     };
     let through = match all.get("detection_through") {
@@ -109,7 +109,7 @@ fn render(all: &Value) -> String {
         ("compared", span),
         ("journal", format!("{} records", field(all, "/journal"))),
         ("consumers", format!("{} records", field(all, "/consumers"))),
-        ("from", open),
+        ("open", open),
         ("detection", through),
     ]);
     let rows = all.get("differences").and_then(Value::as_array).into_iter().flatten().map(|found| {
@@ -120,10 +120,12 @@ fn render(all: &Value) -> String {
         vec![moment(found, "/minute"), shard, count("journal"), count("consumers"), missing, unknown, first]
     });
     let rows: Vec<Vec<String>> = rows.collect();
-    match rows.is_empty() {
-        true => format!("{head}\n\nThe journal and its consumers agree."),
-        false => format!("{head}\n\n{}", output::table(&HEADINGS, &rows)),
-    }
+    let said = match rows.is_empty() {
+        true if all.get("since") == all.get("until") => "Nothing is over yet that could be compared.".to_string(),
+        true => "The journal and its consumers agree.".to_string(),
+        false => output::table(&HEADINGS, &rows),
+    };
+    format!("{head}\n\n{said}")
 }
 
 const HEADINGS: [&str; 7] = ["MINUTE", "SHARD", "JOURNAL", "CONSUMERS", "MISSING", "UNKNOWN", "FIRST MISSING"];
@@ -176,6 +178,9 @@ mod tests {
         });
         let shown = render(&agrees);
         assert!(shown.contains("7 records") && shown.contains("agree") && shown.contains("not over yet"), "{shown}");
+        let mut nothing = agrees.clone();
+        nothing["until"] = nothing["since"].clone();
+        assert!(render(&nothing).contains("Nothing is over yet"), "{nothing}");
         let mut differs = agrees;
         differs["differences"] = json!([{
             "minute": "2026-11-01T10:00:00Z", "shard": 2, "missing": 1, "missing_records": ["rec_1"], "unknown": 0,
