@@ -368,7 +368,7 @@ mod tests {
         let ids = committed(&store, [1_000]).await;
         // Of the same shard.
         let mut stranger = ids[0].to_string();
-        stranger.replace_range(24..25, if &stranger[24..25] == "0" { "1" } else { "0" });
+        stranger.replace_range(24..25, if stranger.as_bytes()[24] == b'0' { "1" } else { "0" });
         let stranger = RecordId::try_from(stranger).unwrap();
         note(&store, [&stranger], at(0)).await.unwrap();
         let found = compared(&store, 1).await.differences;
