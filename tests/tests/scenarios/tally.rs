@@ -247,7 +247,7 @@ async fn a_long_span_is_told_again_in_steps() {
     for some in puts.chunks(100) {
         store.transact(some.to_vec()).await.unwrap();
     }
-    while story.miss().await.len() > 0 {}
+    while !story.miss().await.is_empty() {}
     story.deployment.pass(OVER);
     let until = story.at(-OVER + 1);
     assert_eq!(story.verify().await["consumers"], story.records().await.len() - 2_301);
