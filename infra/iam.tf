@@ -28,7 +28,7 @@ locals {
     },
     {
       authorizer = local.decides
-      anomaly    = concat(local.decides, ["behaviour/*", "feed"])
+      anomaly    = concat(local.decides, ["behaviour/*", "feed", "tally/*"])
       mcp        = []
       respond    = concat(local.decides, ["feed", "intent/*", "key/*"])
       setup      = ["*"]
@@ -38,6 +38,7 @@ locals {
   )
 
   # Who reads the audit trail. Everybody but `publish`, which tells of what is there already, writes it; nobody changes it.
+  # `publish` finds again what it was once handed by the stream, and nothing else.
   journal_readers = concat(
     [
       for function, operation in local.operation_of : function if anytrue([
@@ -115,6 +116,19 @@ locals {
         Effect   = "Allow"
         Action   = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"]
         Resource = [aws_dynamodb_table.journal.stream_arn]
+      },
+      # What is to be told again, by its time.
+      {
+        Sid      = "Again"
+        Effect   = "Allow"
+        Action   = ["dynamodb:Query"]
+        Resource = ["${aws_dynamodb_table.journal.arn}/index/gsi1"]
+      },
+      {
+        Sid      = "AgainWhole"
+        Effect   = "Allow"
+        Action   = ["dynamodb:BatchGetItem"]
+        Resource = [aws_dynamodb_table.journal.arn]
       },
       # Knows no resources.
       { Sid = "Streams", Effect = "Allow", Action = ["dynamodb:ListStreams"], Resource = ["*"] },

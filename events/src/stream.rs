@@ -10,6 +10,7 @@ use aegis_core::heartbeat::Heartbeat;
 use aegis_core::id::RecommendationId;
 use aegis_core::journal;
 use aegis_core::operation::Operation;
+use aegis_core::operations::audit_tally::Span;
 use aegis_core::pipeline::App;
 use aegis_core::reason::Reason;
 use aegis_core::recommendation::{
@@ -21,6 +22,7 @@ use aegis_core::response;
 use aegis_core::risk::Accepted;
 use aegis_core::risk::state::State;
 use aegis_core::store::{Expect, ItemKey, MAX_BATCH, Put, StoreError};
+use aegis_core::tally;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -35,7 +37,7 @@ const AT_ONCE: usize = 50;
 const NEWS: i64 = 86_400;
 
 /// Takes in the next records: learns from them, raises what the detectors find, and carries out what the rules order.
-/// Returns how many records there were.
+/// Returns how many records there were. Those that one of them asks to be told again are taken in besides.
 ///
 /// # Errors
 /// [`Error::Contended`] if other processes take in the same records all the time; [`Error::Unavailable`].
@@ -50,6 +52,13 @@ pub async fn drain(app: &App, feed: &dyn Feed) -> Result<usize, Error> {
         return Ok(0);
     };
     take_in_all(app, &batch).await?;
+    for record in &batch {
+        if let Some(span) = Span::asked_by(record) {
+            let again = span.records(app.store.as_ref()).await?;
+            tracing::info!(span = %span, records = again.len(), "records were taken in again");
+            observe(app, again.into_iter().map(Arc::new).collect()).await?;
+        }
+    }
     place.last = Some(last.id.clone());
     place.put_away(app.store.as_ref(), expect).await?;
     Heartbeat::beat(app.store.as_ref(), last.at.min(now)).await?;
@@ -80,7 +89,8 @@ async fn take_in_all(app: &App, batch: &[Arc<AuditRecord>]) -> Result<(), Error>
             passed_over(learn(app, record).await)?;
         }
     }
-    Ok(())
+    // Last: what is on the tally was taken in.
+    tally::note(app.store.as_ref(), batch.iter().map(|record| &record.id), app.clock.now()).await
 }
 
 /// Whether there are committed records that were not taken in yet.

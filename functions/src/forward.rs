@@ -112,6 +112,8 @@ pub(crate) async fn ask(host: &Host, inbound: Inbound<'_>) -> Result<Reply, NotD
     let (operation, id) = (inbound.route.asked_operation()?, inbound.id.clone());
     match functions.forward(operation, &Forwarded::of(inbound)).await {
         Ok(answered) => answered.told(),
+        // It was not begun.
+        Err(error @ Error::LimitReached { .. }) => Err(NotDone::Refused(Box::new(Refusal::of(&error.into(), &id)))),
         Err(error) => Err(NotDone::Refused(Box::new(Refusal::unclear(&error.into(), &id)))),
     }
 }

@@ -24,6 +24,7 @@ use aegis_core::operations::agents::{AgentScope, AmendAgent, IssueAgent};
 use aegis_core::operations::aliases::SetAlias;
 use aegis_core::operations::approvals::{ApprovalDetail, ApprovalQuery, Approve};
 use aegis_core::operations::audit::{AuditPage, AuditQuery};
+use aegis_core::operations::audit_tally::{AuditRedriven, AuditVerified, RedriveAudit, VerifyAudit};
 use aegis_core::operations::baselines::Usual;
 use aegis_core::operations::credentials::{IssueCredential, IssuedCredential};
 use aegis_core::operations::effective::{EffectiveQuery, EffectiveScope};
@@ -533,6 +534,18 @@ fn audit_routes() -> Vec<Route> {
         get("/v1/audit/{record}", Operation::AuditGet, TargetKind::Record, |call, _, _| Box::pin(audit::show(call)))
             .summary("Shows one audit record")
             .reply::<AuditRecord>(),
+        get("/v1/audit/verify", Operation::AuditVerify, TargetKind::Deployment, |call, permit, _| {
+            Box::pin(audit::verify(call, permit))
+        })
+        .summary("Compares, by minute and shard, the audit trail with what its consumers took in")
+        .query::<VerifyAudit>()
+        .reply::<AuditVerified>(),
+        post("/v1/audit/redrive", Operation::AuditRedrive, TargetKind::Deployment, |call, permit, _| {
+            Box::pin(audit::redrive(call, permit))
+        })
+        .summary("Has audit records told to their consumers again, a thousand at a time")
+        .body::<RedriveAudit>()
+        .reply::<AuditRedriven>(),
     ]
 }
 

@@ -38,7 +38,7 @@ UNKNOWN = (
     *("invalid `subject`", "invalid `action`", "invalid `resource`"),
 )
 # Paths that other methods take for the name of a key or an agent.
-NAMES_TOO = ("/v1/agents/usage", "/v1/keys/import", "/v1/keys/import-parameters", "/v1/keys/register")
+NAMES_TOO = ("/v1/agents/usage", "/v1/audit/redrive", "/v1/keys/import", "/v1/keys/import-parameters", "/v1/keys/register")
 # Seconds, below the 300 for which a login is fresh.
 FRESH = 200
 
@@ -298,7 +298,7 @@ def filled(case, verb):
     elif case.path.startswith("/access/v1/"):
         body = {**body, **evaluation(case)}
     elif verb == "redrive":
-        body = {}
+        body = {"since": "2026-01-01T00:00:00Z"} if case.path.startswith("/v1/audit/") else {}
     elif verb == "token" and id_tokens:
         body = {**body, "subject_token": id_tokens.pop()}
     return body

@@ -18,6 +18,7 @@ use aegis_core::pipeline::{
     self, App, InMemory, LiveCounters, PermitKey, PermitKeys, PermitReader, PolicyCache, Recorded, RulesCache, Shares,
 };
 use aegis_core::rate::Rate;
+use aegis_core::reason::Reason;
 use aegis_core::repository::{self, Loaded};
 use aegis_core::store::Store;
 use aegis_core::store::fault::Faulty;
@@ -75,6 +76,8 @@ pub struct Behaviour {
     pub seconds: AtomicI64,
     /// Whether what they answer is lost.
     pub are_silent: AtomicBool,
+    /// Whether there is no room for them to run.
+    pub are_throttled: AtomicBool,
 }
 
 /// An edge that decides, what reads messages, and what acts, as they lie apart on AWS.
@@ -107,6 +110,9 @@ struct Functions {
 #[async_trait]
 impl Forward for Functions {
     async fn forward(&self, operation: Operation, asked: &Forwarded) -> Result<Answered, Error> {
+        if self.behaviour.are_throttled.load(Ordering::SeqCst) {
+            return Err(Error::LimitReached { reason: Reason::Overloaded, retry_after: Some(1) });
+        }
         let asked: Forwarded = serde_json::from_slice(&serde_json::to_vec(asked).unwrap()).unwrap();
         let serves = operation.as_str();
         let answered = act_as(serves, forward::answer(&self.host, Some(serves), &asked)).await;

@@ -93,14 +93,17 @@ fn stories(
         emulator.known_to(command.args(which));
         command
     };
-    let mut counts = child::run_cargo_tests(&mut tests(&["--skip", MCP]))?;
+    let mut counts = child::run_cargo_tests(&mut tests(&["--skip", MCP, "--skip", OUTAGE]))?;
+    let mut add = |more: Counts| {
+        counts.passed = counts.passed.saturating_add(more.passed);
+        counts.failed = counts.failed.saturating_add(more.failed);
+    };
+    add(child::run_cargo_tests(&mut tests(&[OUTAGE]))?);
     match mcp::clients(workshop) {
         Ok(mcp::Clients { python, node, folder }) => {
             let mut command = tests(&[MCP]);
             command.env("AEGIS_MCP_PYTHON", python).env("AEGIS_NODE", node).env("AEGIS_NODE_FOLDER", folder);
-            let more = child::run_cargo_tests(&mut command)?;
-            counts.passed = counts.passed.saturating_add(more.passed);
-            counts.failed = counts.failed.saturating_add(more.failed);
+            add(child::run_cargo_tests(&mut command)?);
         }
         Err(why) => {
             println!("skipped: MCP's clients on the deployment: {why}");
@@ -112,6 +115,9 @@ fn stories(
 
 /// By itself, after the others: it looks for the newest record of a kind.
 const MCP: &str = "mcp::";
+
+/// By itself, too: what it takes from the bus, others would miss.
+const OUTAGE: &str = "outage::";
 
 /// What the tests' identity provider says of a human's roles.
 const ROLES: &str =

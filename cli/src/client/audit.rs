@@ -1,5 +1,7 @@
 //! `aegis audit`: who did what, with which key, and why it was allowed or refused.
 
+mod tally;
+
 use super::agent::AgentRef;
 use super::connection::{Client, Connection};
 use super::output::{self, field};
@@ -30,7 +32,8 @@ Examples:
   aegis audit --key treasury --op key.sign --since 2026-03-01T00:00:00Z --limit 500
   aegis audit --follow --outcome denied
   aegis audit --include-risk --min-risk 0.5
-  aegis audit get rec_0123456789abcdef0123456789abcdef"
+  aegis audit get rec_0123456789abcdef0123456789abcdef
+  aegis audit verify --since 7d                         whether all of it was taken in"
 )]
 pub(crate) struct Audit {
     #[command(subcommand)]
@@ -47,6 +50,25 @@ enum Command {
         #[arg(value_parser = |text: &str| RecordId::try_from(text.to_string()))]
         record: RecordId,
     },
+    /// Have records told again to those who learn from them and pass them on
+    #[command(after_help = "\
+After an outage of the bus, or where `aegis audit verify` finds records missing. What a consumer has
+taken in before changes nothing; a webhook's receiver may get an event twice, under one id, and
+people may be alerted twice. Works in steps of a thousand records, each on record.
+
+Example:
+  aegis audit redrive --since 2h")]
+    Redrive(tally::Redrive),
+    /// Compare the audit trail with what was taken in by those who learn from it
+    #[command(after_help = "\
+By minute and shard of the journal: the number of records, and a digest of their ids. Ends with 1
+where they differ; `aegis audit redrive` then tells the records again. The last three minutes are
+not compared, since their records may still be on the way.
+
+Examples:
+  aegis audit verify
+  aegis audit verify --since 7d --json")]
+    Verify(tally::Verify),
 }
 
 #[derive(clap::Args)]
@@ -92,6 +114,8 @@ pub(crate) fn run(connection: &Connection, arguments: &Audit) -> Result<(), Fail
             let found = client.api.get(&format!("/v1/audit/{record}"))?.ok("show the record")?;
             client.show(&found, render)
         }
+        Some(Command::Redrive(asked)) => tally::redrive(&client, asked),
+        Some(Command::Verify(asked)) => tally::verify(&client, asked),
         None if arguments.filter.follow => follow(&client, &arguments.filter),
         None => list(&client, &arguments.filter),
     }

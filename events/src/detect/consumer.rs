@@ -51,6 +51,8 @@ pub struct Finding {
 pub struct Consumer {
     watch: Watch,
     touched: BTreeSet<StateId>,
+    /// What the organisation knows, as it was written.
+    organisation: Vec<u8>,
     /// Whether statistics are believed yet: after a week of records, or once history was replayed.
     pub believed: bool,
 }
@@ -73,7 +75,10 @@ impl Consumer {
     /// [`UnknownBaseline`]
     pub fn load(&mut self, id: &StateId, bytes: &[u8]) -> Result<(), UnknownBaseline> {
         match id {
-            StateId::Organisation => self.watch.pool = Pool::decode(bytes)?,
+            StateId::Organisation => {
+                self.watch.pool = Pool::decode(bytes)?;
+                self.organisation = bytes.to_vec();
+            }
             StateId::Actor(name) => {
                 self.watch.actors.insert(hash_of_name(name), State::decode(bytes)?);
             }
@@ -87,17 +92,22 @@ impl Consumer {
         Ok(())
     }
 
-    /// The states that changed, to be written.
+    /// The states that changed, to be written. What the organisation knows seldom does: of most uses it knows everything.
     pub fn take_changed(&mut self) -> Vec<(StateId, Vec<u8>)> {
         self.watch.pool.trim();
+        let organisation = self.watch.pool.encode();
+        if organisation == self.organisation {
+            self.touched.remove(&StateId::Organisation);
+        }
         let state = |id: &StateId| match id {
-            StateId::Organisation => Some(self.watch.pool.encode()),
+            StateId::Organisation => Some(organisation.clone()),
             StateId::Actor(name) => self.watch.actors.get(&hash_of_name(name)).map(State::encode),
             StateId::Fleet(name) => self.watch.fleets.get(&hash_of_name(name)).map(State::encode),
             StateId::Template(name) => self.watch.templates.get(&hash_of_name(name)).map(State::encode),
         };
         let changed = self.touched.iter().filter_map(|id| Some((id.clone(), state(id)?))).collect();
         self.touched.clear();
+        self.organisation = organisation;
         changed
     }
 

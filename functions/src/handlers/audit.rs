@@ -3,6 +3,7 @@
 use super::{Answered, json};
 use crate::call::Call;
 use aegis_core::operations::audit::{get_record, query_audit};
+use aegis_core::operations::audit_tally::{redrive_audit, verify_audit};
 use aegis_core::pipeline::Permit;
 
 pub(crate) async fn query(call: &Call<'_>, permit: &Permit) -> Answered {
@@ -11,4 +12,12 @@ pub(crate) async fn query(call: &Call<'_>, permit: &Permit) -> Answered {
 
 pub(crate) async fn show(call: &Call<'_>) -> Answered {
     json(get_record(call.app, &call.parameter("record")?).await?)
+}
+
+pub(crate) async fn verify(call: &Call<'_>, permit: &Permit) -> Answered {
+    json(verify_audit(call.app, permit, &call.query()?).await?)
+}
+
+pub(crate) async fn redrive(call: &Call<'_>, permit: &Permit) -> Answered {
+    json(redrive_audit(call.app, permit, &call.json()?).await?)
 }

@@ -1,4 +1,5 @@
-//! Publishing: what the journal's stream brings goes onto the bus, at least once and in the order of each shard.
+//! Publishing: what the journal's stream brings goes onto the bus, at least once and in the order of each shard. So does what
+//! a record of it asks to be told again.
 
 use super::Function;
 use super::events::{BatchAnswer, StreamEvent, StreamRecord};
@@ -6,8 +7,11 @@ use super::scheduled::HEARTBEAT;
 use aegis_aws::bus::{Bus, Event};
 use aegis_core::error::Cause;
 use aegis_core::journal::RECORDS;
+use aegis_core::operation::Operation;
+use aegis_core::operations::audit_tally::Span;
 use aegis_core::record::AuditRecord;
 use aegis_events::bundle::{self, Bundle};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Names the first record that is not on the bus, if any: the stream goes on from there.
@@ -16,9 +20,11 @@ use std::sync::Arc;
 /// None of its own.
 pub async fn answer(function: Arc<Function>, batch: StreamEvent) -> Result<BatchAnswer, Cause> {
     let bus = Bus::new(aegis_aws::eventbridge(&function.aws), function.settings.bus.clone());
-    // Each with the place in the batch where it begins.
-    let (places, events): (Vec<_>, Vec<_>) = events_of(&batch.records).into_iter().unzip();
     let mut answer = BatchAnswer::default();
+    let (again, unread) = told_again(&function, &batch.records).await;
+    // Each with the place in the batch where it begins.
+    let readable = batch.records.get(..unread.unwrap_or(batch.records.len())).unwrap_or_default();
+    let (places, events): (Vec<_>, Vec<_>) = events_of(readable, &again).into_iter().unzip();
     let failed = match bus.put(&events).await {
         Ok(there) => there.iter().position(|there| !there).and_then(|event| places.get(event).copied()),
         Err(error) => {
@@ -26,18 +32,50 @@ pub async fn answer(function: Arc<Function>, batch: StreamEvent) -> Result<Batch
             places.first().copied()
         }
     };
+    let failed = failed.or(unread);
     if let Some(record) = failed.and_then(|place| batch.records.get(place)) {
         answer.again(record.sequence_number());
     }
     Ok(answer)
 }
 
+/// Records as they lie in the journal, by the place in a batch of the record that asks for them.
+type Again = BTreeMap<usize, Vec<String>>;
+
+/// What the records of a batch ask to be told again; and the first of them for which that cannot be read, if any.
+async fn told_again(function: &Function, batch: &[StreamRecord]) -> (Again, Option<usize>) {
+    let mut again = Again::new();
+    for (place, record) in batch.iter().enumerate() {
+        let Some(span) = asks_again(record) else { continue };
+        match span.records(&function.store()).await {
+            Ok(records) => {
+                tracing::info!(span = %span, records = records.len(), "records are told again");
+                again.insert(place, records.iter().filter_map(|record| serde_json::to_string(record).ok()).collect());
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "what is to be told again cannot be read");
+                return (again, Some(place));
+            }
+        }
+    }
+    (again, None)
+}
+
+/// A record that was replaced asks for nothing.
+fn asks_again(record: &StreamRecord) -> Option<Span> {
+    record.text("pk")?.strip_prefix("i:")?.strip_prefix(RECORDS)?;
+    // Few do: what cannot be one is not read.
+    let asks = |body: &&str| record.is_new() && body.contains(Operation::AuditRedrive.as_str());
+    let body = record.text("body").filter(asks)?;
+    Span::asked_by(&serde_json::from_str(body).ok()?)
+}
+
 /// The journal is only ever added to. No role can be kept from replacing an item that it may put, so whoever looks at the
 /// trail must be told if one was.
 const ALTERED: &str = "JournalAltered";
 
-/// The events of a batch, in its order: each begins at a place of the batch.
-fn events_of(batch: &[StreamRecord]) -> Vec<(usize, Event)> {
+/// The events of a batch, in its order: each begins at a place of the batch. After a record comes what it asks for.
+fn events_of(batch: &[StreamRecord], again: &Again) -> Vec<(usize, Event)> {
     let mut events = Vec::new();
     let mut together = (0, Bundle::default());
     let close = |events: &mut Vec<(usize, Event)>, (begins, bundle): (usize, Bundle)| {
@@ -45,8 +83,13 @@ fn events_of(batch: &[StreamRecord]) -> Vec<(usize, Event)> {
             events.push((begins, Event { kind: "AuditRecords", detail: bundle.into_json() }));
         }
     };
-    for (place, record) in batch.iter().enumerate() {
-        match told(record) {
+    let places = batch.iter().enumerate();
+    let all = places.flat_map(|(place, record)| {
+        let again = again.get(&place).into_iter().flatten().map(|body| told_of(body));
+        std::iter::once(told(record)).chain(again).map(move |told| (place, told))
+    });
+    for (place, told) in all {
+        match told {
             Told::Along(body) => {
                 if together.1.is_empty() {
                     together.0 = place;
@@ -90,11 +133,16 @@ fn told(record: &StreamRecord) -> Told<'_> {
         tracing::error!(record = partition, "a record of the journal was replaced");
         return alone(ALTERED, body);
     }
-    let Ok(read) = serde_json::from_str::<AuditRecord>(body) else { return alone("AuditRecord", body) };
+    told_of(body)
+}
+
+fn told_of(body: &str) -> Told<'_> {
+    let alone = |kind| Event { kind, detail: body.to_string() };
+    let Ok(read) = serde_json::from_str::<AuditRecord>(body) else { return Told::Alone(vec![alone("AuditRecord")]) };
     if bundle::goes_along(&read) {
         return Told::Along(body);
     }
-    let mut events = vec![Event { kind: "AuditRecord", detail: body.to_string() }];
+    let mut events = vec![alone("AuditRecord")];
     if let Some(detail) = read.recommendation.and_then(|found| serde_json::to_string(&found).ok()) {
         events.push(Event { kind: "AgentRecommendation", detail });
     }
@@ -136,7 +184,7 @@ mod tests {
             of_records("MODIFY", "ok"),
             of_records("INSERT", "ok"),
         ];
-        let events = events_of(&batch);
+        let events = events_of(&batch, &Again::new());
         let told: Vec<(usize, &str)> = events.iter().map(|(place, event)| (*place, event.kind)).collect();
         let want = [
             (0, "AuditRecords"),
@@ -152,10 +200,38 @@ mod tests {
     }
 
     #[test]
+    fn what_a_record_asks_for_comes_after_it_and_fails_with_it() {
+        let mut asks = record("ok");
+        asks["operation"] = "audit.redrive".into();
+        asks["object"] = format!("rec_{:032x}..rec_{:032x}", 1, 2).into();
+        let of_records = |event: &str, body: &Value| streamed(&format!("{RECORDS}1"), event, body);
+        let batch =
+            [of_records("INSERT", &record("ok")), of_records("INSERT", &asks), of_records("INSERT", &record("ok"))];
+        assert_eq!([0, 1, 2].map(|place| asks_again(&batch[place]).is_some()), [false, true, false]);
+        let told: Vec<String> = ["ok", "ok", "denied"].map(|outcome| record(outcome).to_string()).into();
+        let events = events_of(&batch, &[(1, told)].into());
+        let told: Vec<(usize, &str)> = events.iter().map(|(place, event)| (*place, event.kind)).collect();
+        let want =
+            [(0, "AuditRecords"), (1, "AuditRecord"), (1, "AuditRecords"), (1, "AuditRecord"), (2, "AuditRecords")];
+        assert_eq!(told, want);
+        // What was refused, replaced or is no record asks for nothing.
+        let refused = Value::from("denied");
+        let mut denied = asks.clone();
+        denied["outcome"] = refused;
+        let others = [
+            of_records("MODIFY", &asks),
+            of_records("INSERT", &denied),
+            streamed("elsewhere", "INSERT", &asks),
+            streamed(HEARTBEAT, "INSERT", &asks),
+        ];
+        assert!(others.iter().all(|other| asks_again(other).is_none()));
+    }
+
+    #[test]
     fn what_does_not_fit_begins_the_next_event_at_its_own_place() {
         let batch: Vec<StreamRecord> =
             (0..200).map(|_| streamed(&format!("{RECORDS}1"), "INSERT", &record("ok"))).collect();
-        let events = events_of(&batch);
+        let events = events_of(&batch, &Again::new());
         let mut begins = 0;
         for (place, event) in &events {
             assert_eq!(*place, begins);

@@ -98,6 +98,12 @@ impl RecordId {
         Self(derived("rec", at, words))
     }
 
+    /// The smallest id above this one.
+    pub fn next(&self) -> Self {
+        let number = self.0.get(4..).and_then(|hex| u128::from_str_radix(hex, 16).ok()).unwrap_or(0);
+        Self(format!("rec_{:032x}", number.saturating_add(1)))
+    }
+
     /// The millisecond in which the record was begun.
     pub fn at(&self) -> Timestamp {
         let millis = self.0.get(4..16).and_then(|hex| i64::from_str_radix(hex, 16).ok());
@@ -172,5 +178,8 @@ mod tests {
         let (a, b) = (RecordId::new(earlier, &Entropy::system()), RecordId::new(later, &Entropy::system()));
         assert!(RecordId::floor(earlier) <= a && a < RecordId::floor(later) && RecordId::floor(later) <= b);
         assert_eq!((a.at(), b.at()), (earlier, later));
+        assert!(a < a.next() && a.next() < b && a.next().at() == earlier);
+        let last = RecordId::try_from(format!("rec_{:012x}{}", unix_millis(earlier), "f".repeat(20))).unwrap();
+        assert_eq!(last.next(), RecordId::floor(later));
     }
 }

@@ -10,7 +10,9 @@ use crate::pipeline::App;
 use crate::reason::Reason;
 use crate::record::{AuditRecord, MAX_RECORD, Outcome};
 use crate::repository::decode;
-use crate::store::{Expect, Index, IndexEntry, Item, ItemKey, MAX_PAGE, MAX_SPREAD, Order, Put, Query, Store, Table};
+use crate::store::{
+    Expect, Index, IndexEntry, Item, ItemKey, MAX_PAGE, MAX_SPREAD, Order, Position, Put, Query, Store, Stored, Table,
+};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -66,13 +68,13 @@ pub fn put(store: &dyn Store, record: &AuditRecord) -> Result<Put, Error> {
     }
     let body = String::from_utf8(body).map_err(|error| too_large(error.into()))?;
     let id = record.id.as_str();
-    let (day, shard) = (day(record.id.at()), shard(&record.id, store.spread()));
+    let (day, shard) = (day(record.id.at()), shard(id, store.spread()));
     let entry = |index, subject: fmt::Arguments<'_>| {
         let partition = partition(subject, day, shard);
         IndexEntry { index, partition, sort: id.to_string() }
     };
     let indexes = [
-        Some(entry(Index::First, format_args!("all"))),
+        Some(entry(Index::First, format_args!("{ALL}"))),
         record.human.as_ref().map(|human| entry(Index::Second, format_args!("human/{human}"))),
         record.agents.first().map(|agent| entry(Index::Third, format_args!("agent/{agent}"))),
         record.key.as_ref().map(|key| entry(Index::Fourth, format_args!("key/{key}"))),
@@ -153,6 +155,73 @@ pub async fn search(
     Ok(found)
 }
 
+/// Records from `from` on and below `below`, oldest first, at most `limit`; and where to go on. May be short, even empty, and
+/// not the last.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn between(
+    store: &dyn Store,
+    from: &RecordId,
+    below: &RecordId,
+    limit: usize,
+) -> Result<(Vec<AuditRecord>, Option<RecordId>), Error> {
+    let (mut found, mut from) = (Vec::new(), from.clone());
+    for (looked_at, day) in (day(from.at())..=day(below.at())).enumerate() {
+        if looked_at >= MAX_DAYS {
+            return Ok((found, Some(from.max(RecordId::floor(day_end(day.saturating_sub(1)))))));
+        }
+        loop {
+            let query = Query { limit: limit.clamp(1, MAX_PAGE), ..in_order(&from, below) };
+            let slice = of_day(store, query, ALL, day).await?;
+            for record in slice.records {
+                if found.len() >= limit {
+                    return Ok((found, Some(record.id)));
+                }
+                from = record.id.next();
+                found.push(record);
+            }
+            if !slice.more {
+                break;
+            }
+        }
+    }
+    Ok((found, None))
+}
+
+/// Of the shard that is asked for. A page may end within a millisecond.
+fn in_order(from: &RecordId, below: &RecordId) -> Query {
+    Query {
+        table: Table::Journal,
+        index: Some(Index::First),
+        partition: String::new(),
+        from: Some(from.to_string()),
+        below: Some(below.to_string()),
+        order: Order::Ascending,
+        limit: MAX_PAGE,
+        after: None,
+    }
+}
+
+/// The ids of one shard from `from` on and below `below`, both of one day, in their order.
+pub(crate) async fn ids(
+    store: &dyn Store,
+    shard: u8,
+    [from, below]: [&RecordId; 2],
+    after: Option<Position>,
+) -> Result<(Vec<RecordId>, Option<Position>), Error> {
+    let query = Query { partition: partition(ALL, day(from.at()), shard), after, ..in_order(from, below) };
+    let page = store.query(&query).await?;
+    let id = |stored: &Stored| {
+        let id = stored.item.key.partition.strip_prefix(RECORDS)?.to_string();
+        RecordId::try_from(id).ok()
+    };
+    Ok((page.items.iter().filter_map(id).collect(), page.next))
+}
+
+/// The subject of every record.
+const ALL: &str = "all";
+
 struct Slice {
     records: Vec<AuditRecord>,
     more: bool,
@@ -226,7 +295,7 @@ pub struct Settled<'a> {
 
 /// Seconds after which there is nothing on the way any more: a permit lives for 30, a function acts for 60, and an index
 /// lags for less.
-const SETTLES: i64 = 180;
+pub(crate) const SETTLES: i64 = 180;
 
 impl<'a> Settled<'a> {
     /// Of a deployment made at `beginning`, as of `now`.
@@ -247,18 +316,9 @@ impl Feed for Settled<'_> {
         let (mut found, ceiling) = (Vec::new(), RecordId::floor(self.until));
         let from = last.cloned().unwrap_or_else(|| RecordId::floor(self.beginning));
         for day in day(from.at())..=day(self.until) {
-            let query = Query {
-                table: Table::Journal,
-                index: Some(Index::First),
-                partition: String::new(),
-                from: Some(from.to_string()),
-                below: Some(ceiling.to_string()),
-                order: Order::Ascending,
-                // With the one that is known already.
-                limit: limit.saturating_add(1).min(MAX_PAGE),
-                after: None,
-            };
-            let slice = of_day(self.store, query, "all", day).await?;
+            // With the one that is known already.
+            let query = Query { limit: limit.saturating_add(1).min(MAX_PAGE), ..in_order(&from, &ceiling) };
+            let slice = of_day(self.store, query, ALL, day).await?;
             let new = slice.records.into_iter().filter(|record| last != Some(&record.id));
             found.extend(new.map(Arc::new));
             if slice.more || found.len() >= limit {
@@ -277,7 +337,7 @@ impl Search {
             (Some(key), _, _) => (Index::Fourth, format!("key/{key}")),
             (None, Some(agent), _) => (Index::Third, format!("agent/{agent}")),
             (None, None, Some(human)) => (Index::Second, format!("human/{human}")),
-            (None, None, None) => (Index::First, "all".to_string()),
+            (None, None, None) => (Index::First, ALL.to_string()),
         }
     }
 
@@ -343,9 +403,9 @@ fn day(at: Timestamp) -> i64 {
     at.as_second().div_euclid(86_400)
 }
 
-/// From the random part of the id.
-fn shard(id: &RecordId, spread: u8) -> u8 {
-    id.as_str().bytes().last().and_then(|byte| byte.checked_rem(spread)).unwrap_or(0)
+/// From the random part of the id, which ends the `text`.
+pub(crate) fn shard(text: &str, spread: u8) -> u8 {
+    text.bytes().last().and_then(|byte| byte.checked_rem(spread)).unwrap_or(0)
 }
 
 #[cfg(test)]

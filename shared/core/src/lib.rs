@@ -39,6 +39,7 @@ pub mod scope;
 pub mod seal;
 pub mod store;
 pub mod survey;
+pub mod tally;
 pub mod token;
 pub mod trace;
 pub mod usage;

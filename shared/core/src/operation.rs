@@ -47,6 +47,8 @@ operations! {
     ApprovalList "approval.list"
     AuditGet "audit.get"
     AuditQuery "audit.query"
+    AuditRedrive "audit.redrive"
+    AuditVerify "audit.verify"
     BaselineGet "baseline.get"
     CredentialIntrospect "credential.introspect"
     CredentialIssue "credential.issue"
@@ -168,6 +170,9 @@ impl Operation {
                 | Self::ApprovalList
                 | Self::AuditGet
                 | Self::AuditQuery
+                // Tells what was told before: who runs after an outage must not be asked because of it.
+                | Self::AuditRedrive
+                | Self::AuditVerify
                 | Self::BaselineGet
                 | Self::CredentialIntrospect
                 | Self::HumanReport

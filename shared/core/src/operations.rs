@@ -8,6 +8,7 @@ pub mod agents;
 pub mod aliases;
 pub mod approvals;
 pub mod audit;
+pub mod audit_tally;
 pub mod baselines;
 mod context;
 pub mod credentials;

@@ -214,7 +214,7 @@ mod tests {
         let digest = crate::encoding::hex(digest.as_ref());
         assert_eq!(
             (BUILT_IN, digest.as_str()),
-            (8, "142a346652867964cbc7365eb676a040d0a256b338f38a7e8aaf59e4e53ceda1")
+            (8, "56469ea11f040d3f8f7b35da79220ce0d0e09fa9cd1c19565a3a4bde755431b8")
         );
     }
 
@@ -235,7 +235,8 @@ mod tests {
     #[test]
     fn what_each_role_may_do() {
         use Operation::{
-            AgentIssue, AuditGet, HumanRevoke, KeyCreate, KeyDestroy, KeyGet, KeySign, RulesApply, RulesGet,
+            AgentIssue, AuditGet, AuditRedrive, AuditVerify, HumanRevoke, KeyCreate, KeyDestroy, KeyGet, KeySign,
+            RulesApply, RulesGet,
         };
         let key = a_key("invoice-2026");
         let bob: HumanId = "bob@org".parse().unwrap();
@@ -265,6 +266,13 @@ mod tests {
             (Role::Auditor, KeySign, on_key(), false),
             (Role::Auditor, KeyGet, on_key(), true),
             (Role::Auditor, AuditGet, Resource::Deployment, true),
+            (Role::User, AuditVerify, Resource::Deployment, false),
+            (Role::Auditor, AuditVerify, Resource::Deployment, true),
+            (Role::Operator, AuditVerify, Resource::Deployment, true),
+            (Role::Auditor, AuditRedrive, Resource::Deployment, false),
+            (Role::User, AuditRedrive, Resource::Deployment, false),
+            (Role::Operator, AuditRedrive, Resource::Deployment, true),
+            (Role::Admin, AuditRedrive, Resource::Deployment, true),
         ];
         for (role, operation, resource, want) in table {
             let roles = [role].into();

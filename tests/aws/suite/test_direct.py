@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 with open(os.environ["AEGIS_DEPLOYMENT"], encoding="utf-8") as file:
     OUTPUTS = {name: output["value"] for name, output in json.load(file).items()}
 URL = os.environ["AEGIS_URL"]
+PARTITIONS = os.path.join(os.path.dirname(__file__), "../../../infra/partitions.json")
 FUNCTIONS = boto3.client("lambda", region_name="us-east-1")
 
 
@@ -94,6 +95,15 @@ class Roles(unittest.TestCase):
             root, token = OUTPUTS["root_key_arn"], OUTPUTS["token_key_arn"]
             place = {"Key": {"pk": {"S": "i:nothing"}, "sk": {"S": "nothing"}}}
             item = {"Item": place["Key"]}
+            with open(PARTITIONS, encoding="utf-8") as file:
+                journal_is_read_by = json.load(file)["reads_journal"]
+            readers = {"anomaly", "respond", "scheduled", "webhooks"} | {
+                name
+                for name in operations
+                if any(name.startswith(f"op-{prefix.replace('.', '-')}") for prefix in journal_is_read_by["prefixes"])
+                or any(name.endswith(suffix.replace(".", "-")) for suffix in journal_is_read_by["suffixes"])
+                or any(name == f"op-{operation.replace('.', '-')}" for operation in journal_is_read_by["operations"])
+            }
             # What somebody could want, and who may.
             wanted = {
                 "delete a record": (lambda: tables.delete_item(TableName=journal, **place), set()),
@@ -102,6 +112,25 @@ class Roles(unittest.TestCase):
                 "delete an item": (lambda: tables.delete_item(TableName=state, **place), set()),
                 "scan the items": (lambda: tables.scan(TableName=state), set()),
                 "delete a table": (lambda: tables.delete_table(TableName=journal), set()),
+                "search the records": (
+                    lambda: tables.query(
+                        TableName=journal,
+                        IndexName="gsi1",
+                        KeyConditionExpression="g1p = :p",
+                        ExpressionAttributeValues={":p": {"S": ":nothing"}},
+                    ),
+                    readers | {"publish"},
+                ),
+                "read an item": (lambda: tables.get_item(TableName=state, **place), functions - {"publish"}),
+                "search another index of the records": (
+                    lambda: tables.query(
+                        TableName=journal,
+                        IndexName="gsi2",
+                        KeyConditionExpression="g2p = :p",
+                        ExpressionAttributeValues={":p": {"S": ":nothing"}},
+                    ),
+                    readers,
+                ),
                 "write a record": (lambda: tables.put_item(TableName=journal, **item), functions - {"publish"}),
                 "write an item": (lambda: tables.put_item(TableName=state, **item), functions - {"mcp", "publish"}),
                 "count": (lambda: tables.update_item(TableName=state, **place), operations | {"authorizer"}),

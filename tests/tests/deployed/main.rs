@@ -9,5 +9,6 @@ mod direct;
 mod flagship;
 mod gateway;
 mod mcp;
+mod outage;
 mod races;
 mod webhooks;

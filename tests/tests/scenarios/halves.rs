@@ -252,6 +252,22 @@ async fn what_no_function_answered_may_have_been_done_and_nothing_follows_it() {
 }
 
 #[tokio::test]
+async fn what_there_was_no_room_for_is_told_as_not_done_and_may_be_tried_again() {
+    let story = Story::new().await;
+    story.deployment.functions.are_throttled.store(true, Ordering::SeqCst);
+    let results = called_for(&story).await;
+    for result in &results {
+        let refusal = &result["refusal"];
+        assert_eq!((&refusal["reason"], &refusal["retry_after"]), (&json!("overloaded"), &json!(1)), "{refusal}");
+        assert_ne!(refusal["unclear"], true, "{refusal}");
+    }
+    let path = format!("/v1/audit?agent={}&op=key.sign", story.agent);
+    assert_eq!(story.deployment.get(&story.alice, &path).await.ok()["items"], json!([]));
+    story.deployment.functions.are_throttled.store(false, Ordering::SeqCst);
+    assert!(called_for(&story).await.iter().all(|result| result["result"]["signature"].is_string()));
+}
+
+#[tokio::test]
 async fn what_is_not_begun_in_time_is_told_so_beside_what_was_done() {
     let story = Story::new().await;
     story.deployment.functions.seconds.store(6, Ordering::SeqCst);

@@ -36,6 +36,7 @@ mod rights;
 mod routes;
 mod rules;
 mod serve;
+mod tally;
 mod tokens;
 mod usage;
 mod webhooks;

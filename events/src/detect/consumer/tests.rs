@@ -87,6 +87,28 @@ fn a_finding_rests_on_the_records_it_is_about_not_on_what_came_last() {
     }
 }
 
+/// Of most uses the organisation knows everything; and what every batch wrote, batches at once would fight for.
+#[test]
+fn what_the_organisation_knows_is_written_when_it_changes() {
+    let mut trail = Trail::new();
+    trail.usual(1);
+    trail.consumer.take_changed();
+    let organisation = |trail: &mut Trail, records: &[Arc<AuditRecord>]| {
+        trail.consumer.observe(records);
+        trail.consumer.take_changed().into_iter().find(|(id, _)| *id == StateId::Organisation)
+    };
+    let known = trail.signed(TODAY + 10 * 3_600, 0, 0, 0);
+    assert_eq!(organisation(&mut trail, &[known]), None);
+    let new = trail.signed(TODAY + 10 * 3_600 + 60, 0, 1, 0);
+    let (_, written) = organisation(&mut trail, std::slice::from_ref(&new)).unwrap();
+    assert_eq!(organisation(&mut trail, &[new]), None, "again");
+    // As another process reads it.
+    let mut other = Consumer::new(true);
+    other.load(&StateId::Organisation, &written).unwrap();
+    other.observe(&[trail.signed(TODAY + 10 * 3_600 + 70, 0, 1, 0)]);
+    assert!(other.take_changed().iter().all(|(id, _)| *id != StateId::Organisation));
+}
+
 #[test]
 fn agents_of_one_human_that_together_do_far_more_than_ever_are_in_concert_and_one_alone_is_not() {
     let much = |trail: &Trail, agents: std::ops::Range<usize>| -> Vec<Arc<AuditRecord>> {
