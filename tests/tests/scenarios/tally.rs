@@ -55,8 +55,10 @@ impl Story {
     async fn miss(&self) -> Vec<RecordId> {
         let (mut place, expect) = Place::of(self.deployment.store.inner(), "detection").await.unwrap();
         let missed = self.deployment.store.after(place.last.as_ref(), 1_000).await.unwrap();
-        place.last = missed.last().map(|record| record.id.clone());
-        place.put_away(self.deployment.store.inner(), expect).await.unwrap();
+        if let Some(last) = missed.last() {
+            place.last = Some(last.id.clone());
+            place.put_away(self.deployment.store.inner(), expect).await.unwrap();
+        }
         missed.iter().map(|record| record.id.clone()).collect()
     }
 
