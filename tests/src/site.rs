@@ -3,6 +3,7 @@
 
 use crate::Answer;
 use crate::issuer::Issuer;
+use crate::mcp::LEGACY;
 use crate::process::plain;
 use aegis_core::ambient::Timestamp;
 use http::Method;
@@ -42,12 +43,22 @@ impl Site {
 
     /// A human's session.
     pub fn log_in(&self, human: &str, roles: &[&str]) -> String {
+        self.exchange(human, roles, &[])
+    }
+
+    /// A login that answers one approval.
+    pub fn log_in_to_approve(&self, human: &str, roles: &[&str]) -> String {
+        self.exchange(human, roles, &[("scope", "approve")])
+    }
+
+    fn exchange(&self, human: &str, roles: &[&str], more: &[(&str, &str)]) -> String {
         let id_token = self.issuer.id_token(human, roles);
-        let form = [
+        let mut form = vec![
             ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
             ("subject_token", id_token.as_str()),
             ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
         ];
+        form.extend(more);
         let sent = plain().post(format!("{}/v1/oauth/token", self.url)).send_form(form);
         crate::text(&answer(sent).ok(), "access_token")
     }
@@ -68,6 +79,20 @@ impl Site {
         let Some(body) = body else { return answer(plain().run(request.body(()).unwrap())) };
         let request = request.header("content-type", "application/json");
         answer(plain().run(request.body(body.to_string()).unwrap()))
+    }
+
+    /// A tool call of MCP, in the older version.
+    pub fn call_tool(&self, token: &str, name: &str, arguments: &Value) -> Answer {
+        let params = json!({ "name": name, "arguments": arguments });
+        let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+        let sent = plain()
+            .post(format!("{}/mcp", self.url))
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream")
+            .header("mcp-protocol-version", LEGACY)
+            .send(message.to_string());
+        answer(sent)
     }
 
     /// An active key of a name that no other test takes.

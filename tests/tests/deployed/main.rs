@@ -4,6 +4,7 @@
 #![cfg(feature = "deployed")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod approvals;
 mod cli;
 mod direct;
 mod flagship;

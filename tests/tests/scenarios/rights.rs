@@ -125,8 +125,8 @@ async fn an_agent_is_told_nothing_of_what_is_said_of_its_own_human_and_her_agent
         assert_eq!(answer.status, want, "{found}");
     }
     let hers =
-        text(&all["items"].as_array().unwrap().iter().find(|found| found["sponsor"] == "uma@org").unwrap(), "agent");
-    for (actor, want) in [(&hers[..], 200), ("uma@org", 200), (&agent, 403), (&sibling, 403), ("alice@org", 403)] {
+        text(all["items"].as_array().unwrap().iter().find(|found| found["sponsor"] == "uma@org").unwrap(), "agent");
+    for (actor, want) in [(hers.as_str(), 200), ("uma@org", 200), (&agent, 403), (&sibling, 403), ("alice@org", 403)] {
         let answer = deployment.get(&token, &format!("{BASELINES}/{actor}")).await;
         assert_eq!(answer.status, want, "{actor} {}", answer.body);
         assert_eq!(deployment.get(&of_user, &format!("{BASELINES}/{actor}")).await.refused(403), "policy");

@@ -1,0 +1,50 @@
+//! A use that humans must approve, asked for over MCP: what waits is told, and done once they have approved it.
+
+use aegis_core::rules::BUILT_IN;
+use aegis_tests::site::{EVERYTHING, Site, site};
+use aegis_tests::{base64, text};
+use http::Method;
+use serde_json::{Value, json};
+
+/// Of keys of the high tier, with which no other test works.
+#[test]
+fn a_call_that_needs_humans_is_done_once_two_of_them_have_approved_it() {
+    let site = site();
+    let heidi = site.log_in("heidi@org", &EVERYTHING);
+    let rules = site.get(&heidi, "/v1/response-rules").ok();
+    let of_high = "[thresholds.high]\nstep_up = 0.5";
+    assert!(BUILT_IN.contains(of_high));
+    let asked = BUILT_IN.replace(of_high, "[thresholds.high]\nstep_up = 0.000001");
+    if rules["toml"] != asked.as_str() {
+        let body = json!({ "toml": asked, "expected_version": rules["version"] });
+        site.call(&Method::PUT, &heidi, "/v1/response-rules", Some(body)).ok();
+    }
+    let name = site.name("treasury");
+    let key = json!({ "name": name, "algorithm": "Ed25519", "activate": true, "tier": "high" });
+    site.post(&heidi, "/v1/keys", key).ok();
+    let (agent, token) = site.agent(&heidi, &format!("key:{name}:sign"), "service");
+    let refusal = sign(site, &token, &name, b"pay 10 EUR");
+    assert_eq!((&refusal["decision"], &refusal["evaluation_id"]), (&json!("step_up"), &refusal["record"]), "{refusal}");
+    let (approval, code) = (text(&refusal, "approval"), refusal["approval_code"].clone());
+    assert_eq!(text(&refusal, "approval_url"), format!("https://aegis.example/approve/{approval}"));
+
+    // Not its own human alone.
+    for (human, state) in [("heidi@org", "pending"), ("ivan@org", "approved")] {
+        let login = site.log_in_to_approve(human, &EVERYTHING);
+        let path = format!("/v1/approvals/{approval}/approve");
+        assert_eq!(site.post(&login, &path, json!({ "code": code })).ok()["state"], state, "{human}");
+    }
+    assert_eq!(sign(site, &token, &name, b"pay 99 EUR")["decision"], "step_up", "leave is for what was asked");
+    assert!(sign(site, &token, &name, b"pay 10 EUR")["signature"].is_string());
+    assert_eq!(sign(site, &token, &name, b"pay 10 EUR")["decision"], "step_up", "and is used once");
+    let found = site.get(&heidi, &format!("/v1/audit?agent={agent}&op=key.sign&outcome=ok")).ok();
+    assert_eq!(found["items"].as_array().unwrap().len(), 1);
+    assert_eq!((&found["items"][0]["approval"], &found["items"][0]["plane"]), (&json!(approval), &json!("mcp")));
+}
+
+/// What the tool said, done or not.
+fn sign(site: &Site, token: &str, key: &str, message: &[u8]) -> Value {
+    let arguments = json!({ "key": key, "message": base64(message) });
+    let answer = site.call_tool(token, "sign", &arguments);
+    answer.ok()["result"]["structuredContent"].clone()
+}
