@@ -45,6 +45,5 @@ fn a_call_that_needs_humans_is_done_once_two_of_them_have_approved_it() {
 /// What the tool said, done or not.
 fn sign(site: &Site, token: &str, key: &str, message: &[u8]) -> Value {
     let arguments = json!({ "key": key, "message": base64(message) });
-    let answer = site.call_tool(token, "sign", &arguments);
-    answer.ok()["result"]["structuredContent"].clone()
+    site.call_tool(token, "sign", &arguments).ok().pointer("/result/structuredContent").cloned().unwrap()
 }

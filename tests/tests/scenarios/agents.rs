@@ -27,6 +27,21 @@ async fn an_agent_that_leaves_its_scope_is_stopped_before_its_second_misuse() {
     }
 }
 
+/// Whoever stands behind a service needs no operator to let it go on.
+#[tokio::test]
+async fn its_human_unfreezes_a_service_in_one_step_and_nobody_else_s() {
+    let (deployment, _) = two_keys().await;
+    let uma = deployment.log_in("uma@org", &["user"]).await;
+    let (agent, token) = deployment.agent(&uma, "key:own-key:sign", json!({ "purpose": "service" })).await;
+    deployment.post(&token, "/v1/keys/other-key/sign", message(b"1")).await.refused(403);
+    assert_eq!(deployment.post(&token, "/v1/keys/own-key/sign", message(b"2")).await.refused(403), "agent_frozen");
+    let path = format!("/v1/agents/{agent}/unfreeze");
+    let other = deployment.log_in("vera@org", &["user"]).await;
+    assert_eq!(deployment.post(&other, &path, json!({})).await.refused(403), "policy");
+    assert_eq!(deployment.post(&uma, &path, json!({})).await.ok()["state"], "active");
+    deployment.post(&token, "/v1/keys/own-key/sign", message(b"3")).await.ok();
+}
+
 #[tokio::test]
 async fn a_key_that_does_not_exist_looks_like_one_outside_the_scope() {
     let (deployment, alice) = two_keys().await;

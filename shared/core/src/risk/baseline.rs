@@ -481,7 +481,7 @@ impl Baseline {
                 for (peak, today) in self.peaks.iter_mut().zip(self.today) {
                     peak.highest = peak.highest.max(today);
                 }
-                self.excess = 0.0;
+                (self.excess, self.daily_excess) = (0.0, 0.0);
             }
             Accepted::Hour(hour) => {
                 let [weekdays, weekends] = &mut self.hours;

@@ -119,6 +119,10 @@ fn what_an_operator_accepts_is_known_at_once() {
     assert!(matches!(baseline.keys.standing(77, day), Standing::Known { .. }));
     assert!(matches!(baseline.networks.standing(9, day), Standing::Known { .. }));
     assert!(matches!(baseline.clients.standing(6, day), Standing::Known { .. }));
+    // What was found by the hour and by the day is begun anew: else it would be found again tomorrow.
+    (baseline.excess, baseline.daily_excess) = (30.0, 9.0);
+    baseline.accept(&Accepted::Rate);
+    assert_eq!((baseline.excess, baseline.daily_excess), (0.0, 0.0));
 }
 
 #[test]
