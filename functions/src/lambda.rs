@@ -37,7 +37,8 @@ where
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Cause::from).and_then(|runtime| {
             runtime.block_on(async {
                 let function = Arc::new(Function::new().await?);
-                let answer = |event: LambdaEvent<E>| answer(Arc::clone(&function), event.payload);
+                // On the heap: within the runtime's own futures the compiler would lose count of how deep they lie.
+                let answer = |event: LambdaEvent<E>| Box::pin(answer(Arc::clone(&function), event.payload));
                 lambda_runtime::run(service_fn(answer)).await
             })
         });

@@ -95,7 +95,7 @@ impl Function {
         self.whole
             .get_or_try_init(|| async {
                 let sealed = self.sealed_root().await?;
-                let trusted = self.trusted(&sealed).await?;
+                let trusted = Box::pin(self.trusted(&sealed)).await?;
                 let host = self.host(self.app(&sealed, Some(trusted))?, None, Operations::Here);
                 Ok(Whole { host, reader: PermitReader::new(self.permit_keys()) })
             })
