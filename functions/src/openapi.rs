@@ -188,6 +188,11 @@ fn not_null(property: &Value) -> Value {
 
 fn parameter(name: &str, generator: &mut SchemaGenerator) -> Schema {
     match name {
+        "actor" => {
+            let agent = generator.subschema_for::<aegis_core::id::AgentId>();
+            let human = generator.subschema_for::<aegis_core::name::HumanId>();
+            schemars::json_schema!({ "anyOf": [agent, human] })
+        }
         "agent" => generator.subschema_for::<aegis_core::id::AgentId>(),
         "alias" => generator.subschema_for::<aegis_core::name::KeyName>(),
         "access_request" => generator.subschema_for::<aegis_core::id::AccessRequestId>(),

@@ -32,8 +32,10 @@ async fn what_stopped_an_agent_is_listed_and_undone_and_its_sponsor_alone_cannot
     let undone = deployment.post(&operator, &format!("{path}/undo"), json!({ "note": "a mistake" })).await.ok();
     assert_eq!((&undone["undone"]["by"], &undone["undone"]["note"]), (&json!("alice@org"), &json!("a mistake")));
     deployment.post(&token, "/v1/keys/own-key/sign", message(b"2")).await.ok();
-    // Once more changes nothing, and says the same.
+    // Once more changes nothing, and says the same; what is no note is none then, too.
     assert_eq!(deployment.post(&operator, &format!("{path}/undo"), json!({})).await.ok(), undone);
+    let long = json!({ "note": "x".repeat(501) });
+    assert_eq!(deployment.post(&operator, &format!("{path}/undo"), long).await.failed(400), "invalid-request");
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ pub struct UsualOperation {
     pub last_at: Timestamp,
 }
 
-#[derive(Debug, Default, JsonSchema, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct UsualDay {
     /// Requests of a typical such day: the geometric mean.
     pub requests: f64,
@@ -122,6 +122,12 @@ impl Usual {
     }
 }
 
+impl Default for UsualDay {
+    fn default() -> Self {
+        Self { requests: 0.0, hours: vec![0.0; 24] }
+    }
+}
+
 impl UsualDay {
     fn of(baseline: &Baseline, weekend: bool) -> Self {
         let place = usize::from(weekend);
@@ -176,7 +182,8 @@ mod tests {
     #[test]
     fn an_actor_without_a_past_has_nothing_that_is_usual() {
         let usual = Usual::of("alice@org".into(), &Baseline::default());
-        assert!(usual.since.is_none() && usual.operations.is_empty() && usual.weekdays.hours.is_empty());
+        assert!(usual.since.is_none() && usual.operations.is_empty());
+        assert_eq!(usual.weekdays.hours, [0.0; 24], "as the schema says");
     }
 
     /// Ten days, each with an hour of signing from nine o'clock on; on the last one it verifies, too.

@@ -81,11 +81,11 @@ pub async fn dismiss_recommendation(
     id: &RecommendationId,
     answer: &AnswerRecommendation,
 ) -> Result<Done<RecommendationRecord>, Error> {
-    let mut found = load(app, permit, id).await?;
+    let (answered, mut found) = (answer.answered(app, permit)?, load(app, permit, id).await?);
     if found.value.dismissed.is_some() {
         return Ok(Done::read(found.value));
     }
-    found.value.dismissed = Some(answer.answered(app, permit)?);
+    found.value.dismissed = Some(answered);
     let puts = vec![found.replace()?];
     Ok(done(found.value, puts, id))
 }
@@ -101,7 +101,7 @@ pub async fn undo_recommendation(
     id: &RecommendationId,
     answer: &AnswerRecommendation,
 ) -> Result<Done<RecommendationRecord>, Error> {
-    let mut found = load(app, permit, id).await?;
+    let (answered, mut found) = (answer.answered(app, permit)?, load(app, permit, id).await?);
     if found.value.undone.is_some() {
         return Ok(Done::read(found.value));
     }
@@ -118,7 +118,7 @@ pub async fn undo_recommendation(
     if puts.is_empty() {
         return Err(Error::State { kind: "recommendation", state: "without a response that could be undone" });
     }
-    found.value.undone = Some(answer.answered(app, permit)?);
+    found.value.undone = Some(answered);
     puts.push(found.replace()?);
     Ok(done(found.value, puts, id))
 }
