@@ -211,7 +211,7 @@ locals {
     THROTTLED = { "gatewayresponse.header.Retry-After" = "'1'" }
     # Where tokens come from, a gateway that is called by its own name cannot say.
     UNAUTHORIZED = {
-      "gatewayresponse.header.WWW-Authenticate" = var.public_url == "" ? "'Bearer'" : "'Bearer resource_metadata=\"${trimsuffix(var.public_url, "/")}/.well-known/oauth-protected-resource/mcp\"'"
+      "gatewayresponse.header.WWW-Authenticate" = var.public_url == "" ? "'Bearer'" : "'Bearer resource_metadata=\"${trimsuffix(var.public_url, "/")}/.well-known/oauth-protected-resource\"'"
     }
   }
 }

@@ -158,6 +158,8 @@ fn claims() -> Claims {
         jti: CredentialId::try_from(format!("crd_{:032x}", 7)).unwrap(),
         act: Act::of(&[agent(0)]),
         authorization_details: serde_json::from_value(json!([])).unwrap(),
+        create_keys: false,
+        audit: false,
         auth_time: None,
         amr: Vec::new(),
         epoch: Epochs::default(),

@@ -85,7 +85,9 @@ pub async fn observe(app: &App, mut records: Vec<Arc<AuditRecord>>) -> Result<()
 async fn take_in_all(app: &App, batch: &[Arc<AuditRecord>]) -> Result<(), Error> {
     take_in(app, batch).await?;
     for record in batch {
-        if (record.operation, record.outcome) == (Operation::RecommendationDismiss, Outcome::Ok) {
+        let dismisses = (record.operation, record.outcome) == (Operation::RecommendationDismiss, Outcome::Ok);
+        // What is right now may have been wrong then, and the other way round: each dismissal teaches once.
+        if dismisses && !tally::holds(app.store.as_ref(), &record.id).await? {
             passed_over(learn(app, record).await)?;
         }
     }
@@ -107,7 +109,9 @@ fn cut(batch: &mut Vec<Arc<AuditRecord>>) {
     let minute = |record: &Arc<AuditRecord>| record.at.as_second().div_euclid(60);
     let Some(first) = batch.first().map(minute) else { return };
     let fits = batch.iter().take_while(|record| minute(record) <= first.saturating_add(1)).count();
-    batch.truncate(fits.max(1));
+    // What is told again comes before anything else, so that each look is bounded.
+    let asks = batch.iter().position(|record| Span::asked_by(record).is_some());
+    batch.truncate(fits.max(1).min(asks.map_or(usize::MAX, |place| place.saturating_add(1))));
 }
 
 /// What one record or finding leads to must not keep all others waiting for ever: only an outage does.
@@ -230,7 +234,7 @@ fn severity(finding: &Finding) -> Severity {
     }
 }
 
-/// Teaches the baseline what an operator has called normal. To learn it again changes nothing.
+/// Teaches the baseline what an operator has called normal.
 async fn learn(app: &App, dismissal: &AuditRecord) -> Result<(), Error> {
     let id = dismissal.object.clone().and_then(|id| RecommendationId::try_from(id).ok());
     let Some(id) = id else { return Ok(()) };

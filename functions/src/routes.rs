@@ -531,9 +531,11 @@ fn audit_routes() -> Vec<Route> {
         .summary("Finds audit records, newest first")
         .query::<AuditQuery>()
         .reply::<AuditPage>(),
-        get("/v1/audit/{record}", Operation::AuditGet, TargetKind::Record, |call, _, _| Box::pin(audit::show(call)))
-            .summary("Shows one audit record")
-            .reply::<AuditRecord>(),
+        get("/v1/audit/{record}", Operation::AuditGet, TargetKind::Record, |call, permit, _| {
+            Box::pin(audit::show(call, permit))
+        })
+        .summary("Shows one audit record")
+        .reply::<AuditRecord>(),
         get("/v1/audit/verify", Operation::AuditVerify, TargetKind::Deployment, |call, permit, _| {
             Box::pin(audit::verify(call, permit))
         })

@@ -10,8 +10,8 @@ pub(crate) async fn query(call: &Call<'_>, permit: &Permit) -> Answered {
     json(query_audit(call.app, permit, &call.query()?).await?)
 }
 
-pub(crate) async fn show(call: &Call<'_>) -> Answered {
-    json(get_record(call.app, &call.parameter("record")?).await?)
+pub(crate) async fn show(call: &Call<'_>, permit: &Permit) -> Answered {
+    json(get_record(call.app, permit, &call.parameter("record")?).await?)
 }
 
 pub(crate) async fn verify(call: &Call<'_>, permit: &Permit) -> Answered {

@@ -42,11 +42,16 @@ pub async fn answer(function: Arc<Function>, batch: StreamEvent) -> Result<Batch
 /// Records as they lie in the journal, by the place in a batch of the record that asks for them.
 type Again = BTreeMap<usize, Vec<String>>;
 
-/// What the records of a batch ask to be told again; and the first of them for which that cannot be read, if any.
+/// What the first record of a batch that asks for it has told again; and the first of them that is left for the next batch, or
+/// for which it cannot be read, if any.
 async fn told_again(function: &Function, batch: &[StreamRecord]) -> (Again, Option<usize>) {
     let mut again = Again::new();
     for (place, record) in batch.iter().enumerate() {
         let Some(span) = asks_again(record) else { continue };
+        if !again.is_empty() {
+            // One at a time: the stream goes on from here.
+            return (again, Some(place));
+        }
         match span.records(&function.store()).await {
             Ok(records) => {
                 tracing::info!(span = %span, records = records.len(), "records are told again");

@@ -190,6 +190,8 @@ fn session(
         jti: id,
         act: None,
         authorization_details: None,
+        create_keys: false,
+        audit: false,
         auth_time: Some(login.auth_time.unwrap_or(0).min(now.as_second())),
         amr: login.amr.clone(),
         epoch: Epochs { deployment: epoch, human: human.epoch, agents: Vec::new() },

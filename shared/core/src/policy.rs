@@ -23,6 +23,8 @@ pub const FIRST_POLICY: &str = include_str!("policy.cedar");
 /// The number of [`FIRST_POLICY`]: one more with each change of it, so that deployments which began with an earlier one
 /// follow at their next start.
 pub const BUILT_IN: u32 = 8;
+/// What Cedar has at least, in bytes: it wants 100 KiB at each step.
+const STACK: usize = 512 * 1_024;
 const SCHEMA: &str = include_str!("policy.cedarschema");
 /// Answers kept. An evaluation costs some 50 us, and an agent asks the same few questions all day.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
@@ -142,7 +144,9 @@ impl Policies {
             tracing::error!(error = %error, "policy request not built");
             Reason::Policy
         })?;
-        let response = Authorizer::new().is_authorized(&request, &self.set, &entities);
+        // Cedar gives up where little is left of the stack, and then nothing would be permitted: on a deep one it gets its own.
+        let response =
+            stacker::maybe_grow(STACK, 4 * STACK, || Authorizer::new().is_authorized(&request, &self.set, &entities));
         let failed = response.diagnostics().errors().next().is_some();
         match response.decision() {
             // A policy that fails is skipped by Cedar; a forbid that was skipped must not open the door.
@@ -448,6 +452,21 @@ mod tests {
             }
         }
     }
+
+    /// Requests come from deep within a server.
+    #[test]
+    fn a_shallow_stack_changes_no_answer() {
+        LazyLock::force(&POLICIES_OF_ALL);
+        let shallow = std::thread::Builder::new().stack_size(256 * 1_024).spawn(|| {
+            let (key, alice, roles) = (a_key("invoice-2026"), alice(), [Role::User].into());
+            let id = agent_id(1);
+            let principal = Principal { human: &alice, roles: &roles, agent: Some(facts(&id, &alice)) };
+            POLICIES_OF_ALL.decide(&principal, Operation::KeySign, &Resource::Key(&key), FREE)
+        });
+        assert_eq!(shallow.unwrap().join().unwrap(), Ok(()));
+    }
+
+    static POLICIES_OF_ALL: LazyLock<Policies> = LazyLock::new(policies);
 
     #[test]
     fn memory_of_answers_is_bounded() {

@@ -67,6 +67,16 @@ pub async fn note<'a>(
     Ok(())
 }
 
+/// Whether this record was taken in before.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn holds(store: &dyn Store, id: &RecordId) -> Result<bool, Error> {
+    let minute = minute(id);
+    let taken = of_consumers(store, minute, minute.saturating_add(1)).await?;
+    Ok(taken.values().any(|marks| marks.contains(&mark(id))))
+}
+
 fn partition(minute: Minute) -> String {
     format!("{RECEIPTS}{}", minute.div_euclid(HOUR))
 }

@@ -40,6 +40,11 @@ pub struct Claims {
     pub act: Option<Act>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization_details: Option<Scope<KeyId>>,
+    /// What the grant held beside keys when this was issued: a grant that is widened needs a fresh token.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub create_keys: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub audit: bool,
     /// When the human logged in; only in her own session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_time: Option<i64>,
@@ -465,6 +470,8 @@ pub(crate) mod tests {
             jti: CredentialId::try_from(format!("crd_{:032x}", 7)).unwrap(),
             act: Act::of(&[id(2), id(1)]),
             authorization_details: Some(Scope(vec![])),
+            create_keys: true,
+            audit: false,
             auth_time: None,
             amr: vec![],
             epoch: Epochs { deployment: 1, human: 2, agents: vec![0, 3] },

@@ -19,7 +19,7 @@ fn a_call_that_needs_humans_is_done_once_two_of_them_have_approved_it() {
         let body = json!({ "toml": asked, "expected_version": rules["version"] });
         site.call(&Method::PUT, &heidi, "/v1/response-rules", Some(body)).ok();
     }
-    let name = site.name("treasury");
+    let name = site.name("of-high-tier");
     let key = json!({ "name": name, "algorithm": "Ed25519", "activate": true, "tier": "high" });
     site.post(&heidi, "/v1/keys", key).ok();
     let (agent, token) = site.agent(&heidi, &format!("key:{name}:sign"), "service");

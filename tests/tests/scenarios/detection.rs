@@ -1,5 +1,6 @@
 //! Detection on the stream: from committed records to recommendations and responses, and the risk of the next request.
 
+use aegis_core::ambient::Timestamp;
 use aegis_core::store::Store;
 use aegis_events::stream;
 use aegis_tests::deployment::Deployment;
@@ -75,9 +76,21 @@ async fn dismissing_teaches_what_is_normal() {
     drain(&deployment).await;
     let taught = deployment.store.get(&state_of(&agent)).await.unwrap().unwrap();
     assert_ne!(taught.item.body, taken_in.item.body);
-    // To learn it again changes nothing.
+    // What came after it was not what she spoke of: told again, it teaches nothing more.
+    deployment.post(&alice, &format!("/v1/agents/{agent}/unfreeze"), json!({})).await.ok();
+    for _ in 0..100 {
+        deployment.post(&token, "/v1/keys/own-key/sign", message(b"y")).await;
+    }
+    deployment.pass(300);
+    deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await;
     drain(&deployment).await;
-    assert_eq!(deployment.store.get(&state_of(&agent)).await.unwrap().unwrap().item.body, taught.item.body);
+    let later = deployment.store.get(&state_of(&agent)).await.unwrap().unwrap();
+    assert_ne!(later.item.body, taught.item.body);
+    let since = Timestamp::from_second(deployment.now() - 3_600).unwrap();
+    let alice = deployment.alice().await;
+    deployment.post(&alice, "/v1/audit/redrive", json!({ "since": since })).await.ok();
+    drain(&deployment).await;
+    assert_eq!(deployment.store.get(&state_of(&agent)).await.unwrap().unwrap().item.body, later.item.body);
 }
 
 #[tokio::test]

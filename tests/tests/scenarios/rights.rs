@@ -57,6 +57,22 @@ async fn an_agent_makes_keys_if_its_grant_says_so_and_its_human_may() {
     assert_eq!(make(&deployment, &token, "bot-four", &[]).await.refused(403), "policy");
 }
 
+#[tokio::test]
+async fn a_grant_that_is_widened_needs_a_fresh_token_and_labels_lie_within_the_scope() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    let (amended, stale) = deployment.agent(&alice, "key:team=bots:sign", json!({})).await;
+    let wider = Some(json!({ "create_keys": true }));
+    deployment.call(http::Method::PATCH, &alice, &format!("/v1/agents/{amended}"), wider).await.ok();
+    assert_eq!(make(&deployment, &stale, "bot-zero", &[]).await.refused(403), "right_not_granted");
+    let fresh = deployment.token(&alice, &amended).await;
+    make(&deployment, &fresh, "bot-zero", &[]).await.ok();
+    // A label that its scope does not name would bring the key into the scopes of others.
+    let foreign = json!({ "name": "bot-three", "algorithm": "Ed25519", "labels": ["team=finance"] });
+    let (_, fresh) = deployment.agent(&alice, "key:team=bots:sign", json!({ "create_keys": true })).await;
+    assert_eq!(deployment.post(&fresh, "/v1/keys", foreign).await.refused(403), "grant_widening");
+}
+
 /// Whoever lays out a canary knows which key is none.
 #[tokio::test]
 async fn no_tool_makes_a_canary() {
@@ -88,7 +104,7 @@ async fn an_agent_with_audit_reads_what_its_human_may_read() {
     assert_eq!((found(&of_auditor).await, found(&of_user).await), (1, 0), "hers are her own human's");
     assert_eq!(deployment.get(&of_user, "/v1/audit?actor=alice@org").await.refused(403), "policy");
     assert!(!deployment.get(&of_user, "/v1/audit").await.ok()["items"].as_array().unwrap().is_empty());
-    let record = text(&deployment.get(&of_auditor, "/v1/audit?op=key.sign").await.ok()["items"][0], "id");
+    let record = text(&deployment.get(&of_auditor, "/v1/audit?op=key.sign&outcome=ok").await.ok()["items"][0], "id");
     deployment.get(&of_auditor, &format!("/v1/audit/{record}")).await.ok();
     assert_eq!(deployment.get(&of_user, &format!("/v1/audit/{record}")).await.refused(403), "policy");
     assert!(is_listed(&deployment, &of_user, "audit_query").await);
@@ -135,6 +151,54 @@ async fn an_agent_is_told_nothing_of_what_is_said_of_its_own_human_and_her_agent
     let record = deployment.get(&alice, "/v1/audit?op=baseline.get&limit=200").await.ok();
     let read = record["items"].as_array().unwrap().iter().filter(|record| record["outcome"] == "ok").count();
     assert_eq!(read, 2, "reading one is on record");
+}
+
+/// Through records, what no agent is told could be read all the same.
+#[tokio::test]
+async fn records_tell_an_agent_neither_what_detection_made_of_it_nor_which_keys_are_traps() {
+    let deployment = Deployment::new().await;
+    let (alice, uma) = two_humans(&deployment).await;
+    let trap = json!({ "name": "trap-key", "algorithm": "Ed25519", "activate": true, "canary": true });
+    deployment.post(&alice, "/v1/keys", trap).await.ok();
+    let mut refused = Vec::new();
+    for key in ["other-key", "trap-key", "no-such-key"] {
+        let (_, rogue) = deployment.agent(&alice, "key:own-key:sign", json!({})).await;
+        let refusal = deployment.post(&rogue, &format!("/v1/keys/{key}/sign"), message(b"x")).await;
+        assert_eq!(refusal.refused(403), "scope_violation");
+        refused.push((key, text(&refusal.body, "record")));
+    }
+    let audit = json!({ "audit": true, "purpose": "service" });
+    let (_, of_auditor) = deployment.agent(&alice, "key:own-key:sign", audit.clone()).await;
+    let (_, of_user) = deployment.agent(&uma, "key:own-key:sign", audit).await;
+    for (key, record) in &refused {
+        let whole = deployment.get(&alice, &format!("/v1/audit/{record}")).await.ok();
+        assert!(whole["recommendation"].is_object() && !whole["responses"].as_array().unwrap().is_empty());
+        let told = deployment.get(&of_auditor, &format!("/v1/audit/{record}")).await.ok();
+        assert_eq!((&told["reason"], &told["outcome"]), (&json!("scope_violation"), &json!("denied")), "{key}");
+        assert_eq!(["recommendation", "key"].map(|member| told.get(member)), [None, None], "{key} {told}");
+        for list in [told.get("responses"), told.get("suppressed"), told["risk"].get("factors")] {
+            assert!(list.is_none_or(|list| *list == json!([])), "{key} {told}");
+        }
+        // Nor by asking for those of the key.
+        let found = deployment.get(&of_auditor, &format!("/v1/audit?key={key}&outcome=denied")).await.ok();
+        assert_eq!(found["items"], json!([]), "{key}");
+    }
+    for token in [&of_auditor, &of_user] {
+        let found = deployment.get(token, "/v1/audit?limit=200").await.ok();
+        for record in found["items"].as_array().unwrap() {
+            assert!(record.get("recommendation").is_none() && record["reason"] != "canary_key", "{record}");
+            assert!(!text(record, "operation").starts_with("recommendation."), "{record}");
+        }
+        assert!(!found["items"].as_array().unwrap().is_empty());
+    }
+    // What is said of others hides the trap, too.
+    let (_, of_uma) = deployment.agent(&uma, "key:own-key:sign", json!({})).await;
+    deployment.get(&of_uma, "/v1/keys/trap-key").await.refused(403);
+    let (_, of_uma) = deployment.agent(&uma, "key:own-key:sign", json!({})).await;
+    deployment.get(&of_uma, "/v1/keys/no-such-key").await.refused(403);
+    let told = deployment.get(&of_auditor, RECOMMENDATIONS).await.ok();
+    let detectors: Vec<&Value> = told["items"].as_array().unwrap().iter().map(|found| &found["detector"]).collect();
+    assert_eq!(detectors, ["scope_violation", "scope_violation"], "of two that were refused; not of the trap: {told}");
 }
 
 #[tokio::test]

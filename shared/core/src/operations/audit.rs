@@ -60,7 +60,7 @@ pub struct AuditPage {
     pub next_cursor: Option<RecordId>,
 }
 
-/// Finds records: any, for those who may read all; a human's own and her agents', for herself.
+/// Finds records: any, for those who may read all; a human's own and her agents', for herself. An agent is told less of each.
 ///
 /// # Errors
 /// [`Error::Invalid`]; [`Error::Denied`] for another human's records.
@@ -75,7 +75,9 @@ pub async fn query_audit(app: &App, permit: &Permit, query: &AuditQuery) -> Resu
     let search = search_for(app, permit, query).await?;
     let beginning = permit.facts().deployment.created_at;
     let page = journal::search(app.store.as_ref(), &search, beginning, app.clock.now(), limit).await?;
-    let value = AuditPage { items: page.records, next_cursor: page.next };
+    let by_key = query.key.is_some();
+    let told = page.records.into_iter().filter_map(|record| told(permit, record, by_key));
+    let value = AuditPage { items: told.collect(), next_cursor: page.next };
     // The pages of a query, and its repetitions from a later moment on, are one read of whoever has this credential.
     // What reaches further back, or shows more at once, is another.
     let same = AuditQuery { since: None, limit: None, cursor: None, ..query.clone() };
@@ -126,8 +128,36 @@ async fn search_for(app: &App, permit: &Permit, query: &AuditQuery) -> Result<Se
 /// Shows one record.
 ///
 /// # Errors
-/// [`Error::NotFound`].
-pub async fn get_record(app: &App, id: &RecordId) -> Result<Done<AuditRecord>, Error> {
-    let found = journal::find(app.store.as_ref(), id).await?;
+/// [`Error::NotFound`], also of what an agent is not told.
+pub async fn get_record(app: &App, permit: &Permit, id: &RecordId) -> Result<Done<AuditRecord>, Error> {
+    let found = journal::find(app.store.as_ref(), id).await?.and_then(|record| told(permit, record, false));
     Ok(Done::read(found.ok_or(Error::NotFound { kind: "record" })?))
+}
+
+/// What an agent may read of a record: not what detection made of it, which it might be about; nor which keys are traps, or
+/// are not there. `by_key` says whether records of a key were asked for: then those of refusals would tell.
+fn told(permit: &Permit, mut record: AuditRecord, by_key: bool) -> Option<AuditRecord> {
+    if permit.facts().chain.is_empty() {
+        return Some(record);
+    }
+    let of_detection = matches!(
+        record.operation,
+        Operation::BaselineGet
+            | Operation::RecommendationDismiss
+            | Operation::RecommendationGet
+            | Operation::RecommendationList
+            | Operation::RecommendationRaise
+            | Operation::RecommendationUndo
+            | Operation::ResponseAct
+            | Operation::ResponseList
+    );
+    let refused = record.outcome != Outcome::Ok;
+    if of_detection || by_key && refused {
+        return None;
+    }
+    (record.recommendation, record.responses, record.suppressed) = (None, Vec::new(), Vec::new());
+    record.risk.factors.clear();
+    record.reason = record.reason.map(Reason::told);
+    record.key = record.key.filter(|_| !refused);
+    Some(record)
 }

@@ -70,7 +70,8 @@ pub async fn verify_audit(app: &App, permit: &Permit, query: &VerifyAudit) -> Re
     let since = query.since.unwrap_or_else(|| after_seconds(now, -USUALLY));
     let until = query.until.unwrap_or(now);
     check(since, until)?;
-    let kept = after_seconds(now, -tally::KEPT).max(permit.facts().deployment.created_at);
+    // Of the minute that ends now, receipts may be gone already.
+    let kept = after_seconds(now, 60_i64.saturating_sub(tally::KEPT)).max(permit.facts().deployment.created_at);
     let from = tally::minute_of(since.max(kept));
     let asked = tally::minute_of(after_seconds(until.min(now), 59));
     let over = tally::minute_of(after_seconds(now, -journal::SETTLES));
@@ -146,7 +147,9 @@ pub async fn redrive_audit(app: &App, permit: &Permit, input: &RedriveAudit) -> 
     let from = input.cursor.clone().map_or_else(|| floor.clone(), |cursor| cursor.max(floor.clone()));
     let below = RecordId::floor(until);
     let (records, next) = journal::between(app.store.as_ref(), &from, &below, AT_ONCE).await?;
-    let span = Span { from, below: next.clone().unwrap_or(below) };
+    // What was counted, and nothing that comes meanwhile.
+    let below = records.last().map_or(below, |last| last.id.next());
+    let span = Span { from, below };
     let object = (!records.is_empty()).then(|| span.to_string());
     let through = records.last().map(|last| last.id.at());
     let value = AuditRedriven { records: records.len(), through, next_cursor: next };

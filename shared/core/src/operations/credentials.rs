@@ -1,7 +1,7 @@
 //! Credentials: issued to agents, never wider than their grants, and revoked one by one.
 
 use super::agents::load_agent;
-use crate::agent::{Agent, AgentState, Credential, DEFAULT_TTL, MAX_TTL};
+use crate::agent::{Agent, AgentState, Credential, DEFAULT_TTL, Grant, MAX_TTL};
 use crate::ambient::{DateTime, Timestamp, after_seconds};
 use crate::error::Error;
 use crate::id::{AgentId, CredentialId, KeyId};
@@ -121,6 +121,9 @@ async fn claims_for(
         false => Vec::new(),
         true => [facts.claims.jti.clone()].into_iter().chain(facts.claims.via.iter().cloned()).collect(),
     };
+    let by_agent = !facts.chain.is_empty();
+    let holds =
+        |right: fn(&Grant) -> bool, own: bool| chain.iter().all(|agent| right(&agent.grant)) && (own || !by_agent);
     let claims = Claims {
         iss: app.tokens.issuer().to_string(),
         sub: agent.sponsor.clone(),
@@ -132,6 +135,8 @@ async fn claims_for(
         jti: id.clone(),
         act: Act::of(&ids),
         authorization_details: Some(agent.grant.scope.clone()),
+        create_keys: holds(|grant| grant.create_keys, facts.claims.create_keys),
+        audit: holds(|grant| grant.audit, facts.claims.audit),
         auth_time: None,
         amr: Vec::new(),
         epoch: Epochs {

@@ -51,7 +51,8 @@ pub struct CreateKey {
 /// Makes a key with fresh material, and gives it its first name.
 ///
 /// # Errors
-/// [`Error::NameTaken`]; [`Error::Invalid`]; [`Error::Denied`] for an agent that asks for a canary.
+/// [`Error::NameTaken`]; [`Error::Invalid`]; [`Error::Denied`] for an agent that asks for a canary, or for a
+/// label that its scope does not name.
 pub async fn create_key(
     app: &App,
     permit: &Permit,
@@ -64,6 +65,9 @@ pub async fn create_key(
     // Whoever lays out canaries knows which keys are none.
     if input.canary && !permit.facts().chain.is_empty() {
         return Err(Error::Denied { reason: Reason::Policy });
+    }
+    if !input.labels.iter().all(|label| permit.facts().may_label(label)) {
+        return Err(Error::Denied { reason: Reason::GrantWidening });
     }
     let described = Description {
         name: &input.name,

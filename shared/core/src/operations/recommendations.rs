@@ -8,8 +8,9 @@ use crate::operation::Operation;
 use crate::pipeline::{App, Done, Note, Permit};
 use crate::policy::Resource;
 use crate::reason::Reason;
-use crate::recommendation::{Answered, RecommendationRecord, ResponseAction};
+use crate::recommendation::{Answered, Detector, RecommendationRecord, ResponseAction};
 use crate::repository::{self, ALL_RECOMMENDATIONS, Loaded};
+use crate::rules::VIOLATION;
 use crate::store::{Index, Order, Put};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,7 +34,8 @@ pub async fn list_recommendations(
     let store = app.store.as_ref();
     let mut page =
         repository::list::<RecommendationRecord>(store, index, partition, Order::Descending, limit, after).await?;
-    page.items.retain(|found| !is_of_its_own(permit, found));
+    page.items.retain(|found| !is_hidden(permit, found));
+    page.items.iter_mut().for_each(|found| tell(permit, found));
     Ok(Done::read(PageOf { items: page.items, next_cursor: page.next.as_ref().map(cursor_at) }))
 }
 
@@ -46,7 +48,9 @@ pub async fn get_recommendation(
     permit: &Permit,
     id: &RecommendationId,
 ) -> Result<Done<RecommendationRecord>, Error> {
-    Ok(Done::read(load(app, permit, id).await?.value))
+    let mut found = load(app, permit, id).await?.value;
+    tell(permit, &mut found);
+    Ok(Done::read(found))
 }
 
 /// What to say of a recommendation.
@@ -138,10 +142,20 @@ fn sees_all(app: &App, permit: &Permit) -> bool {
 }
 
 /// Whether an agent asks, and this is about its own human or one of her agents: itself, or what may act for it. Who knows
-/// which detector said what on which evidence knows how far to go.
-fn is_of_its_own(permit: &Permit, found: &RecommendationRecord) -> bool {
+/// which detector said what on which evidence knows how far to go. Nor is any agent told which key is a canary.
+fn is_hidden(permit: &Permit, found: &RecommendationRecord) -> bool {
     let facts = permit.facts();
-    !facts.chain.is_empty() && found.recommendation.sponsor == facts.human.id
+    let found = &found.recommendation;
+    !facts.chain.is_empty() && (found.sponsor == facts.human.id || found.detector == Detector::CanaryKey)
+}
+
+/// To an agent a key that does not exist and one outside a scope look alike.
+fn tell(permit: &Permit, found: &mut RecommendationRecord) {
+    let about = &mut found.recommendation;
+    let refused = matches!(about.detector, Detector::ScopeProbe | Detector::ScopeViolation);
+    if refused && !permit.facts().chain.is_empty() {
+        (about.detector, about.severity, about.evidence.key) = (Detector::ScopeViolation, VIOLATION, None);
+    }
 }
 
 async fn load(app: &App, permit: &Permit, id: &RecommendationId) -> Result<Loaded<RecommendationRecord>, Error> {
@@ -149,7 +163,7 @@ async fn load(app: &App, permit: &Permit, id: &RecommendationId) -> Result<Loade
     let found: Option<Loaded<RecommendationRecord>> = repository::load(app.store.as_ref(), &item).await?;
     let own = |found: &Loaded<RecommendationRecord>| found.value.recommendation.sponsor == permit.facts().human.id;
     match (sees_all(app, permit), found) {
-        (_, Some(found)) if is_of_its_own(permit, &found.value) => Err(Error::Denied { reason: Reason::Policy }),
+        (_, Some(found)) if is_hidden(permit, &found.value) => Err(Error::Denied { reason: Reason::Policy }),
         (true, found) => found.ok_or(Error::NotFound { kind: "recommendation" }),
         (false, Some(found)) if own(&found) => Ok(found),
         (false, _) => Err(Error::Denied { reason: Reason::Policy }),

@@ -1,7 +1,7 @@
 //! Facts: everything a decision rests on, read in one consistent batch.
 
 use super::App;
-use crate::agent::{Agent, Credential, HoldKind};
+use crate::agent::{Agent, Credential, Grant, HoldKind};
 use crate::ambient::Timestamp;
 use crate::approval::{Approval, ApprovalRecord, approval_item};
 use crate::behaviour::{self, Known};
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::human::Human;
 use crate::id::{AgentId, ApprovalId, CredentialId, KeyId, RecordId};
 use crate::key::{Key, KeyRecord};
-use crate::name::{HumanId, KeyRef};
+use crate::name::{HumanId, KeyRef, Label};
 use crate::operation::Operation;
 use crate::policy::{AgentFacts, ApprovalFacts, Policies, Principal, Resource, Standing};
 use crate::reason::Reason;
@@ -245,9 +245,22 @@ impl Facts {
             in_scope: in_scope && (self.chain.is_empty() || has_scope),
             in_window: self.chain.iter().all(|agent| agent.value.grant.includes(now)),
             may_delegate: self.chain.iter().all(|agent| agent.value.grant.delegate),
-            may_create_keys: self.chain.iter().all(|agent| agent.value.grant.create_keys),
-            may_audit: self.chain.iter().all(|agent| agent.value.grant.audit),
+            may_create_keys: self.holds(|grant| grant.create_keys, self.claims.create_keys),
+            may_audit: self.holds(|grant| grant.audit, self.claims.audit),
         }
+    }
+
+    /// Whether the token, and every grant in the chain, hold a right beside keys. A human needs none.
+    fn holds(&self, right: fn(&Grant) -> bool, in_token: bool) -> bool {
+        self.chain.is_empty() || in_token && self.chain.iter().all(|agent| right(&agent.value.grant))
+    }
+
+    /// Whether whoever asks may give a key this label: an agent only one that its scope names already, for a label brings a
+    /// key into every scope that names it.
+    pub(crate) fn may_label(&self, label: &Label) -> bool {
+        let scopes = self.chain.iter().map(|agent| &agent.value.grant.scope);
+        let mut scopes = scopes.chain(self.claims.authorization_details.as_ref());
+        self.chain.is_empty() || scopes.all(|scope| scope.selects(label, None))
     }
 
     /// Whether an agent that left its scope was led out of it by somebody else: its grant was narrowed since the token was
