@@ -2,6 +2,7 @@
 //! action. What is answered is what `check_access` says, in the standard's shape; nothing is decided here.
 
 use super::claims::claimed;
+use super::evaluation::checked;
 use super::obligation::Obligation;
 use super::{Asking, Malformed, Patience};
 use crate::forward::ask;
@@ -292,8 +293,7 @@ struct Unevaluated {
 
 impl Decided {
     fn told(reply: &Reply) -> Result<Self, Error> {
-        let told: CheckedAccess = serde_json::from_slice(&reply.body)
-            .map_err(|error| Error::Damaged { what: "reply", source: error.into() })?;
+        let told = checked(reply)?;
         let obligations = Obligation::foretold(told.decision);
         let CheckedAccess { decision, reason, because, risk, .. } = told;
         let context = DecisionContext { reason, because, risk, obligations, error: None };

@@ -41,8 +41,12 @@ pub(crate) struct Evaluated {
 impl Evaluated {
     /// Of the reply to a check of access.
     pub(super) fn told(reply: &Reply) -> Result<Self, Error> {
-        let checked: CheckedAccess = serde_json::from_slice(&reply.body)
-            .map_err(|error| Error::Damaged { what: "reply", source: error.into() })?;
+        let checked = checked(reply)?;
         Ok(Self { obligations: Obligation::foretold(checked.decision), checked })
     }
+}
+
+/// What a check of access says.
+pub(super) fn checked(reply: &Reply) -> Result<CheckedAccess, Error> {
+    serde_json::from_slice(&reply.body).map_err(|error| Error::Damaged { what: "reply", source: error.into() })
 }
