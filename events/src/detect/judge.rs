@@ -62,17 +62,17 @@ pub struct Thresholds {
 /// in 10,000. Those of keys, of keys with operations and of all of it stop machines a tenth and more later than the train
 /// seeds ask for: there, each lay just above a healthy agent. How much alone, and the hour alone, never stop anybody.
 const MACHINES: Thresholds = Thresholds {
-    alert: [5.8, 3.4, 4.0, 4.8, 6.9, NEVER, 5.2, 5.8],
+    alert: [5.8, 3.4, 4.0, 4.8, 5.2, NEVER, 5.2, 5.8],
     automatic: [6.8, 5.6, 5.6, 7.5, NEVER, NEVER, 6.2, 10.5],
 };
 const HUMANS: Thresholds = Thresholds {
-    alert: [4.3, 3.4, 3.2, 4.0, 6.3, 2.8, 4.2, 5.6],
+    alert: [4.3, 3.4, 3.2, 4.0, 5.0, 2.8, 4.2, 5.6],
     automatic: [6.5, 8.5, 7.5, 8.0, NEVER, NEVER, 6.5, 9.5],
 };
 const NEVER: f64 = f64::INFINITY;
 /// The 98th percentiles there.
-pub const USUAL_MACHINES: [f64; FAMILIES] = [1.0, 0.55, 0.9, 1.55, 4.0, 1.0, 1.0, 3.1];
-pub const USUAL_HUMANS: [f64; FAMILIES] = [2.5, 1.8, 2.35, 1.5, 3.0, 2.0, 2.5, 4.4];
+pub const USUAL_MACHINES: [f64; FAMILIES] = [1.0, 0.55, 0.9, 1.55, 3.0, 1.0, 1.0, 3.1];
+pub const USUAL_HUMANS: [f64; FAMILIES] = [2.5, 1.8, 2.35, 1.5, 2.3, 2.0, 2.5, 4.4];
 
 /// More than one new key amounts to.
 const SEVERAL_KEYS: f64 = 3.6;

@@ -117,7 +117,7 @@ impl Usual {
             clients: baseline.clients.len(),
             weekdays: UsualDay::of(baseline, false),
             weekends: UsualDay::of(baseline, true),
-            peaks: UsualPeaks::of(&baseline.peaks),
+            peaks: UsualPeaks::of(&baseline.peaks, baseline.days),
         }
     }
 }
@@ -143,8 +143,8 @@ impl UsualDay {
 }
 
 impl UsualPeaks {
-    fn of(peaks: &[Peak]) -> Self {
-        let mut usual = peaks.iter().map(|peak| rounded(baseline::usual(peak)));
+    fn of(peaks: &[Peak], days: f32) -> Self {
+        let mut usual = peaks.iter().map(|peak| rounded(baseline::usual(peak, days)));
         let mut next = || usual.next().unwrap_or(0.0);
         Self {
             per_second: next(),

@@ -9,6 +9,7 @@ use super::stats::{kept, whole};
 use super::table::{Standing, Table};
 use super::used::Used;
 use super::window::{Minute, Trace};
+use std::cmp::Ordering;
 
 /// What a day forgets: 0.97, in 1/65536. Half a weight is gone after 23 days.
 const DAILY: u32 = 63_570;
@@ -21,6 +22,11 @@ const MOST_GROWTH: f32 = 1.0;
 const MOST_EXCESS: f64 = 4.0;
 /// Standard deviations an hour may exceed its upper profile by without adding to the sum.
 const ALLOWANCE: f64 = 0.5;
+/// Least and most of an hour's deviations in the sum of 24 hours: one busy hour is no excess of a day.
+const LEAST_OF_DAY: f64 = -1.0;
+const MOST_OF_DAY: f64 = 3.0;
+/// Parts of a deviation that are kept.
+const PARTS: f64 = 32.0;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Baseline {
@@ -28,7 +34,7 @@ pub struct Baseline {
     pub through: u32,
     /// The minute of the first record.
     pub born: u32,
-    pub keys: Table<36>,
+    pub keys: Table<33>,
     /// All of them, the table's included.
     pub used: Used,
     /// How many keys the open day took up.
@@ -54,12 +60,15 @@ pub struct Baseline {
     /// Activity by hour of weekdays, then of weekends: days, decayed, in 1/1024.
     pub hours: [[u16; 24]; 2],
     pub day_types: [f32; 2],
-    /// The hours of the open day with activity, a bit each.
+    /// The hours of the open day with activity, a bit each; and of the day before.
     pub today_hours: u32,
+    pub yesterday_hours: u32,
     /// What an hour of the day brings, summed over days, decayed.
     pub volume: [f32; 24],
     /// Squared deviations from that profile, and what a Poisson process would have had.
     pub scatter: [f32; 2],
+    /// How far each of the last 24 closed hours was from its profile, by hour of day, in 1/32 of a standard deviation.
+    pub deviations: [i8; 24],
     /// Hourly excess over the profile, summed up (CUSUM), in standard deviations.
     pub excess: f32,
     /// The same by days.
@@ -88,43 +97,43 @@ pub const OPERATION: usize = 2;
 pub const NETWORK: usize = 3;
 pub const CLIENT: usize = 4;
 
-/// One second, ten seconds, a minute, ten minutes, an hour, a day; keys an hour; their surprise.
-pub const SCALES: usize = 8;
+/// One second, ten seconds, a minute, ten minutes, an hour, a day; keys an hour; their surprise; of 24 hours at a stretch
+/// the deviations, and how many saw activity.
+pub const SCALES: usize = 10;
 pub const HOURLY_KEYS: usize = 6;
 pub const SURPRISE: usize = 7;
+pub const DEVIATIONS: usize = 8;
+pub const ACTIVE_HOURS: usize = 9;
 
-/// Daily peaks: sums, decayed, and the highest, which decays, too.
+/// Daily peaks: sums over the baseline's days, decayed, and the highest, which decays, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Peak {
-    pub days: f32,
     pub sum: f32,
     pub squares: f32,
     pub highest: f32,
 }
 
 impl Peak {
-    fn learn(&mut self, value: f32) {
+    fn learn(&mut self, value: f32, days: f32) {
         // The first days set the scale; later ones move it by a bounded step.
-        let value = if self.days < 3.0 { value } else { value.min(self.highest + MOST_GROWTH) };
-        self.days += 1.0;
+        let value = if days < 3.0 { value } else { value.min(self.highest + MOST_GROWTH) };
         self.sum += value;
         self.squares += value * value;
         self.highest = self.highest.max(value);
     }
 
     fn decay(&mut self, factor: f32, days: u32) {
-        for part in [&mut self.days, &mut self.sum, &mut self.squares] {
-            *part *= factor;
-        }
+        self.sum *= factor;
+        self.squares *= factor;
         // A peak is forgotten more slowly than its day: by 1 % of a doubling a day.
         let days = f32::from(u16::try_from(days).unwrap_or(u16::MAX));
         self.highest = (self.highest - 0.01 * days).max(0.0);
     }
 
-    fn merge(&mut self, other: &Self) {
-        self.days += other.days;
-        self.sum += other.sum;
-        self.squares += other.squares;
+    /// `share` of the days of both are days of the two together.
+    fn merge(&mut self, other: &Self, share: f32) {
+        self.sum = (self.sum + other.sum) * share;
+        self.squares = (self.squares + other.squares) * share;
         self.highest = self.highest.max(other.highest);
     }
 }
@@ -168,8 +177,11 @@ impl Baseline {
         for (today, peak) in self.today.iter_mut().zip(peaks) {
             *today = today.max(log2(peak));
         }
-        if let Some(today) = self.today.get_mut(SURPRISE) {
-            *today = today.max(self.hour_surprise);
+        let hour = minute.minute / 60;
+        let of_day =
+            [self.hour_surprise, scaled_sum(self.deviations_to(hour, self.hour)), scaled_hours(self.hours_to(hour))];
+        for (today, peak) in self.today.iter_mut().skip(SURPRISE).zip(of_day) {
+            *today = today.max(peak);
         }
     }
 
@@ -285,6 +297,12 @@ impl Baseline {
         // Every quiet hour in between pays back, too; after a day nothing is left.
         excess -= ALLOWANCE * f64::from((now - closed - 1).min(48));
         self.excess = kept(excess.clamp(0.0, 40.0));
+        for hour in closed.max(now.saturating_sub(24))..now {
+            let deviation = self.deviation(hour, if hour == closed { self.hour } else { 0 });
+            if let Some(kept) = usize::try_from(hour % 24).ok().and_then(|hour| self.deviations.get_mut(hour)) {
+                *kept = parts(deviation);
+            }
+        }
         // An hour teaches at most twice what was normal, and some.
         let learnt = if self.days < 3.0 { count } else { count.min(expected.upper * 2.0 + 3.0 * spread) };
         if let Some(volume) = usize::try_from(closed % 24).ok().and_then(|hour| self.volume.get_mut(hour)) {
@@ -327,9 +345,10 @@ impl Baseline {
             *squares += value * value;
         }
         for (peak, today) in self.peaks.iter_mut().zip(&mut self.today) {
-            peak.learn(*today);
+            peak.learn(*today, self.days);
             *today = 0.0;
         }
+        self.yesterday_hours = if now == closed.saturating_add(1) { self.today_hours } else { 0 };
         self.new_keys = 0;
         self.used.advance(now);
         let weekend = is_weekend(closed);
@@ -389,6 +408,43 @@ impl Baseline {
         Expected { mean, upper: mean.max(before).max(after) }
     }
 
+    /// How far so many requests in an hour are from its upper profile, in standard deviations, cut off.
+    fn deviation(&self, hour: u32, count: u32) -> f64 {
+        if self.days < 3.0 {
+            return 0.0;
+        }
+        ((f64::from(count) - self.expected(hour).upper) / self.spread(hour)).clamp(LEAST_OF_DAY, MOST_OF_DAY)
+    }
+
+    /// The sum of the deviations of the 24 hours that end with this one, of which `count` requests are known.
+    pub fn deviations_to(&self, hour: u32, count: u32) -> f64 {
+        let closed = self.through / 60;
+        let mut sum = self.deviation(hour, count);
+        for hour in hour.saturating_sub(23)..hour {
+            sum += match hour.cmp(&closed) {
+                Ordering::Less => {
+                    let place = usize::try_from(hour % 24).unwrap_or(0);
+                    f64::from(self.deviations.get(place).copied().unwrap_or(0)) / PARTS
+                }
+                Ordering::Equal => self.deviation(hour, self.hour),
+                Ordering::Greater => self.deviation(hour, 0),
+            };
+        }
+        sum
+    }
+
+    /// How many of the 24 hours that end with this one, which counts, saw activity.
+    pub fn hours_to(&self, hour: u32) -> u32 {
+        let place = hour % 24;
+        let (today, yesterday) = match (hour / 24).saturating_sub(self.through / DAY) {
+            0 => (self.today_hours, self.yesterday_hours),
+            1 => (0, self.today_hours),
+            _ => (0, 0),
+        };
+        let until_now = (2_u32 << place).wrapping_sub(1);
+        ((today | 1 << place) & until_now | yesterday & !until_now).count_ones()
+    }
+
     /// The standard deviation of an hour's count.
     pub fn spread(&self, hour: u32) -> f64 {
         let [deviation, poisson] = self.scatter.map(f64::from);
@@ -424,20 +480,24 @@ impl Baseline {
         a.networks.merge(&b.networks);
         a.clients.merge(&b.clients);
         a.refused.merge(&b.refused);
+        let both = a.days + b.days;
         days(&mut a.days, b.days);
+        let of_both = if both > 0.0 { a.days / both } else { 1.0 };
         days(&mut a.refused_days, b.refused_days);
         days(&mut a.mixed_days, b.mixed_days);
         a.day_types.iter_mut().zip(b.day_types).for_each(|(ours, theirs)| days(ours, theirs));
         a.adopted.iter_mut().zip(b.adopted).for_each(|(ours, theirs)| *ours += theirs);
         a.volume.iter_mut().zip(b.volume).for_each(|(ours, theirs)| *ours += theirs);
         a.scatter.iter_mut().zip(b.scatter).for_each(|(ours, theirs)| *ours += theirs);
-        a.peaks.iter_mut().zip(&b.peaks).for_each(|(ours, theirs)| ours.merge(theirs));
+        a.peaks.iter_mut().zip(&b.peaks).for_each(|(ours, theirs)| ours.merge(theirs, of_both));
         a.today.iter_mut().zip(b.today).for_each(|(ours, theirs)| *ours = ours.max(theirs));
         a.hours.iter_mut().flatten().zip(b.hours.into_iter().flatten()).for_each(|(ours, theirs)| {
             let twice = f64::from(shared) * f64::from((*ours).min(theirs));
             *ours = ours.saturating_add(theirs).saturating_sub(u16::try_from(whole(twice)).unwrap_or(u16::MAX));
         });
         a.today_hours |= b.today_hours;
+        a.yesterday_hours |= b.yesterday_hours;
+        a.deviations.iter_mut().zip(b.deviations).for_each(|(ours, theirs)| *ours = (*ours).max(theirs));
         a.excess = a.excess.max(b.excess);
         a.daily_excess = a.daily_excess.max(b.daily_excess);
         a.daily.iter_mut().flatten().zip(b.daily.into_iter().flatten()).for_each(|(ours, theirs)| days(ours, theirs));
@@ -518,6 +578,26 @@ pub struct Expected {
     pub upper: f64,
 }
 
+/// The sum of a day's deviations on the scale of a peak: above 0, and a step of one is as seldom as a doubling.
+pub fn scaled_sum(deviations: f64) -> f32 {
+    kept((deviations - 24.0 * LEAST_OF_DAY).max(0.0) / 4.0)
+}
+
+/// What such a peak is as a sum of deviations.
+pub fn deviations_of(scaled: f64) -> f64 {
+    scaled * 4.0 + 24.0 * LEAST_OF_DAY
+}
+
+/// Hours with activity on the scale of a peak.
+pub fn scaled_hours(hours: u32) -> f32 {
+    kept(f64::from(hours) / 2.0)
+}
+
+fn parts(deviation: f64) -> i8 {
+    let above_least = whole(((deviation - LEAST_OF_DAY) * PARTS).round());
+    i8::try_from(i64::from(above_least) - i64::from(whole(-LEAST_OF_DAY * PARTS))).unwrap_or(i8::MAX)
+}
+
 /// 1970 began on a Thursday.
 pub fn is_weekend(day: u32) -> bool {
     matches!((day + 4) % 7, 0 | 6)
@@ -545,10 +625,14 @@ pub fn minute_of(millis: i64) -> u32 {
     u32::try_from(millis.div_euclid(60_000)).unwrap_or(0)
 }
 
-/// For displays: a peak's usual value.
-pub fn usual(peak: &Peak) -> f64 {
-    let mean = f64::from(peak.sum) / f64::from(peak.days).max(1.0);
-    mean.exp2() - 1.0
+/// For displays: a peak's usual value, where it is one of log2(1 + x).
+pub fn usual(peak: &Peak, days: f32) -> f64 {
+    mean(peak, days).exp2() - 1.0
+}
+
+/// A peak on an average day.
+pub fn mean(peak: &Peak, days: f32) -> f64 {
+    f64::from(peak.sum) / f64::from(days).max(1.0)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Largest encoded baseline, in bytes.
 pub const MOST_BYTES: usize = 2_048;
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 #[derive(Debug, thiserror::Error)]
 #[error("not a baseline of a version this program knows")]
@@ -44,7 +44,7 @@ macro_rules! fields {
 
 fields! {
     through born keys used new_keys uses operations networks clients refused adopted days refused_days mixed_days peaks today hours
-    day_types today_hours volume scatter excess daily_excess daily ten_minutes hour day hour_keys hour_surprise mixed_since turns on_new
+    day_types today_hours yesterday_hours volume scatter deviations excess daily_excess daily ten_minutes hour day hour_keys hour_surprise mixed_since turns on_new
 }
 
 pub(super) fn encode_state(sealed: &Baseline, open: &[Minute], newest: u32) -> Vec<u8> {
@@ -137,7 +137,7 @@ macro_rules! numbers {
     };
 }
 
-numbers! { u8 u16 u32 u64 f32 }
+numbers! { i8 u8 u16 u32 u64 f32 }
 
 impl Field for bool {
     fn write(&self, out: &mut Vec<u8>) {
@@ -151,12 +151,12 @@ impl Field for bool {
 
 impl Field for Peak {
     fn write(&self, out: &mut Vec<u8>) {
-        [self.days, self.sum, self.squares, self.highest].write(out);
+        [self.sum, self.squares, self.highest].write(out);
     }
 
     fn read(bytes: &mut &[u8]) -> Option<Self> {
-        let [days, sum, squares, highest] = Field::read(bytes)?;
-        Some(Self { days, sum, squares, highest })
+        let [sum, squares, highest] = Field::read(bytes)?;
+        Some(Self { sum, squares, highest })
     }
 }
 

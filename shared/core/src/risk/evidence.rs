@@ -55,7 +55,7 @@ impl Channel {
             Self::Client => (2.5, 1.8, 1.8),
             Self::Burst => (8.0, 0.75, 0.6),
             Self::Volume => (3.0, 0.3, 0.3),
-            Self::Excess => (4.0, 0.4, 0.4),
+            Self::Excess => (8.0, 0.4, 0.4),
             Self::Hour => (2.0, 1.5, 2.5),
             Self::Denied => (8.0, 1.5, 1.0),
             Self::KeySet => (6.0, 0.6, 0.5),
@@ -191,9 +191,9 @@ impl Evidence {
             self.set(Channel::Burst, decades, f64::from(live.ten_seconds), usual);
         }
         for (count, peak) in [live.second, live.ten_seconds, live.minute].into_iter().zip(&baseline.peaks) {
-            let decades = above(peak, log2(count), 0.7) * history(baseline);
+            let decades = above(peak, baseline.days, log2(count), 0.7) * history(baseline);
             if decades > self.of(Channel::Burst).decades {
-                self.set(Channel::Burst, decades, f64::from(count), baseline::usual(peak));
+                self.set(Channel::Burst, decades, f64::from(count), baseline::usual(peak, baseline.days));
             }
         }
     }
@@ -245,7 +245,8 @@ impl Evidence {
 
     /// How much.
     pub fn of_volume(&self) -> f64 {
-        self.of(Channel::Volume).decades + self.of(Channel::Excess).decades + 0.5 * self.of(Channel::Fleet).decades
+        let how_fast = self.of(Channel::Volume).decades + self.of(Channel::Fleet).decades;
+        self.of(Channel::Excess).decades + 0.5 * how_fast
     }
 
     /// New keys are rare keys: what both say counts once, and a quarter of the weaker beside it.

@@ -1,7 +1,9 @@
 //! How unusual a request is for its actor: the open minutes held against the baseline, channel by channel.
 
 use super::DAY;
-use super::baseline::{self, Baseline, HOURLY_KEYS, NETWORK, Peak, SURPRISE, bit, distinct, is_weekend, log2};
+use super::baseline::{
+    self, ACTIVE_HOURS, Baseline, DEVIATIONS, HOURLY_KEYS, NETWORK, Peak, SURPRISE, bit, distinct, is_weekend, log2,
+};
 use super::evidence::{Channel, Evidence, Familiar, Surroundings};
 use super::sighting::{Class, Seen, Sighting, operation_hash, pair};
 use super::stats::{count_decades, t_decades};
@@ -222,11 +224,11 @@ fn undoes(baseline: &Baseline, operation: u32) -> bool {
 }
 
 /// Decades by which `value` tops the daily peaks, and what they usually are.
-pub(super) fn above(peak: &Peak, value: f32, least_spread: f64) -> f64 {
-    if value <= peak.highest || peak.days <= 0.0 {
+pub(super) fn above(peak: &Peak, days: f32, value: f32, least_spread: f64) -> f64 {
+    if value <= peak.highest || days <= 0.0 {
         return 0.0;
     }
-    let (days, sum, squares) = (f64::from(peak.days), f64::from(peak.sum), f64::from(peak.squares));
+    let (days, sum, squares) = (f64::from(days), f64::from(peak.sum), f64::from(peak.squares));
     let mean = sum / days;
     // A normal-inverse-gamma prior worth three days.
     let spread = ((squares - sum * mean).max(0.0) + 3.0 * least_spread * least_spread) / (days + 3.0);
@@ -246,9 +248,12 @@ pub(super) fn surge(baseline: &Baseline, ten_seconds: u32) -> Option<(f64, f64)>
     let [_, peak, ..] = &baseline.peaks;
     let [_, today, ..] = baseline.today;
     let most = peak.highest.max(today);
-    let surges = peak.days >= 0.5 && ten_seconds >= SURGE && log2(ten_seconds) >= most + TIMES;
+    let surges = baseline.days >= 0.5 && ten_seconds >= SURGE && log2(ten_seconds) >= most + TIMES;
     surges.then_some((SURGE_DECADES, f64::from(most).exp2() - 1.0))
 }
+
+/// Most decades that sums of excesses over days amount to.
+const MOST_SUMMED_UP: f64 = 3.0;
 
 /// How much more, how much faster, and over how many keys, than ever.
 fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sighting, history: f64) {
@@ -273,10 +278,10 @@ fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sight
     let mut burst = (0.0, 0.0, 0.0);
     let mut volume = (0.0, 0.0, 0.0);
     for (scale, (count, peak)) in counts.into_iter().zip(&baseline.peaks).enumerate() {
-        let decades = above(peak, log2(count), 0.7) * history;
+        let decades = above(peak, baseline.days, log2(count), 0.7) * history;
         let slot = if scale < 3 { &mut burst } else { &mut volume };
         if decades > slot.0 {
-            *slot = (decades, f64::from(count), baseline::usual(peak));
+            *slot = (decades, f64::from(count), baseline::usual(peak, baseline.days));
         }
     }
     if let Some((decades, usual)) = surge(baseline, ten_seconds)
@@ -287,17 +292,9 @@ fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sight
     evidence.set(Channel::Burst, burst.0, burst.1, burst.2);
     evidence.set(Channel::Volume, volume.0, volume.1, volume.2);
     if baseline.days >= 3.0 {
-        let hour = this.minute / 60;
-        let count = f64::from(within(60, baseline.hour));
-        let expected = baseline.expected(hour);
-        let z = ((count - expected.upper) / baseline.spread(hour)).clamp(0.0, 4.0);
-        let sum = f64::from(baseline.excess) + z;
-        // A sum with an allowance of half a deviation exceeds h with probability about exp(-h).
-        let hourly = (sum - 3.0).max(0.0) / std::f64::consts::LN_10;
-        let by_days = baseline.days_excess(within(DAY, baseline.day), this.minute / DAY);
-        // With an allowance of 3/4 it is about exp(-1.5 h).
-        let daily = 1.5 * (by_days - 1.0).max(0.0) / std::f64::consts::LN_10;
-        evidence.set(Channel::Excess, hourly.max(daily) * history, sum.max(by_days), 3.0);
+        let (decades, observed, expected) =
+            excess(baseline, this.minute, within(60, baseline.hour), within(DAY, baseline.day));
+        evidence.set(Channel::Excess, decades * history, observed, expected);
     }
     let hour = this.minute / 60;
     let same_hour = baseline.through / 60 == hour;
@@ -315,10 +312,36 @@ fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sight
         }
     }
     let of = |scale: usize| baseline.peaks.get(scale).copied().unwrap_or_default();
-    let breadth = above(&of(HOURLY_KEYS), log2(distinct(bits)), 0.5);
-    let rarity = above(&of(SURPRISE), super::stats::kept(surprise), 0.7);
+    let breadth = above(&of(HOURLY_KEYS), baseline.days, log2(distinct(bits)), 0.5);
+    let rarity = above(&of(SURPRISE), baseline.days, super::stats::kept(surprise), 0.7);
     let decades = breadth.max(rarity) * history;
-    evidence.set(Channel::KeySet, decades, f64::from(distinct(bits)), baseline::usual(&of(HOURLY_KEYS)));
+    evidence.set(Channel::KeySet, decades, f64::from(distinct(bits)), baseline::usual(&of(HOURLY_KEYS), baseline.days));
+}
+
+/// How much more than usual, over hours and days, however slowly: the strongest of what each way of counting says, in decades,
+/// with what it saw and expected.
+fn excess(baseline: &Baseline, minute: u32, of_hour: u32, of_day: u32) -> (f64, f64, f64) {
+    let hour = minute / 60;
+    let expected = baseline.expected(hour);
+    let z = ((f64::from(of_hour) - expected.upper) / baseline.spread(hour)).clamp(0.0, 4.0);
+    let sum = f64::from(baseline.excess) + z;
+    // A sum with an allowance of half a deviation exceeds h with probability about exp(-h).
+    let hourly = (sum - 3.0).max(0.0) / std::f64::consts::LN_10;
+    let by_days = baseline.days_excess(of_day, minute / DAY);
+    // With an allowance of 3/4 it is about exp(-1.5 h).
+    let daily = 1.5 * (by_days - 1.0).max(0.0) / std::f64::consts::LN_10;
+    let summed_up = (hourly.max(daily).min(MOST_SUMMED_UP), sum.max(by_days), 3.0);
+    let of_24_hours = |scale: usize, value: f32| {
+        let peak = baseline.peaks.get(scale).copied().unwrap_or_default();
+        (above(&peak, baseline.days, value, 1.0), baseline::mean(&peak, baseline.days))
+    };
+    let deviations = baseline.deviations_to(hour, of_hour);
+    let (decades, usual) = of_24_hours(DEVIATIONS, baseline::scaled_sum(deviations));
+    let deviating = (decades, deviations, baseline::deviations_of(usual));
+    let hours = baseline.hours_to(hour);
+    let (decades, usual) = of_24_hours(ACTIVE_HOURS, baseline::scaled_hours(hours));
+    let active = (decades, f64::from(hours), 2.0 * usual);
+    [deviating, active].into_iter().fold(summed_up, |most, next| if next.0 > most.0 { next } else { most })
 }
 
 fn time_of_day(evidence: &mut Evidence, baseline: &Baseline, minute: u32, around: &Surroundings, history: f64) {

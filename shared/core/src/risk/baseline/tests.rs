@@ -186,6 +186,64 @@ fn a_burst_of_its_fleet_counts_for_an_agent_that_may_take_part_in_it() {
     assert!(decades(&State::default(), usual) > 4.0, "a new one has the fleet's");
 }
 
+/// The state of an actor that did the same on each of twenty days, which hours it was busy in, and how many requests
+/// each brought; then what its busiest request says of the next day.
+fn excess_of_a_day(usual: impl Fn(i64) -> i64, then: impl Fn(i64) -> i64) -> f64 {
+    let mut state = State::default();
+    let mut most: f64 = 0.0;
+    let mut id = 0;
+    for hour in 0..21 * 24 {
+        let today = if hour < 20 * 24 { usual(hour % 24) } else { then(hour % 24) };
+        for n in 0..today {
+            id += 1;
+            let s = sighting(id, BEGAN + hour * 3_600_000 + n * (3_600_000 / today), 5);
+            state.take(&s);
+            if hour >= 20 * 24 {
+                most = most.max(state.weigh(&s, &Surroundings::default()).of(Channel::Excess).decades);
+            }
+        }
+    }
+    most
+}
+
+#[test]
+fn a_little_more_in_each_hour_is_much_in_a_day_and_one_busy_hour_is_not() {
+    let steady = |_| 10;
+    assert_eq!(excess_of_a_day(steady, steady), 0.0);
+    let evenly = excess_of_a_day(steady, |_| 18);
+    assert!(evenly >= 5.0, "{evenly}");
+    // As many more, in one hour.
+    let at_once = excess_of_a_day(steady, |hour| if hour == 9 { 10 + 24 * 8 } else { 10 });
+    assert!(at_once < 2.0, "{at_once}");
+}
+
+#[test]
+fn work_in_hours_without_any_shows_however_little_it_is() {
+    let nightly = |hour| if hour == 2 { 40 } else { 0 };
+    let all_day = excess_of_a_day(nightly, |hour| if hour == 2 { 40 } else { i64::from(hour % 2 == 0) * 2 });
+    assert!(all_day >= 5.0, "{all_day}");
+    let twice = excess_of_a_day(nightly, |hour| if hour == 2 || hour == 4 { 40 } else { 0 });
+    assert!(twice < 2.0, "{twice}");
+}
+
+#[test]
+fn the_hours_of_a_day_at_a_stretch_reach_back_over_midnight() {
+    let day = 20_000_u32;
+    let hours = |hours: &[u32]| hours.iter().fold(0, |bits, hour| bits | 1 << hour);
+    let baseline = Baseline {
+        through: day * DAY + 9 * 60,
+        today_hours: hours(&[1, 8, 9]),
+        yesterday_hours: hours(&[0, 8, 10, 23]),
+        ..Baseline::default()
+    };
+    // Yesterday's 0 and 8 are more than a day ago.
+    for (hour, want) in
+        [(day * 24 + 9, 5), (day * 24 + 10, 5), (day * 24 + 23, 4), ((day + 1) * 24, 4), ((day + 2) * 24, 1)]
+    {
+        assert_eq!(baseline.hours_to(hour), want, "{}", hour - day * 24);
+    }
+}
+
 /// What a new key says that comes up this many milliseconds after another one.
 fn second_new_key(after: i64) -> (f64, u32) {
     let mut state = State::default();
@@ -262,6 +320,10 @@ proptest! {
         prop_assert!((joined.days - a.days).abs() < 0.1);
         let noon = 12;
         prop_assert!((joined.volume[noon] - a.volume[noon] - b.volume[noon]).abs() < 0.1);
+        // A peak is of a day, and there are not more days than there were.
+        for (ours, theirs) in joined.peaks.iter().zip(&a.peaks) {
+            prop_assert!((mean(ours, joined.days) - mean(theirs, a.days)).abs() < 0.1, "{ours:?} {theirs:?}");
+        }
     }
 
     #[test]
