@@ -1,6 +1,8 @@
 //! The stream side: committed records in, recommendations and responses out. A host calls [`drain`] again and again; each
 //! call may fail, be repeated or be cut short at any point.
 
+mod denial;
+
 use crate::detect::{Consumer, Finding, Grade, StateId, sighting};
 use aegis_core::ambient::{Timestamp, after_seconds};
 use aegis_core::behaviour::{self, LEARNING};
@@ -85,9 +87,12 @@ pub async fn observe(app: &App, mut records: Vec<Arc<AuditRecord>>) -> Result<()
 async fn take_in_all(app: &App, batch: &[Arc<AuditRecord>]) -> Result<(), Error> {
     take_in(app, batch).await?;
     for record in batch {
-        let dismisses = (record.operation, record.outcome) == (Operation::RecommendationDismiss, Outcome::Ok);
+        let does = |operation| (record.operation, record.outcome) == (operation, Outcome::Ok);
+        if does(Operation::ApprovalDeny) {
+            passed_over(denial::raise(app, record).await)?;
+        }
         // What is right now may have been wrong then, and the other way round: each dismissal teaches once.
-        if dismisses && !tally::holds(app.store.as_ref(), &record.id).await? {
+        if does(Operation::RecommendationDismiss) && !tally::holds(app.store.as_ref(), &record.id).await? {
             passed_over(learn(app, record).await)?;
         }
     }
@@ -175,7 +180,7 @@ async fn raise(app: &App, batch: &[Arc<AuditRecord>], finding: Finding) -> Resul
     }
     let found_at =
         Timestamp::from_second(i64::from(finding.minute).saturating_mul(60)).unwrap_or(Timestamp::UNIX_EPOCH);
-    if after_seconds(found_at, NEWS) < app.clock.now() {
+    if is_no_news(app, found_at) {
         return Ok(());
     }
     let of = |record: &&Arc<AuditRecord>| finding.records.contains(&record.id);
@@ -215,11 +220,20 @@ async fn raise(app: &App, batch: &[Arc<AuditRecord>], finding: Finding) -> Resul
         },
         suggested_actions: suggested,
     };
+    answer(app, &finding.actor, recommendation).await
+}
+
+fn is_no_news(app: &App, at: Timestamp) -> bool {
+    after_seconds(at, NEWS) < app.clock.now()
+}
+
+/// Puts it on record with what the rules order; a repetition changes nothing.
+async fn answer(app: &App, actor: &str, recommendation: AgentRecommendation) -> Result<(), Error> {
+    let detector = recommendation.detector.as_str();
     let in_force = response::in_force(app).await?;
     if let Some(raised) = response::raise(app, recommendation, &in_force).await? {
         let done = raised.responses.iter().map(|done| done.action.as_str()).collect::<Vec<_>>().join(", ");
-        let (detector, record) = (finding.detector.as_str(), &raised.record);
-        tracing::warn!(detector, actor = finding.actor, responses = done, record = %record, "recommendation raised");
+        tracing::warn!(detector, actor, responses = done, record = %raised.record, "recommendation raised");
     }
     Ok(())
 }
