@@ -3,7 +3,7 @@
 
 mod denial;
 
-use crate::detect::{Consumer, Finding, Grade, StateId, sighting};
+use crate::detect::{Consumer, Finding, StateId, severity, sighting, suggested};
 use aegis_core::ambient::{Timestamp, after_seconds};
 use aegis_core::behaviour::{self, LEARNING};
 use aegis_core::error::Error;
@@ -15,9 +15,7 @@ use aegis_core::operation::Operation;
 use aegis_core::operations::audit_tally::Span;
 use aegis_core::pipeline::App;
 use aegis_core::reason::Reason;
-use aegis_core::recommendation::{
-    AgentRecommendation, Detector, Evidence, RecommendationRecord, ResponseAction, Severity,
-};
+use aegis_core::recommendation::{AgentRecommendation, Detector, Evidence, RecommendationRecord};
 use aegis_core::record::{AuditRecord, Outcome};
 use aegis_core::repository::{self, Loaded};
 use aegis_core::response;
@@ -191,17 +189,12 @@ async fn raise(app: &App, batch: &[Arc<AuditRecord>], finding: Finding) -> Resul
         return Ok(());
     }
     let Some(sponsor) = record.human.clone() else { return Ok(()) };
-    let severity = severity(&finding);
+    let severity = severity(finding.grade, finding.score);
     let hour = finding.minute / 60;
     let words = format!("{}/{}/{hour}/{}", finding.detector.as_str(), finding.actor, severity.as_str());
     let at = Timestamp::from_second(i64::from(hour).saturating_mul(3_600)).unwrap_or(Timestamp::UNIX_EPOCH);
     let agent = record.agents.first().filter(|agent| agent.as_str() == finding.actor).cloned();
-    let suggested = match (severity, &agent) {
-        (Severity::Critical, Some(_)) => vec![ResponseAction::FreezeAgent, ResponseAction::Alert],
-        (Severity::Critical, None) => vec![ResponseAction::RevokeCredential, ResponseAction::Alert],
-        (Severity::High, Some(_)) => vec![ResponseAction::StepUp, ResponseAction::Alert],
-        _ => vec![ResponseAction::Alert],
-    };
+    let suggested_actions = suggested(severity, agent.is_some());
     let recommendation = AgentRecommendation {
         id: RecommendationId::derived(at, &words),
         at: app.clock.now(),
@@ -218,7 +211,7 @@ async fn raise(app: &App, batch: &[Arc<AuditRecord>], finding: Finding) -> Resul
             credential: record.credential.clone(),
             factors: finding.factors.clone(),
         },
-        suggested_actions: suggested,
+        suggested_actions,
     };
     answer(app, &finding.actor, recommendation).await
 }
@@ -236,16 +229,6 @@ async fn answer(app: &App, actor: &str, recommendation: AgentRecommendation) -> 
         tracing::warn!(detector, actor, responses = done, record = %raised.record, "recommendation raised");
     }
     Ok(())
-}
-
-/// What is far beyond anything seen is critical: the rules may stop somebody for it, within their budget. What a human
-/// should be asked about first is high; the rest is told.
-fn severity(finding: &Finding) -> Severity {
-    match finding.grade {
-        Grade::Automatic => Severity::Critical,
-        _ if finding.score >= 0.65 => Severity::High,
-        _ => Severity::Medium,
-    }
 }
 
 /// Teaches the baseline what an operator has called normal.
