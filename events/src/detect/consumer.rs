@@ -226,4 +226,6 @@ impl Records<'_> {
 }
 
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod tests;
