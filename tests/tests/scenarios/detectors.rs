@@ -233,10 +233,9 @@ async fn sign_from(deployment: &Deployment, token: &str, source: IpAddr) -> u16 
 /// The newest recommendation of a detector.
 async fn found(deployment: &Deployment, detector: &str) -> Value {
     let all = recommendations(deployment, &deployment.alice().await).await;
-    match all.iter().find(|found| found["detector"] == detector) {
-        Some(found) => found.clone(),
-        None => panic!("no {detector} in {all:#?}"),
-    }
+    let found = all.iter().find(|found| found["detector"] == detector);
+    assert!(found.is_some(), "no {detector} in {all:#?}");
+    found.unwrap().clone()
 }
 
 /// The factors, the weightiest first.

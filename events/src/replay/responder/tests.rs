@@ -71,12 +71,13 @@ fn what_is_raised_is_what_the_published_schema_says_whatever_the_names_are() {
     let schema = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
     let own = "agt_01a2089d933561f40ee93650afb9a27f";
     let long = format!("arn:aws:sts::1:assumed-role/{}", "é".repeat(200));
+    let kept = format!("arn:aws:sts::1:assumed-role-{}", "-".repeat(128 - 28));
     let cases = [
         ("invoice-signer", json!({}), "alice@org", None),
         (own, json!({}), "alice@org", Some(own)),
         ("etl/1", json!({ "kind": "service", "parent": null }), "unknown", None),
         ("a b", json!({ "parent": "Bob <bob@org>" }), "Bob--bob@org-", None),
-        (&long, json!({ "kind": "human", "parent": null }), &long.replace(['/', 'é'], "-")[..128], None),
+        (&long, json!({ "kind": "human", "parent": null }), &kept, None),
     ];
     for (actor, more, sponsor, id) in cases {
         let mut past = Past::new(RULES);
