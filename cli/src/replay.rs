@@ -149,7 +149,7 @@ fn told(raised: &Raised, event: &Event, verdict: &Verdict, line: u64) -> Result<
         "op": event.op,
         "resource": event.resource,
         "grade": u8::from(raised.grade),
-        "risk": verdict.risk,
+        "risk": verdict.risk_in_context(),
         "rule": raised.rule,
         "would": raised.admission.carried_out,
         "suppressed": raised.admission.suppressed,

@@ -37,7 +37,7 @@ pub struct Engine {
 /// What one event amounts to.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// 0 to 1: of the evidence, and of what is known without any history.
+    /// 0 to 1: how unusual it is for its actor.
     pub risk: f64,
     pub grade: Grade,
     /// The reasons, the weightiest first; without commas.
@@ -60,7 +60,12 @@ pub struct OfFleet {
 }
 
 impl Verdict {
-    /// The reasons of the risk.
+    /// As the server scores it.
+    pub fn risk_in_context(&self) -> f64 {
+        (self.risk + self.context.score).min(1.0)
+    }
+
+    /// The reasons of the risk in its context.
     pub fn factors(&self) -> impl Iterator<Item = Factor> {
         self.evidence.factors().chain(self.context.factors.iter().cloned())
     }
@@ -93,9 +98,9 @@ impl Engine {
         let is_news = self.is_news(&subject, minute_of(s.at), &judgement, &evidence);
         let context = context(event);
         Verdict {
-            risk: (score_of(evidence.total()) + context.score).min(1.0),
+            risk: score_of(evidence.total()),
             grade: judgement.grade,
-            reason: reason(evidence.factors().chain(context.factors.iter().cloned())),
+            reason: reason(&evidence),
             detectors: if is_news { judgement.detectors } else { Vec::new() },
             evidence,
             context,
@@ -177,8 +182,8 @@ fn context(event: &Event) -> Risk {
     })
 }
 
-fn reason(factors: impl Iterator<Item = Factor>) -> String {
-    let mut factors: Vec<_> = factors.collect();
+fn reason(evidence: &Evidence) -> String {
+    let mut factors: Vec<_> = evidence.factors().collect();
     factors.sort_by(|a, b| b.weight.total_cmp(&a.weight));
     let mut text = String::new();
     for factor in factors.iter().take(3).filter(|factor| factor.weight >= 0.02) {

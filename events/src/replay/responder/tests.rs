@@ -169,7 +169,7 @@ fn agents_made_faster_than_ever_are_told_of_their_human_and_grade_nothing() {
 }
 
 #[test]
-fn what_an_event_says_of_its_key_and_credential_adds_to_the_risk_as_in_the_server() {
+fn what_an_event_says_of_its_key_and_credential_adds_to_the_risk_in_context_and_to_no_verdict() {
     let table = [
         (json!({}), 0.0),
         (json!({ "env": "dev" }), 0.0),
@@ -186,7 +186,8 @@ fn what_an_event_says_of_its_key_and_credential_adds_to_the_risk_as_in_the_serve
     ];
     for (said, want) in table {
         let verdict = Past::new(RULES).event(BEGAN, "signer", &said);
-        assert!((verdict.risk - want).abs() < 1e-9, "{said}: {}", verdict.risk);
+        assert!((verdict.risk_in_context() - want).abs() < 1e-9, "{said}: {}", verdict.risk_in_context());
+        assert_eq!((verdict.risk, verdict.reason.as_str()), (0.0, ""), "{said}");
         let sum: f64 = verdict.factors().map(|factor| factor.weight).sum();
         assert!((sum - want).abs() < 1e-9, "{said}");
         assert_eq!(verdict.grade, Grade::None);
