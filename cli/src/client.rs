@@ -26,7 +26,7 @@ mod recommendations;
 mod report;
 mod responses;
 mod risk;
-mod rules;
+pub(crate) mod rules;
 mod session;
 mod signing;
 mod webhooks;

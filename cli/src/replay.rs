@@ -8,10 +8,12 @@ mod tests;
 
 use crate::Failure;
 use crate::client::output;
-use aegis_events::replay::{Engine, Event, Grade, Verdict};
+use aegis_core::id::RecordId;
+use aegis_core::rules::RuleSet;
+use aegis_events::replay::{Engine, Event, Grade, Raised, Responder, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
-use input::Input;
-use serde_json::json;
+use input::{Entry, Input};
+use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -29,6 +31,9 @@ A file may be compressed with gzip. The first seven days teach; what statistics 
 only where it is extreme. Verdicts have a line per event: risk, grade, reason. Grade 1 is an alert
 or a step-up, grade 2 a response that waits for nobody. CloudTrail's are in the order of time.
 
+A line that is no event is passed over: its verdict is `invalid`, and it is told of at the end. The
+summary says what response rules would have done; they change no verdict.
+
 Example:
   aegis replay events.jsonl --verdicts verdicts.csv")]
 pub(crate) struct Arguments {
@@ -41,6 +46,9 @@ pub(crate) struct Arguments {
     /// Write `risk,grade,reason` there, one line per event, without a heading
     #[arg(long, value_name = "FILE")]
     verdicts: Option<PathBuf>,
+    /// Try these response rules, not those that Aegis ships with
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
     /// Write what detectors recommend there, as JSON lines
     #[arg(long, value_name = "FILE")]
     recommendations: Option<PathBuf>,
@@ -54,8 +62,13 @@ pub(crate) enum Format {
 }
 
 pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), Failure> {
+    let rules = match &arguments.rules {
+        Some(file) => crate::client::rules::read(file)?.1,
+        None => RuleSet::default(),
+    };
     let mut replay = Replay {
         engine: Engine::default(),
+        responder: Responder::new(rules),
         summary: Summary::default(),
         verdicts: arguments.verdicts.as_deref().map(Out::create).transpose()?,
         recommendations: arguments.recommendations.as_deref().map(Out::create).transpose()?,
@@ -63,59 +76,91 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<(), Failure> {
     let bar = bar(&arguments.files);
     let mut input = Input::new(arguments.format);
     for file in &arguments.files {
-        input.read(file, &bar, &mut |event| replay.judge(event.as_ref()))?;
+        input.read(file, &bar, &mut |entry| replay.take(&entry))?;
     }
-    input.finish(&mut |event| replay.judge(event.as_ref()))?;
+    input.finish(&mut |entry| replay.take(&entry))?;
     bar.finish_and_clear();
     replay.finish(json)
 }
 
 struct Replay {
     engine: Engine,
+    responder: Responder,
     summary: Summary,
     verdicts: Option<Out>,
     recommendations: Option<Out>,
 }
 
 impl Replay {
-    /// `None` for a record that is of no key: it has a verdict, too, so that lines fit.
-    fn judge(&mut self, event: Option<&Event>) -> Result<(), Failure> {
-        let Some(event) = event else {
-            return self.verdicts.as_mut().map_or(Ok(()), |out| out.line(b"0.0000,0,no use of a key"));
-        };
-        let verdict = self.engine.observe(event);
-        if let Some(out) = &mut self.verdicts {
-            let line = format!("{:.4},{},{}", verdict.risk, u8::from(verdict.grade), reason(&verdict));
-            out.line(line.as_bytes())?;
+    /// Each has a verdict, so that lines fit.
+    fn take(&mut self, entry: &Entry) -> Result<(), Failure> {
+        self.summary.count_line();
+        match entry {
+            Entry::Event(event, record) => self.judge(event, record.as_ref()),
+            Entry::Invalid(why) => {
+                self.summary.add_invalid(why);
+                self.write_verdict("0.0000,0,invalid")
+            }
+            Entry::NoUse => self.write_verdict("0.0000,0,no use of a key"),
         }
-        for detector in self.summary.add(event, &verdict) {
+    }
+
+    fn judge(&mut self, event: &Event, record: Option<&RecordId>) -> Result<(), Failure> {
+        let verdict = self.engine.observe(event);
+        if self.verdicts.is_some() {
+            self.write_verdict(&format!("{:.4},{},{}", verdict.risk, u8::from(verdict.grade), reason(&verdict)))?;
+        }
+        self.summary.add(event, &verdict);
+        for raised in self.responder.take(event, record, &verdict) {
+            self.summary.add_raised(&raised);
             if let Some(out) = &mut self.recommendations {
-                let recommendation = json!({
-                    "ts": event.ts,
-                    "detector": detector,
-                    "actor": event.actor,
-                    "grade": u8::from(verdict.grade),
-                    "risk": verdict.risk,
-                    "op": event.op,
-                    "resource": event.resource,
-                    "line": self.summary.events(),
-                    "factors": verdict.evidence.factors().collect::<Vec<_>>(),
-                });
-                out.line(recommendation.to_string().as_bytes())?;
+                let told = told(&raised, event, &verdict, self.summary.lines())?;
+                out.line(told.to_string().as_bytes())?;
             }
         }
         Ok(())
+    }
+
+    fn write_verdict(&mut self, line: &str) -> Result<(), Failure> {
+        self.verdicts.as_mut().map_or(Ok(()), |out| out.line(line.as_bytes()))
     }
 
     fn finish(self, json: bool) -> Result<(), Failure> {
         for out in [self.verdicts, self.recommendations].into_iter().flatten() {
             out.close()?;
         }
+        if let Some(failure) = self.summary.nothing_was_valid() {
+            return Err(failure);
+        }
+        self.summary.warn();
         match json {
             true => output::json(&self.summary.json()),
             false => output::styled(&self.summary.text()),
         }
     }
+}
+
+/// An `AgentRecommendation`, with where it comes from and what the rules order about it besides.
+fn told(raised: &Raised, event: &Event, verdict: &Verdict, line: u64) -> Result<Value, Failure> {
+    let recommendation = serde_json::to_value(&raised.recommendation);
+    let mut told = recommendation.map_err(|error| Failure::because("a recommendation", &error))?;
+    let replayed = json!({
+        "actor": event.actor,
+        "op": event.op,
+        "resource": event.resource,
+        "grade": u8::from(raised.grade),
+        "risk": verdict.risk_in_context(),
+        "rule": raised.rule,
+        "would": raised.admission.carried_out,
+        "suppressed": raised.admission.suppressed,
+    });
+    if let Some(evidence) = told.get_mut("evidence").and_then(Value::as_object_mut) {
+        evidence.insert("line".to_string(), json!(line));
+    }
+    if let Some(fields) = told.as_object_mut() {
+        fields.insert("replayed".to_string(), replayed);
+    }
+    Ok(told)
 }
 
 /// Why, on one line and without a comma.

@@ -43,6 +43,11 @@ mod transcripts {
     }
 
     #[test]
+    fn risk() {
+        check("risk");
+    }
+
+    #[test]
     fn signing() {
         check("signing");
     }
@@ -168,6 +173,38 @@ mod transcripts {
             let next = news.next().unwrap();
             let columns: Vec<&str> = next.split_whitespace().skip(1).take(3).collect();
             assert_eq!(columns, ["ok", "key.create", "alice@org"], "{next}");
+        }
+        following.kill().unwrap();
+        following.wait().unwrap();
+    }
+
+    #[test]
+    fn recommendations_follow_shows_each_that_is_raised_after_it_began_once() {
+        let (dir, server) = deployment();
+        let mut seen = Seen::new(&server);
+        let mut aegis = |command: &str| run(&dir, &server.url, &seen.real(command)).0;
+        aegis("AEGIS_ENROLMENT_CODE=<code> aegis login --human alice@org --passphrase-file alice --enrol");
+        for key in ["invoices", "treasury"] {
+            aegis(&format!("aegis key create {key} --algorithm Ed25519 --activate"));
+        }
+        let mut leaves_its_scope = |label: &str| {
+            aegis(&format!("aegis agent issue --label {label} --purpose service --scopes key:invoices:sign"));
+            let sign =
+                format!("AEGIS_TOKEN=$(aegis agent token {label} --quiet) aegis sign treasury invoice.json --base64");
+            let refused = aegis(&sign);
+            assert!(refused.contains("scope_violation"), "{refused}");
+            aegis(&format!("aegis agent get {label} --json | grep -o 'agt_[0-9a-f]*' | head -n 1")).trim().to_string()
+        };
+        leaves_its_scope("before");
+        let mut following = spawn(&dir, Some(&server.url), &["recommendations", "follow"]);
+        let mut lines = lines(&mut following).map(Result::unwrap);
+        // Once its first question is on record, what follows is news.
+        while !run(&dir, &server.url, "aegis audit --op recommendation.list").0.contains("alice@org") {}
+        for label in ["one", "two"] {
+            let agent = leaves_its_scope(label);
+            let next = lines.next().unwrap();
+            let columns: Vec<&str> = next.split("  ").skip(1).take(4).collect();
+            assert_eq!(columns, ["high", "scope_violation", &agent, "freeze_agent, alert"], "{next}");
         }
         following.kill().unwrap();
         following.wait().unwrap();

@@ -4,7 +4,9 @@ pub mod cloudtrail;
 mod engine;
 pub mod event;
 pub mod export;
+mod responder;
 
 pub use crate::detect::{Detector, Grade};
-pub use engine::{Engine, Verdict};
+pub use engine::{Engine, OfFleet, Verdict};
 pub use event::{Event, NoEvent};
+pub use responder::{Raised, Responder};

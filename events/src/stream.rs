@@ -1,7 +1,9 @@
 //! The stream side: committed records in, recommendations and responses out. A host calls [`drain`] again and again; each
 //! call may fail, be repeated or be cut short at any point.
 
-use crate::detect::{Consumer, Finding, Grade, StateId, sighting};
+mod denial;
+
+use crate::detect::{Consumer, Finding, StateId, severity, sighting, suggested};
 use aegis_core::ambient::{Timestamp, after_seconds};
 use aegis_core::behaviour::{self, LEARNING};
 use aegis_core::error::Error;
@@ -13,9 +15,7 @@ use aegis_core::operation::Operation;
 use aegis_core::operations::audit_tally::Span;
 use aegis_core::pipeline::App;
 use aegis_core::reason::Reason;
-use aegis_core::recommendation::{
-    AgentRecommendation, Detector, Evidence, RecommendationRecord, ResponseAction, Severity,
-};
+use aegis_core::recommendation::{AgentRecommendation, Detector, Evidence, RecommendationRecord};
 use aegis_core::record::{AuditRecord, Outcome};
 use aegis_core::repository::{self, Loaded};
 use aegis_core::response;
@@ -85,9 +85,12 @@ pub async fn observe(app: &App, mut records: Vec<Arc<AuditRecord>>) -> Result<()
 async fn take_in_all(app: &App, batch: &[Arc<AuditRecord>]) -> Result<(), Error> {
     take_in(app, batch).await?;
     for record in batch {
-        let dismisses = (record.operation, record.outcome) == (Operation::RecommendationDismiss, Outcome::Ok);
+        let does = |operation| (record.operation, record.outcome) == (operation, Outcome::Ok);
+        if does(Operation::ApprovalDeny) {
+            passed_over(denial::raise(app, record).await)?;
+        }
         // What is right now may have been wrong then, and the other way round: each dismissal teaches once.
-        if dismisses && !tally::holds(app.store.as_ref(), &record.id).await? {
+        if does(Operation::RecommendationDismiss) && !tally::holds(app.store.as_ref(), &record.id).await? {
             passed_over(learn(app, record).await)?;
         }
     }
@@ -175,7 +178,7 @@ async fn raise(app: &App, batch: &[Arc<AuditRecord>], finding: Finding) -> Resul
     }
     let found_at =
         Timestamp::from_second(i64::from(finding.minute).saturating_mul(60)).unwrap_or(Timestamp::UNIX_EPOCH);
-    if after_seconds(found_at, NEWS) < app.clock.now() {
+    if is_no_news(app, found_at) {
         return Ok(());
     }
     let of = |record: &&Arc<AuditRecord>| finding.records.contains(&record.id);
@@ -186,17 +189,12 @@ async fn raise(app: &App, batch: &[Arc<AuditRecord>], finding: Finding) -> Resul
         return Ok(());
     }
     let Some(sponsor) = record.human.clone() else { return Ok(()) };
-    let severity = severity(&finding);
+    let severity = severity(finding.grade, finding.score);
     let hour = finding.minute / 60;
     let words = format!("{}/{}/{hour}/{}", finding.detector.as_str(), finding.actor, severity.as_str());
     let at = Timestamp::from_second(i64::from(hour).saturating_mul(3_600)).unwrap_or(Timestamp::UNIX_EPOCH);
     let agent = record.agents.first().filter(|agent| agent.as_str() == finding.actor).cloned();
-    let suggested = match (severity, &agent) {
-        (Severity::Critical, Some(_)) => vec![ResponseAction::FreezeAgent, ResponseAction::Alert],
-        (Severity::Critical, None) => vec![ResponseAction::RevokeCredential, ResponseAction::Alert],
-        (Severity::High, Some(_)) => vec![ResponseAction::StepUp, ResponseAction::Alert],
-        _ => vec![ResponseAction::Alert],
-    };
+    let suggested_actions = suggested(severity, agent.is_some());
     let recommendation = AgentRecommendation {
         id: RecommendationId::derived(at, &words),
         at: app.clock.now(),
@@ -213,25 +211,24 @@ async fn raise(app: &App, batch: &[Arc<AuditRecord>], finding: Finding) -> Resul
             credential: record.credential.clone(),
             factors: finding.factors.clone(),
         },
-        suggested_actions: suggested,
+        suggested_actions,
     };
+    answer(app, &finding.actor, recommendation).await
+}
+
+fn is_no_news(app: &App, at: Timestamp) -> bool {
+    after_seconds(at, NEWS) < app.clock.now()
+}
+
+/// Puts it on record with what the rules order; a repetition changes nothing.
+async fn answer(app: &App, actor: &str, recommendation: AgentRecommendation) -> Result<(), Error> {
+    let detector = recommendation.detector.as_str();
     let in_force = response::in_force(app).await?;
     if let Some(raised) = response::raise(app, recommendation, &in_force).await? {
         let done = raised.responses.iter().map(|done| done.action.as_str()).collect::<Vec<_>>().join(", ");
-        let (detector, record) = (finding.detector.as_str(), &raised.record);
-        tracing::warn!(detector, actor = finding.actor, responses = done, record = %record, "recommendation raised");
+        tracing::warn!(detector, actor, responses = done, record = %raised.record, "recommendation raised");
     }
     Ok(())
-}
-
-/// What is far beyond anything seen is critical: the rules may stop somebody for it, within their budget. What a human
-/// should be asked about first is high; the rest is told.
-fn severity(finding: &Finding) -> Severity {
-    match finding.grade {
-        Grade::Automatic => Severity::Critical,
-        _ if finding.score >= 0.65 => Severity::High,
-        _ => Severity::Medium,
-    }
 }
 
 /// Teaches the baseline what an operator has called normal.

@@ -324,6 +324,18 @@ impl<S: Store + 'static> Deployment<S> {
         self.store.transact(vec![found.replace().unwrap()]).await.unwrap();
     }
 
+    /// The same, on what `wrap` makes of its store.
+    pub fn with_store(mut self, wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>) -> Self {
+        let split = self.halves.take().is_some();
+        let host = Arc::get_mut(&mut self.host).unwrap();
+        let app = Arc::get_mut(&mut host.app).unwrap();
+        app.store = wrap(Arc::clone(&app.store));
+        if split {
+            self.split();
+        }
+        self
+    }
+
     /// The same, with a page on which humans answer approvals.
     pub fn with_approval_page(mut self) -> Self {
         let split = self.halves.take().is_some();

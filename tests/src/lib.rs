@@ -11,6 +11,7 @@ pub mod receiver;
 pub mod roles;
 pub mod site;
 pub mod telling;
+pub mod yielding;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

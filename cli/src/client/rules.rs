@@ -176,7 +176,7 @@ fn in_force(client: &Client) -> Result<u32, Failure> {
     version.parse().map_err(|error| Failure::because("the version in force", &error))
 }
 
-fn read(file: &Path) -> Result<(String, RuleSet), Failure> {
+pub(crate) fn read(file: &Path) -> Result<(String, RuleSet), Failure> {
     let name = file.display().to_string();
     let bytes = payload::read(file)?;
     let text = std::str::from_utf8(&bytes).map_err(|error| Failure::because(&name, &error))?;

@@ -2,6 +2,7 @@
 
 use super::Format;
 use crate::Failure;
+use aegis_core::id::RecordId;
 use aegis_core::record::AuditRecord;
 use aegis_events::replay::{Event, NoEvent, cloudtrail, export};
 use flate2::read::MultiGzDecoder;
@@ -10,14 +11,24 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-/// Longest line that is read, in bytes, far beyond any record: a longer one does not parse.
+/// Longest line that is read, in bytes, far beyond any record.
 const MOST_LINE: u64 = 1 << 20;
 
-/// Takes each event in turn; `None` stands for a record of no event.
-type Take<'a> = dyn FnMut(Option<Event>) -> Result<(), Failure> + 'a;
+/// What a line holds, or one of CloudTrail's records.
+pub(super) enum Entry {
+    /// An event, with the audit record that it stands for where it is one of ours.
+    Event(Box<Event>, Option<RecordId>),
+    /// Nothing that can be judged: why, and where.
+    Invalid(String),
+    /// A record that is of no key.
+    NoUse,
+}
 
-/// Takes a line and its number.
-type Line<'a> = dyn FnMut(&[u8], u64) -> Result<(), Failure> + 'a;
+/// Takes each in turn.
+type Take<'a> = dyn FnMut(Entry) -> Result<(), Failure> + 'a;
+
+/// Takes a line and its number; `None` stands for one that is too long.
+type Line<'a> = dyn FnMut(Option<&[u8]>, u64) -> Result<(), Failure> + 'a;
 
 pub(super) struct Input {
     format: Format,
@@ -50,42 +61,56 @@ impl Input {
                 self.sorted.extend(log.records.into_iter().filter_map(cloudtrail::Record::event));
                 Ok(())
             }
-            Format::Aegis => lines(&mut reader, &name, &mut |line, number| {
-                let record: Result<AuditRecord, _> = serde_json::from_slice(line);
-                let wrong = |error| Failure::Failed(format!("{name}, line {number} is not an audit record: {error}"));
-                take(export::event(&record.map_err(|error| wrong(told(&error)))?))
-            }),
-            Format::Events => lines(&mut reader, &name, &mut |line, number| {
-                take(Some(Event::parse(line).map_err(|error| no_event(&error, &name, number))?))
-            }),
+            Format::Aegis => lines(&mut reader, &name, &mut |line, number| take(of_record(line, &name, number))),
+            Format::Events => lines(&mut reader, &name, &mut |line, number| take(of_event(line, &name, number))),
         }
     }
 
     pub(super) fn finish(mut self, take: &mut Take<'_>) -> Result<(), Failure> {
         self.sorted.sort_by(|a, b| a.ts.total_cmp(&b.ts));
-        self.sorted.into_iter().try_for_each(|event| take(Some(event)))
+        self.sorted.into_iter().try_for_each(|event| take(Entry::Event(Box::new(event), None)))
     }
 }
 
 fn lines<R: BufRead>(reader: &mut R, name: &str, take: &mut Line<'_>) -> Result<(), Failure> {
     let mut line = Vec::new();
     for number in 1.. {
+        let cannot = |error: std::io::Error| Failure::because(&format!("cannot read {name}, line {number}"), &error);
         line.clear();
-        let read = reader.by_ref().take(MOST_LINE).read_until(b'\n', &mut line);
-        if read.map_err(|error| Failure::because(&format!("cannot read {name}, line {number}"), &error))? == 0 {
+        if reader.by_ref().take(MOST_LINE).read_until(b'\n', &mut line).map_err(cannot)? == 0 {
             break;
         }
+        let is_whole = line.ends_with(b"\n") || u64::try_from(line.len()).is_ok_and(|length| length < MOST_LINE);
+        if !is_whole {
+            reader.skip_until(b'\n').map_err(cannot)?;
+        }
         // Of the line itself: an error's column counts from its beginning.
-        take(line.trim_ascii_end(), number)?;
+        take(is_whole.then(|| line.trim_ascii_end()), number)?;
     }
     Ok(())
 }
 
-fn no_event(error: &NoEvent, name: &str, number: u64) -> Failure {
-    Failure::Failed(match error {
-        NoEvent::Json(error) => format!("{name}, line {number} is not an event: {}", told(error)),
-        NoEvent::Time => format!("{name}, line {number}: {error}"),
-    })
+fn of_event(line: Option<&[u8]>, name: &str, number: u64) -> Entry {
+    let Some(line) = line else { return too_long(name, number) };
+    match Event::parse(line) {
+        Ok(event) => Entry::Event(Box::new(event), None),
+        Err(NoEvent::Json(error)) => Entry::Invalid(format!("{name}, line {number} is not an event: {}", told(&error))),
+        Err(error @ NoEvent::Time) => Entry::Invalid(format!("{name}, line {number}: {error}")),
+    }
+}
+
+fn of_record(line: Option<&[u8]>, name: &str, number: u64) -> Entry {
+    let Some(line) = line else { return too_long(name, number) };
+    match serde_json::from_slice::<AuditRecord>(line) {
+        Ok(record) => {
+            export::event(&record).map_or(Entry::NoUse, |event| Entry::Event(Box::new(event), Some(record.id)))
+        }
+        Err(error) => Entry::Invalid(format!("{name}, line {number} is not an audit record: {}", told(&error))),
+    }
+}
+
+fn too_long(name: &str, number: u64) -> Entry {
+    Entry::Invalid(format!("{name}, line {number} is longer than 1 MiB"))
 }
 
 /// What is wrong, without serde's own line number, which counts within the line.

@@ -1,12 +1,18 @@
 //! What a replay amounts to: counts, risk over time, and what it would have cost people.
 
+use crate::Failure;
+use crate::client::output;
+use aegis_core::recommendation::ResponseAction;
+use aegis_core::rules::RuleName;
 use aegis_events::replay::event::Kind;
-use aegis_events::replay::{Detector, Event, Grade, Verdict};
+use aegis_events::replay::{Detector, Event, Grade, Raised, Verdict};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
 
 const DAY: f64 = 86_400.0;
+/// Lines that are no events, told one by one.
+const MOST_TOLD: usize = 10;
 /// Columns of the chart.
 const WIDTH: usize = 60;
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -25,19 +31,54 @@ pub(super) struct Summary {
     /// Alerts that somebody is asked about: of an actor, once an hour.
     asked: HashMap<String, f64>,
     approvals: u64,
-    recommended: HashMap<(String, Detector), f64>,
     by_detector: BTreeMap<Detector, [u64; 2]>,
+    /// What rules would have done, and what of it cooldown, budget or observing would have withheld.
+    by_rule: BTreeMap<(RuleName, ResponseAction), [u64; 2]>,
+    lines: u64,
+    invalid: u64,
+    /// Why, of the first.
+    invalid_told: Vec<String>,
     /// Highest risk of each hour.
     hours: BTreeMap<u64, f64>,
 }
 
 impl Summary {
-    pub(super) fn events(&self) -> u64 {
-        self.events
+    pub(super) fn count_line(&mut self) {
+        self.lines = self.lines.saturating_add(1);
     }
 
-    /// Takes in one event. The detectors that recommend something now: one that did so within the day does not again.
-    pub(super) fn add(&mut self, event: &Event, verdict: &Verdict) -> Vec<Detector> {
+    /// So far, in all files.
+    pub(super) fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    pub(super) fn add_invalid(&mut self, why: &str) {
+        self.invalid = self.invalid.saturating_add(1);
+        if self.invalid_told.len() < MOST_TOLD {
+            self.invalid_told.push(why.to_string());
+        }
+    }
+
+    /// Where not a single line could be read, nothing was replayed.
+    pub(super) fn nothing_was_valid(&self) -> Option<Failure> {
+        let first = self.invalid_told.first().filter(|_| self.invalid == self.lines)?;
+        Some(Failure::Failed(match self.lines {
+            1 => first.clone(),
+            lines => format!("none of {lines} lines can be replayed: {first}"),
+        }))
+    }
+
+    /// Says on standard error what was passed over.
+    pub(super) fn warn(&self) {
+        self.invalid_told.iter().for_each(|why| output::note(why));
+        let more = self.invalid.saturating_sub(u64::try_from(self.invalid_told.len()).unwrap_or(u64::MAX));
+        if more > 0 {
+            output::note(&format!("and {more} more lines that are no events"));
+        }
+    }
+
+    /// Takes in one event.
+    pub(super) fn add(&mut self, event: &Event, verdict: &Verdict) {
         if self.events == 0 {
             (self.first, self.last) = (event.ts, event.ts);
         }
@@ -55,22 +96,24 @@ impl Summary {
         self.actor_days.insert((event.actor.clone(), day));
         let highest = self.hours.entry(whole(event.ts / 3_600.0)).or_default();
         *highest = highest.max(verdict.risk);
-        if verdict.grade == Grade::None {
-            return Vec::new();
+        if verdict.grade != Grade::None {
+            self.count(event, verdict, day);
         }
-        self.count(event, verdict, day);
-        let mut news = Vec::new();
-        for detector in &verdict.detectors {
-            let told = self.recommended.get(&(event.actor.clone(), *detector)).copied();
-            if told.is_none_or(|at| event.ts - at >= DAY) {
-                self.recommended.insert((event.actor.clone(), *detector), event.ts);
-                let [alerts, automatic] = self.by_detector.entry(*detector).or_default();
-                let count = if verdict.grade == Grade::Automatic { automatic } else { alerts };
-                *count = count.saturating_add(1);
-                news.push(*detector);
-            }
+    }
+
+    pub(super) fn add_raised(&mut self, raised: &Raised) {
+        let [alerts, automatic] = self.by_detector.entry(raised.recommendation.detector).or_default();
+        let count = if raised.grade == Grade::Automatic { automatic } else { alerts };
+        *count = count.saturating_add(1);
+        let Some(rule) = &raised.rule else { return };
+        for action in &raised.admission.carried_out {
+            let [would, _] = self.by_rule.entry((rule.clone(), action.kind())).or_default();
+            *would = would.saturating_add(1);
         }
-        news
+        for suppressed in &raised.admission.suppressed {
+            let [_, withheld] = self.by_rule.entry((rule.clone(), suppressed.action.kind())).or_default();
+            *withheld = withheld.saturating_add(1);
+        }
     }
 
     fn count(&mut self, event: &Event, verdict: &Verdict, day: u64) {
@@ -110,14 +153,23 @@ impl Summary {
                 (detector.as_str(), json!({ "alerts": alerts, "automatic": automatic }))
             })
             .collect();
+        let rules: Vec<Value> = self
+            .by_rule
+            .iter()
+            .map(|((rule, action), [would, withheld])| {
+                json!({ "rule": rule, "action": action, "would": would, "withheld": withheld })
+            })
+            .collect();
         json!({
             "events": self.events,
+            "invalid": { "lines": self.invalid, "first": self.invalid_told },
             "actors": self.actors.len(),
             "humans": self.humans.len(),
             "days": rounded(self.days()),
             "agent_days": self.actor_days.len(),
             "graded": { "alert": alerts, "automatic": automatic },
             "recommendations": detectors,
+            "responses": rules,
             "approvals_per_human_week": rounded(self.approvals_per_human_week()),
             "agent_days_stopped_per_1000": rounded(self.stopped_per_1000()),
         })
@@ -134,6 +186,9 @@ impl Summary {
             self.humans.len(),
             self.days()
         );
+        if self.invalid > 0 {
+            let _ = writeln!(text, "lines that are no events, and were passed over: {}", self.invalid);
+        }
         if self.events == 0 {
             return text;
         }
@@ -148,7 +203,18 @@ impl Summary {
                     vec![detector.as_str().to_string(), alerts.to_string(), automatic.to_string()]
                 })
                 .collect();
-            let table = crate::client::output::table(&["RECOMMENDATIONS BY", "ALERT", "AUTOMATIC"], &rows);
+            let table = output::table(&["RECOMMENDATIONS BY", "ALERT", "AUTOMATIC"], &rows);
+            let _ = writeln!(text, "{table}\n");
+        }
+        if !self.by_rule.is_empty() {
+            let rows: Vec<Vec<String>> = self
+                .by_rule
+                .iter()
+                .map(|((rule, action), [would, withheld])| {
+                    vec![rule.to_string(), action.as_str().to_string(), would.to_string(), withheld.to_string()]
+                })
+                .collect();
+            let table = output::table(&["RESPONSES BY RULE", "ACTION", "WOULD", "WITHHELD"], &rows);
             let _ = writeln!(text, "{table}\n");
         }
         let _ = writeln!(

@@ -5,7 +5,8 @@
 //! compare-and-swap. Who loses one loads the states again and observes the batch again: records that are in a state
 //! already change nothing, and findings have the same keys.
 
-use super::judge::{Grade, Thresholds, judge, sums};
+use super::fleet;
+use super::judge::{Grade, Thresholds, judge};
 use super::record::{StateId, sighting, states};
 use super::watch::{Subject, Watch};
 use aegis_core::id::{KeyId, RecordId};
@@ -13,7 +14,6 @@ use aegis_core::operation::Operation;
 use aegis_core::recommendation::{Detector, Severity};
 use aegis_core::record::AuditRecord;
 use aegis_core::risk::baseline::minute_of;
-use aegis_core::risk::evidence::Channel;
 use aegis_core::risk::pool::Pool;
 use aegis_core::risk::sighting::{Sighting, hash_of_name};
 use aegis_core::risk::state::State;
@@ -167,20 +167,13 @@ impl Consumer {
 
     /// What no single agent shows: all of a human's agents together do too much, or are too many.
     fn of_fleet(&self, human: &str, minute: u32, records: &Records<'_>) -> Vec<Finding> {
-        let fleet = hash_of_name(human);
-        let Some(state) = self.watch.fleets.get(&fleet) else { return Vec::new() };
+        let Some(state) = self.watch.fleets.get(&hash_of_name(human)) else { return Vec::new() };
         let Some(open) = state.minute(minute).filter(|_| self.believed) else { return Vec::new() };
-        let agents: BTreeSet<u32> = open.traces.iter().map(|trace| trace.client).collect();
         let mut findings = Vec::new();
         for trace in open.in_order() {
-            let evidence = state.weigh(&trace.sighting(minute), &aegis_core::risk::Surroundings::default());
-            let [_, _, _, pace, volume, ..] = sums(&evidence);
-            let spawned = evidence.of(Channel::Client);
-            let fired = [
-                (Detector::AgentsInConcert, agents.len() >= 3 && (volume >= 5.6 || pace >= 4.5), volume.max(pace)),
-                (Detector::AgentSpawnRate, spawned.observed >= 4.0 && spawned.decades >= 2.4, spawned.decades),
-            ];
-            for (detector, _, decades) in fired.into_iter().filter(|(_, fired, _)| *fired) {
+            let s = trace.sighting(minute);
+            let evidence = state.weigh(&s, &aegis_core::risk::Surroundings::default());
+            for (detector, decades) in fleet::fired(state, &s, &evidence) {
                 let new = findings.iter().all(|known: &Finding| known.detector != detector);
                 let finding =
                     records.finding((detector, human, minute), Grade::Alert, decades, |_| true).filter(|_| new);
@@ -232,5 +225,7 @@ impl Records<'_> {
     }
 }
 
+#[cfg(test)]
+mod races;
 #[cfg(test)]
 mod tests;

@@ -74,9 +74,10 @@ impl Watch {
         evidence
     }
 
-    /// The evidence of a sighting by the history of the whole fleet.
-    pub fn weigh_fleet(&self, subject: &Subject, s: &Sighting) -> Option<Evidence> {
-        Some(self.fleets.get(&subject.fleet)?.weigh(&of_fleet(subject, s), &Surroundings::default()))
+    /// The evidence of a sighting by the history of the whole fleet, and the fleet and the sighting it is of.
+    pub fn weigh_fleet(&self, subject: &Subject, s: &Sighting) -> Option<(&State, Sighting, Evidence)> {
+        let (state, s) = (self.fleets.get(&subject.fleet)?, of_fleet(subject, s));
+        Some((state, s, state.weigh(&s, &Surroundings::default())))
     }
 }
 

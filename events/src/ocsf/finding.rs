@@ -152,6 +152,7 @@ fn title(detector: Detector) -> &'static str {
     match detector {
         Detector::AgentSpawnRate => "Sub-agents are made faster than usual",
         Detector::AgentsInConcert => "Several agents of one human deviate at once",
+        Detector::ApprovalDenied => "A human denied what an agent asked leave for",
         Detector::CanaryKey => "A canary key was touched",
         Detector::CredentialShared => "One credential is used from two places",
         Detector::HumanMachineRate => "A human's credential works as fast as a machine",

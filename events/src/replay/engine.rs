@@ -2,15 +2,17 @@
 
 use super::event::{Event, Kind, Outcome};
 use crate::detect::{
-    Calibration, Detector, FAMILIES, Grade, Judgement, Subject, Thresholds, USUAL_HUMANS, USUAL_MACHINES, Watch, judge,
-    sums,
+    Calibration, Detector, FAMILIES, Grade, Judgement, Subject, Thresholds, USUAL_HUMANS, USUAL_MACHINES, Watch,
+    fired_of_fleet, judge, sums,
 };
-use aegis_core::risk::DAY;
+use aegis_core::ambient::{Timestamp, after_seconds};
+use aegis_core::key::Tier;
 use aegis_core::risk::baseline::minute_of;
 use aegis_core::risk::evidence::{Evidence, score_of};
 use aegis_core::risk::sighting::{Class, Network, Seen, Sighting, client_hash, hash, hash_of_name, operation_hash};
 use aegis_core::risk::stats::whole;
 use aegis_core::risk::weigh::history;
+use aegis_core::risk::{DAY, Factor, Observation, OfKey, Risk, score};
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -35,7 +37,7 @@ pub struct Engine {
 /// What one event amounts to.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// 0 to 1.
+    /// 0 to 1: how unusual it is for its actor.
     pub risk: f64,
     pub grade: Grade,
     /// The reasons, the weightiest first; without commas.
@@ -43,6 +45,30 @@ pub struct Verdict {
     /// What fired, the strongest first; empty where it was told within the hour.
     pub detectors: Vec<Detector>,
     pub evidence: Evidence,
+    /// What the environment, the credential's age and the breadth of its scope add.
+    pub context: Risk,
+    /// What all agents of the human show together. It grades no event: none of them alone is the reason.
+    pub fleet: Vec<OfFleet>,
+}
+
+/// A detector that fired for all agents of a human.
+#[derive(Clone, Debug)]
+pub struct OfFleet {
+    pub detector: Detector,
+    pub decades: f64,
+    pub evidence: Evidence,
+}
+
+impl Verdict {
+    /// As the server scores it.
+    pub fn risk_in_context(&self) -> f64 {
+        (self.risk + self.context.score).min(1.0)
+    }
+
+    /// The reasons of the risk in its context.
+    pub fn factors(&self) -> impl Iterator<Item = Factor> {
+        self.evidence.factors().chain(self.context.factors.iter().cloned())
+    }
 }
 
 impl Engine {
@@ -54,8 +80,12 @@ impl Engine {
         let began = *self.began.get_or_insert(day);
         self.watch.take(&subject, &s);
         let mut evidence = self.watch.weigh(&subject, &s);
-        if let Some(fleet) = self.watch.weigh_fleet(&subject, &s) {
+        let believed = day >= began.saturating_add(BURN_IN);
+        let mut of_fleet = Vec::new();
+        if let Some((state, s, fleet)) = self.watch.weigh_fleet(&subject, &s) {
             evidence.join_fleet(&fleet);
+            let of = |(detector, decades)| OfFleet { detector, decades, evidence: fleet };
+            of_fleet.extend(fired_of_fleet(state, &s, &fleet).filter(|_| believed).map(of));
         }
         let has_history = self.watch.actors.get(&subject.actor).is_some_and(|state| history(state.baseline()) >= 1.0);
         let (calibration, usual) = match subject.human {
@@ -64,14 +94,17 @@ impl Engine {
         };
         calibration.learn(subject.actor, day, &evidence, has_history);
         let thresholds = Thresholds::of(subject.human).scaled(calibration.factors(day, usual));
-        let judgement = judge(&evidence, &thresholds, day >= began.saturating_add(BURN_IN));
+        let judgement = judge(&evidence, &thresholds, believed);
         let is_news = self.is_news(&subject, minute_of(s.at), &judgement, &evidence);
+        let context = context(event);
         Verdict {
             risk: score_of(evidence.total()),
             grade: judgement.grade,
             reason: reason(&evidence),
             detectors: if is_news { judgement.detectors } else { Vec::new() },
             evidence,
+            context,
+            fleet: of_fleet,
         }
     }
 
@@ -117,7 +150,7 @@ fn sighting(event: &Event, line: u32) -> Sighting {
     let operation = event.op.to_ascii_lowercase();
     Sighting {
         id: line,
-        at: i64::from(whole(event.ts)) * 1_000 + i64::from(whole(event.ts.rem_euclid(1.0) * 1_000.0)),
+        at: event.millis(),
         key: of(&event.resource).unwrap_or(0),
         operation: operation_hash(&operation),
         class: Class::of(&operation),
@@ -130,6 +163,23 @@ fn sighting(event: &Event, line: u32) -> Sighting {
         },
         scope: event.scope.unwrap_or(0),
     }
+}
+
+/// What the server holds against a request whatever its actor did before; of it an event says what it says.
+fn context(event: &Event) -> Risk {
+    let environment = event.environment();
+    if environment.is_none() && event.cred_age.is_none() && event.scope.is_none() {
+        return Risk::default();
+    }
+    let now = Timestamp::from_millisecond(event.millis()).unwrap_or(Timestamp::UNIX_EPOCH);
+    let age = i64::from(whole(event.cred_age.unwrap_or(0.0)));
+    score(&Observation {
+        scope_breadth: event.scope.map(|keys| usize::try_from(keys).unwrap_or(usize::MAX)),
+        credential_issued_at: after_seconds(now, -age),
+        key: environment.map(|environment| OfKey { environment, tier: Tier::Standard, shared: false }),
+        now,
+        ..Observation::default()
+    })
 }
 
 fn reason(evidence: &Evidence) -> String {

@@ -1,5 +1,7 @@
 //! The replay format: JSON lines, ordered by time, one event a line. Unknown fields are ignored.
 
+use aegis_core::key::Environment;
+use aegis_core::risk::stats::whole;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Somebody used, or asked to use, a key.
@@ -24,7 +26,7 @@ pub struct Event {
     pub user_agent: Option<String>,
     #[serde(default)]
     pub outcome: Outcome,
-    /// Of the key or the credential.
+    /// Of the key or the credential: `production`, `staging`, `development`, or what people shorten them to.
     #[serde(default)]
     pub env: Option<String>,
     #[serde(default)]
@@ -56,6 +58,21 @@ impl Event {
         match (0.0..=f64::from(u32::MAX)).contains(&event.ts) {
             true => Ok(event),
             false => Err(NoEvent::Time),
+        }
+    }
+
+    /// Milliseconds since 1970.
+    pub fn millis(&self) -> i64 {
+        i64::from(whole(self.ts)) * 1_000 + i64::from(whole(self.ts.rem_euclid(1.0) * 1_000.0))
+    }
+
+    /// The environment, if it is known which one is meant.
+    pub fn environment(&self) -> Option<Environment> {
+        match self.env.as_deref()?.to_ascii_lowercase().as_str() {
+            "dev" | "development" => Some(Environment::Development),
+            "prod" | "production" => Some(Environment::Production),
+            "stage" | "staging" => Some(Environment::Staging),
+            _ => None,
         }
     }
 }

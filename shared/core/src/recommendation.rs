@@ -37,6 +37,8 @@ pub enum Detector {
     AgentSpawnRate,
     /// Several agents of one human deviate at once.
     AgentsInConcert,
+    /// A human denied what the agent asked leave for.
+    ApprovalDenied,
     /// Somebody touched a key that nobody has reason to touch.
     CanaryKey,
     /// One credential is used from two places at once.
@@ -62,9 +64,10 @@ pub enum Detector {
 }
 
 impl Detector {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::AgentSpawnRate,
         Self::AgentsInConcert,
+        Self::ApprovalDenied,
         Self::CanaryKey,
         Self::CredentialShared,
         Self::HumanMachineRate,
@@ -82,6 +85,7 @@ impl Detector {
         match self {
             Self::AgentSpawnRate => "agent_spawn_rate",
             Self::AgentsInConcert => "agents_in_concert",
+            Self::ApprovalDenied => "approval_denied",
             Self::CanaryKey => "canary_key",
             Self::CredentialShared => "credential_shared",
             Self::HumanMachineRate => "human_machine_rate",

@@ -1,11 +1,13 @@
 //! Approvals: what an agent must ask a human for is done once, as it was asked, and only with that human's leave.
 
+use crate::detection::{drain, recommendations};
+use aegis_core::agent::Agent;
 use aegis_core::ambient::Timestamp;
 use aegis_core::approval::{PayloadPart, approval_item};
 use aegis_core::deployment::{Deployment as OfStore, RulesDocument};
 use aegis_core::id::ApprovalId;
 use aegis_core::maintenance;
-use aegis_core::repository::{self, Document, Loaded};
+use aegis_core::repository::{self, Document, Loaded, agent_item};
 use aegis_core::store::fault::{Fault, Operation};
 use aegis_core::store::{Expect, ItemKey, Store};
 use aegis_tests::deployment::Deployment;
@@ -194,6 +196,37 @@ async fn what_was_denied_is_refused_until_it_could_be_asked_anew_and_the_denial_
     story.approve(&other).await;
     story.deny(&other.0).await.ok();
     assert_eq!(story.sign(b"y").await.refused(403), "approval_denied");
+}
+
+/// Of an agent that nothing holds, so that what holds it afterwards is the denial.
+#[tokio::test]
+async fn a_denial_is_held_against_the_agent_that_asked_once() {
+    let story = Story::new().await;
+    let (approval, _) = story.ask(b"x").await;
+    let item = agent_item(&story.agent.clone().try_into().unwrap());
+    let held: Loaded<Agent> = repository::load(story.deployment.store.as_ref(), &item).await.unwrap().unwrap();
+    let free = Loaded { value: Agent { holds: Vec::new(), ..held.value }, ..held };
+    story.deployment.store.transact(vec![free.replace().unwrap()]).await.unwrap();
+    story.sign(b"y").await.ok();
+
+    let denied = story.deny(&approval).await;
+    assert_eq!(denied.status, 200, "{}", denied.body);
+    let record = story.deployment.get(&story.alice, "/v1/audit?op=approval.deny").await.ok()["items"][0]["id"].clone();
+    for _ in 0..2 {
+        drain(&story.deployment).await;
+        let all = recommendations(&story.deployment, &story.alice).await;
+        let [found] = all.as_slice() else { panic!("{all:?}") };
+        assert_eq!((&found["detector"], &found["severity"]), (&json!("approval_denied"), &json!("high")));
+        assert_eq!((&found["agent"], &found["sponsor"]), (&json!(story.agent), &json!("alice@org")));
+        assert_eq!(found["evidence"]["records"], json!([record]));
+        assert_eq!(found["evidence"]["operation"], "key.sign");
+        assert_eq!(found["responses"][0]["action"], "step_up", "{found}");
+        // Told again, it is one all the same.
+        story.deployment.pass(5);
+        let since = Timestamp::from_second(story.deployment.now() - 60).unwrap();
+        story.deployment.post(&story.alice, "/v1/audit/redrive", json!({ "since": since })).await.ok();
+    }
+    assert_eq!(story.sign(b"y").await.refused(403), "step_up");
 }
 
 #[tokio::test]

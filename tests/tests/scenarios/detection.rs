@@ -235,11 +235,11 @@ async fn risk_of(deployment: &Deployment, _: &Value) -> f64 {
     newest["items"][0]["risk"]["score"].as_f64().unwrap()
 }
 
-async fn drain(deployment: &Deployment) {
+pub(crate) async fn drain(deployment: &Deployment) {
     while stream::drain(&deployment.host.app, deployment.store.inner()).await.unwrap() > 0 {}
 }
 
-async fn recommendations(deployment: &Deployment, by: &str) -> Vec<Value> {
+pub(crate) async fn recommendations(deployment: &Deployment, by: &str) -> Vec<Value> {
     let page = deployment.get(by, "/v1/recommendations?limit=200").await.ok();
     page["items"].as_array().unwrap().clone()
 }

@@ -15,6 +15,7 @@ mod canary;
 mod cost;
 mod crash;
 mod detection;
+mod detectors;
 mod documents;
 mod envelopes;
 mod faults;

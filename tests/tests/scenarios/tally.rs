@@ -2,6 +2,7 @@
 //! or in another order changes nothing.
 
 use aegis_core::ambient::Entropy;
+use aegis_core::behaviour;
 use aegis_core::feed::{Feed, Place};
 use aegis_core::id::{RecordId, RequestId};
 use aegis_core::journal;
@@ -11,10 +12,12 @@ use aegis_core::store::fault::{Fault, Operation as Call};
 use aegis_core::store::{Order, Query, Store, Table};
 use aegis_events::stream;
 use aegis_tests::deployment::Deployment;
+use aegis_tests::yielding::Yielding;
 use aegis_tests::{Answer, message, text};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Until the minutes of what was done are over.
 const OVER: i64 = 600;
@@ -28,7 +31,10 @@ struct Story {
 
 impl Story {
     async fn new() -> Self {
-        let deployment = Deployment::new().await;
+        Self::of(Deployment::new().await).await
+    }
+
+    async fn of(deployment: Deployment) -> Self {
         let alice = deployment.alice().await;
         deployment.key(&alice, "invoices", "Ed25519").await;
         let (agent, token) = deployment.agent(&alice, "key:invoices:sign", json!({ "purpose": "service" })).await;
@@ -79,7 +85,7 @@ impl Story {
     /// What detection knows of the agent and what is on the tally.
     async fn learnt(&self) -> (Option<String>, Vec<String>) {
         let store = &self.deployment.store;
-        let state = store.get(&aegis_core::behaviour::item(&format!("actor/{}", self.agent))).await.unwrap();
+        let state = store.get(&behaviour::item(&format!("actor/{}", self.agent))).await.unwrap();
         let mut receipts = Vec::new();
         let hour = self.deployment.now() / 3_600;
         for hour in hour - 1..=hour {
@@ -198,6 +204,48 @@ async fn what_comes_twice_and_in_another_order_changes_nothing() {
     let verified = story.verify().await;
     assert_eq!(verified["differences"], json!([]), "{verified}");
     assert_eq!(verified["consumers"], json!(records.len()), "{verified}");
+}
+
+/// Two processes take in the same minutes at once, each its part and some of the other's. Whoever writes second reads again.
+#[tokio::test]
+async fn what_two_consumers_take_in_at_once_is_what_one_would() {
+    let mut store = None;
+    let raced = Deployment::new().await.with_store(|inner| {
+        let yielding = Arc::new(Yielding::new(inner));
+        store = Some(Arc::clone(&yielding));
+        yielding
+    });
+    let raced = Story::of(raced).await;
+    raced.sign(60).await;
+    let records = raced.records().await;
+    let part = |n: usize| {
+        let of = |(place, record): (usize, &Arc<AuditRecord>)| {
+            (place % 2 == n || place % 5 == 0).then(|| Arc::clone(record))
+        };
+        records.iter().enumerate().filter_map(of).collect::<Vec<_>>()
+    };
+    let app = &raced.deployment.host.app;
+    for (one, other) in part(0).chunks(5).zip(part(1).chunks(5)) {
+        let (one, other) = tokio::join!(stream::observe(app, one.to_vec()), stream::observe(app, other.to_vec()));
+        one.unwrap();
+        other.unwrap();
+    }
+    assert!(store.unwrap().conflicts.load(Ordering::SeqCst) > 0, "nobody came second");
+
+    let alone = Story::new().await;
+    for record in &records {
+        stream::observe(&alone.deployment.host.app, vec![Arc::clone(record)]).await.unwrap();
+    }
+    let states = async |of: &Story| {
+        let paths = [format!("actor/{}", raced.agent), "fleet/alice@org".into(), "template/alice@org".into()];
+        let mut states = Vec::new();
+        for path in paths.into_iter().chain(["organisation".to_string()]) {
+            let stored = of.deployment.store.get(&behaviour::item(&path)).await.unwrap().unwrap();
+            states.push((path, stored.item.body));
+        }
+        states
+    };
+    assert_eq!(states(&raced).await, states(&alone).await);
 }
 
 /// Whichever write of a batch fails, before or after it was made: no record is on the tally that was not taken in, and the
