@@ -9,8 +9,8 @@ use crate::label::Labelled;
 use crate::random::Random;
 
 pub(crate) const TRAIN: [u64; 5] = [1, 2, 3, 4, 5];
-/// Drawn on 2026-11-28, after the thresholds of the commit "Machines are stopped a tenth later for keys and for all evidence".
-pub(crate) const TEST: [u64; 5] = [3_236_873_000, 2_826_899_409, 3_811_144_199, 3_025_695_014, 1_793_940_803];
+/// Drawn on 2026-11-28, after the commit "What all agents of a human exceed together counts in the server, too, not in replay alone".
+pub(crate) const TEST: [u64; 5] = [3_632_775_274, 1_984_410_573, 591_016_201, 1_064_789_939, 3_086_345_497];
 
 /// Of each seed: organisations that are attacked, and larger ones that are not.
 const ATTACKED: usize = 8;
