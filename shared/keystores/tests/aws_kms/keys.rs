@@ -1,6 +1,6 @@
 //! What registered keys do, through Aegis and beside it.
 
-use crate::setup::{Setup, first, invalid, key_id, refused, unavailable};
+use crate::setup::{Setup, first, invalid, key_id, refused, token, unavailable};
 use aegis_core::algorithm::{Algorithm, MessageType};
 use aegis_core::keystore::{Calls, Context, KeyStore};
 use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
@@ -312,8 +312,7 @@ async fn a_use_notes_what_kms_calls_it_whatever_comes_of_it() {
 
 #[tokio::test]
 async fn each_operation_asks_kms_for_what_its_role_may() {
-    let allowed: BTreeMap<String, Vec<String>> =
-        serde_json::from_str(include_str!("../../../../infra/kms_actions.json")).unwrap();
+    let allowed = allowed("with_registered");
     let setup = Setup::new();
     let (store, id, none) = (&setup.store, key_id(), Context::new());
     let asked = |operations: &[&str]| {
@@ -362,4 +361,35 @@ async fn each_operation_asks_kms_for_what_its_role_may() {
     let asked: Vec<_> = both.iter().map(|name| format!("kms:{name}")).collect();
     assert_eq!(asked, allowed["scheduled"]);
     assert_eq!(allowed.len(), 13, "no others may do anything");
+}
+
+#[tokio::test]
+async fn who_makes_keys_asks_kms_for_what_its_role_may() {
+    let allowed = allowed("to_make");
+    let setup = Setup::new();
+    let (store, id, token) = (&setup.store, key_id(), token());
+    let asked = |tagged: &[&str]| {
+        let asked = setup.network.asked();
+        // What is made with tags is tagged.
+        let names = asked.iter().map(String::as_str).chain(tagged.iter().copied()).collect::<BTreeSet<_>>();
+        names.iter().map(|name| format!("kms:{name}")).collect::<Vec<_>>()
+    };
+    let made = store.create(first(&id, Algorithm::EcdsaP256), &token).await.unwrap();
+    store.survey(&made).await.unwrap();
+    let by_operations = asked(&["TagResource"]);
+    for maker in ["key.create", "key.rotate"] {
+        assert_eq!(by_operations, allowed[maker], "{maker}");
+    }
+    store.undo(&token).await.unwrap();
+    let undone = asked(&[]);
+    let all: BTreeSet<_> = by_operations.into_iter().chain(undone).collect();
+    assert_eq!(all.into_iter().collect::<Vec<_>>(), allowed["scheduled"]);
+    assert_eq!(allowed.len(), 3, "no others make any");
+}
+
+/// What the roles of functions may do at KMS, by what they do it for.
+fn allowed(which: &str) -> BTreeMap<String, Vec<String>> {
+    let all = include_str!("../../../../infra/kms_actions.json");
+    let mut all: BTreeMap<String, BTreeMap<String, Vec<String>>> = serde_json::from_str(all).unwrap();
+    all.remove(which).unwrap()
 }
