@@ -62,7 +62,7 @@ locals {
             Sid       = "NotByMakers"
             Effect    = "Deny"
             Principal = { AWS = makers }
-            Action    = ["kms:CreateAlias", "kms:DeleteAlias", "kms:ScheduleKeyDeletion", "kms:TagResource"]
+            Action    = ["kms:CreateAlias", "kms:DeleteAlias", "kms:DisableKey", "kms:EnableKey", "kms:ScheduleKeyDeletion", "kms:TagResource"]
             Resource  = "*"
           } if length(makers) > 0]
         )

@@ -380,6 +380,15 @@ impl KeyStore for AwsKmsKeyStore {
         Ok(present.version)
     }
 
+    async fn set_enabled(
+        &self,
+        version: VersionRef<'_>,
+        material: &Material,
+        enabled: bool,
+    ) -> Result<(), KeyStoreError> {
+        self.switch(version, arn(material)?, enabled).await.map_err(Failure::on_use)
+    }
+
     async fn survey(&self, material: &Material) -> Result<Option<Survey>, KeyStoreError> {
         self.surveyed(arn(material)?).await.map(Some).map_err(Failure::on_use)
     }

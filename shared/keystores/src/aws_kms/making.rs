@@ -85,6 +85,23 @@ impl AwsKmsKeyStore {
         }
     }
 
+    /// Disables or enables what was made here, unless it is being deleted.
+    pub(super) async fn switch(&self, version: VersionRef<'_>, arn: &str, enabled: bool) -> Result<(), Failure> {
+        let found = match self.describe(arn).await {
+            Err(failure) if failure.is("NotFoundException") => return Ok(()),
+            found => found?,
+        };
+        match (found.key_state.as_ref().filter(|_| is_made_here(&found)), enabled) {
+            (Some(KeyState::Enabled), false) => {
+                self.ask_for(version, self.kms.disable_key().key_id(arn).send()).await.map(|_| ())
+            }
+            (Some(KeyState::Disabled), true) => {
+                self.ask_for(version, self.kms.enable_key().key_id(arn).send()).await.map(|_| ())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// With the shortest window there is. Safe to repeat, and where the key is gone.
     pub(super) async fn schedule_deletion(&self, arn: &str) -> Result<(), Failure> {
         let call = self.kms.schedule_key_deletion().key_id(arn).pending_window_in_days(WINDOW_DAYS);

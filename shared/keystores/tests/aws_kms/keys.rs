@@ -1,6 +1,6 @@
 //! What registered keys do, through Aegis and beside it.
 
-use crate::setup::{Setup, first, invalid, key_id, refused, token, unavailable};
+use crate::setup::{Setup, first, in_state, invalid, key_id, refused, token};
 use aegis_core::algorithm::{Algorithm, MessageType};
 use aegis_core::keystore::{Calls, Context, KeyStore};
 use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
@@ -269,14 +269,14 @@ async fn a_key_that_kms_does_not_let_be_used_is_said_to_be_so() {
     let (id, none) = (key_id(), Context::new());
     let version = first(&id, Algorithm::Aes256Gcm);
     let ciphertext = store.encrypt(version, &material, &none, b"m").await.unwrap();
-    for (state, about) in [("disabled", "DisabledException"), ("pending", "KMSInvalidStateException")] {
+    for state in ["disabled", "pending deletion, or otherwise not usable"] {
         match state {
             "disabled" => drop(plain.disable_key().key_id(&arn).send().await.unwrap()),
             _ => drop(plain.schedule_key_deletion().key_id(&arn).send().await.unwrap()),
         }
         setup.network.asked();
-        unavailable(store.encrypt(version, &material, &none, b"m").await, about);
-        unavailable(store.decrypt(version, &material, &none, &ciphertext).await, about);
+        in_state(store.encrypt(version, &material, &none, b"m").await, state);
+        in_state(store.decrypt(version, &material, &none, &ciphertext).await, state);
         assert_eq!(setup.network.asked(), ["Encrypt", "Decrypt"], "once each: it would change nothing");
     }
     plain.cancel_key_deletion().key_id(&arn).send().await.unwrap();
@@ -288,7 +288,7 @@ async fn a_key_that_kms_does_not_let_be_used_is_said_to_be_so() {
         sealed: format!("{}/00000000-0000-0000-0000-000000000000", sealed.rsplit_once('/').unwrap().0).into_bytes(),
         ..gone
     };
-    unavailable(store.encrypt(version, &gone, &none, b"m").await, "NotFoundException");
+    in_state(store.encrypt(version, &gone, &none, b"m").await, "gone");
 }
 
 /// What the roles on AWS allow is what is asked.
@@ -380,9 +380,12 @@ async fn who_makes_keys_asks_kms_for_what_its_role_may() {
     for maker in ["key.create", "key.rotate"] {
         assert_eq!(by_operations, allowed[maker], "{maker}");
     }
+    for enabled in [false, true] {
+        store.set_enabled(first(&id, Algorithm::EcdsaP256), &made, enabled).await.unwrap();
+    }
     store.undo(&token).await.unwrap();
-    let undone = asked(&[]);
-    let all: BTreeSet<_> = by_operations.into_iter().chain(undone).collect();
+    let by_itself = asked(&[]);
+    let all: BTreeSet<_> = by_operations.into_iter().chain(by_itself).collect();
     assert_eq!(all.into_iter().collect::<Vec<_>>(), allowed["scheduled"]);
     assert_eq!(allowed.len(), 3, "no others make any");
 }

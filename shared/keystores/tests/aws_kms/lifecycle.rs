@@ -78,6 +78,35 @@ async fn what_is_made_says_whose_it_is_where_that_matters() {
 }
 
 #[tokio::test]
+async fn what_was_made_is_disabled_and_enabled_and_nothing_else() {
+    let (setup, id) = (Setup::new(), key_id());
+    let (store, version) = (&setup.store, first(&id, Algorithm::HmacSha256));
+    let made = store.create(version, &token()).await.unwrap();
+    for (enabled, there) in [(false, KeyState::Disabled), (true, KeyState::Enabled)] {
+        for again in [false, true] {
+            setup.network.asked();
+            store.set_enabled(version, &made, enabled).await.unwrap();
+            let asked = setup.network.asked();
+            assert_eq!(asked.len(), if again { 1 } else { 2 }, "{asked:?}");
+            assert_eq!(state(&setup, &made).await, there);
+        }
+    }
+    // Of a key that is being deleted, and of one that was there before, it is not Aegis's affair.
+    store.destroy(version, &made).await.unwrap();
+    let theirs = setup.key(KeySpec::Hmac256, KeyUsageType::GenerateVerifyMac).await;
+    let theirs = setup.register(Algorithm::HmacSha256, &theirs).await.unwrap();
+    for enabled in [false, true] {
+        store.set_enabled(version, &made, enabled).await.unwrap();
+        store.set_enabled(version, &theirs, enabled).await.unwrap();
+        assert_eq!(state(&setup, &made).await, KeyState::PendingDeletion);
+        assert_eq!(state(&setup, &theirs).await, KeyState::Enabled);
+    }
+    let arn = String::from_utf8(made.sealed.clone()).unwrap();
+    let gone = Material { sealed: format!("{}0", arn.get(..arn.len() - 1).unwrap()).into_bytes(), ..made };
+    store.set_enabled(version, &gone, true).await.unwrap();
+}
+
+#[tokio::test]
 async fn kms_makes_keys_of_every_kind() {
     let setup = Setup::new();
     let id = key_id();
