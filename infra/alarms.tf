@@ -20,9 +20,15 @@ locals {
       }
       detection-lag = {
         about     = "Detection lies too far behind: nobody would notice what begins now."
-        namespace = "Aegis", metric = "DetectionLagSeconds", statistic = "Maximum", above = var.max_detection_lag_seconds, minutes = 1
-        # Of all deployments of an account and region: the metric has no dimension.
-        of = {}
+        namespace = "Aegis", metric = "DetectionLagSeconds", statistic = "Maximum", above = var.max_detection_lag_seconds, minutes = 5
+        of        = { Deployment = aws_cloudwatch_event_bus.this.name }
+        # `scheduled` tells it each minute: where it does not, or detection never began, nobody would notice either.
+        missing = "breaching"
+      }
+      scheduled-errors = {
+        about     = "What happens by itself fails: rotation, the end of keys and approvals, surveys, the heartbeat."
+        namespace = "AWS/Lambda", metric = "Errors", statistic = "Sum", above = 0, minutes = 5
+        of        = { FunctionName = aws_lambda_function.this["scheduled"].function_name }
       }
     },
     {
@@ -48,7 +54,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   threshold           = each.value.above
   period              = 60 * each.value.minutes
   evaluation_periods  = 1
-  treat_missing_data  = "notBreaching"
+  treat_missing_data  = lookup(each.value, "missing", "notBreaching")
   alarm_actions       = local.alarm_actions
   ok_actions          = local.alarm_actions
   tags                = local.tags

@@ -52,6 +52,7 @@ locals {
     AEGIS_APPROVAL_PAGE            = tostring(var.approval_page)
     AEGIS_WEBHOOKS_TO_THIS_MACHINE = tostring(var.webhooks_to_this_machine)
     AEGIS_ROLES                    = jsonencode(var.roles)
+    AEGIS_KMS_MADE_BY              = var.makes_kms_keys ? local.kms_mark["aegis:made-by"] : ""
     AEGIS_LOG                      = var.log_level
   }
 }
@@ -111,7 +112,7 @@ resource "aws_lambda_function" "this" {
     variables = merge(
       local.environment,
       each.value.environment,
-      contains(lookup(local.kms_managed, each.key, []), "kms:GetKeyPolicy") ? {
+      contains(lookup(local.kms_looks, each.key, []), "kms:GetKeyPolicy") ? {
         AEGIS_KMS_PRINCIPALS = jsonencode(local.kms_principals)
       } : {}
     )

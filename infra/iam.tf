@@ -73,20 +73,33 @@ locals {
 
   # What is done at KMS with the keys that Aegis stands in front of: by each operation its own, and `scheduled` ends them when
   # their destruction is due. The suite `aws-kms` holds what is asked of KMS against this file.
-  kms_managed = merge(
-    [
-      for doer, actions in jsondecode(file("${path.module}/kms_actions.json")) : {
-        for function in concat(
-          [for function, operation in local.operation_of : function if operation == doer],
-          [for function in ["scheduled"] : function if function == doer],
-        ) : function => actions
-      }
-    ]...
-  )
+  kms_actions = jsondecode(file("${path.module}/kms_actions.json"))
+  kms_doer    = merge(local.operation_of, { scheduled = "scheduled" })
+  kms_managed = {
+    for function, doer in local.kms_doer : function => local.kms_actions.with_registered[doer]
+    if contains(keys(local.kms_actions.with_registered), doer)
+  }
+
+  # What it takes to have KMS make keys: only keys that say by a tag whose they are, and what is done with those alone.
+  kms_makes = {
+    for function, doer in local.kms_doer : function => local.kms_actions.to_make[doer]
+    if var.makes_kms_keys && contains(keys(local.kms_actions.to_make), doer)
+  }
+  kms_mark = { "aegis:made-by" = var.name }
+  # What is judged by something else than the tag of a key.
+  kms_beside_keys = ["kms:CreateKey", "kms:ListAliases", "kms:TagResource"]
+  kms_made = {
+    for function, doer in local.kms_doer : function => sort(setsubtract(
+      concat(lookup(local.kms_managed, function, []), lookup(local.kms_makes, function, [])), local.kms_beside_keys
+    ))
+    # What Aegis has made is nobody's to register.
+    if var.makes_kms_keys && doer != "key.register"
+  }
 
   # Whom those keys are meant for: what tells who else can use them must know.
+  kms_looks = { for function in keys(local.kms_doer) : function => concat(lookup(local.kms_managed, function, []), lookup(local.kms_makes, function, [])) }
   kms_principals = {
-    aegis       = [for function in sort(keys(local.kms_managed)) : aws_iam_role.function[function].arn]
+    aegis       = [for function in sort(distinct(concat(keys(local.kms_managed), keys(local.kms_makes)))) : aws_iam_role.function[function].arn]
     break_glass = sort(var.break_glass_arns)
   }
 
@@ -257,12 +270,55 @@ locals {
       ],
       [
         # Of aliases KMS allows all or none.
-        for actions in [lookup(local.kms_managed, function, [])] : {
+        for actions in [lookup(local.kms_looks, function, [])] : {
           Sid      = "Aliases"
           Effect   = "Allow"
           Action   = ["kms:ListAliases"]
           Resource = ["*"]
-        } if contains(actions, "kms:ListAliases") && length(var.managed_key_arns) > 0
+        } if contains(actions, "kms:ListAliases") && (length(var.managed_key_arns) > 0 || var.makes_kms_keys)
+      ],
+      [
+        for actions in [lookup(local.kms_made, function, [])] : {
+          Sid       = "MadeKeys"
+          Effect    = "Allow"
+          Action    = actions
+          Resource  = ["arn:${local.aws}:kms:${local.region}:${local.account}:key/*"]
+          Condition = { StringEquals = { for tag, value in local.kms_mark : "aws:ResourceTag/${tag}" => value } }
+        } if length(actions) > 0
+      ],
+      [
+        for actions in [lookup(local.kms_makes, function, [])] : {
+          Sid      = "MakeKeys"
+          Effect   = "Allow"
+          Action   = ["kms:CreateKey"]
+          Resource = ["*"]
+          Condition = {
+            StringEquals                = { for tag, value in local.kms_mark : "aws:RequestTag/${tag}" => value }
+            "ForAllValues:StringEquals" = { "aws:TagKeys" = concat(keys(local.kms_mark), ["aegis:token"]) }
+          }
+        } if length(actions) > 0
+      ],
+      [
+        # What is made with tags is tagged. The keys `root` and `token` refuse it (kms.tf).
+        for actions in [lookup(local.kms_makes, function, [])] : {
+          Sid      = "TagKeys"
+          Effect   = "Allow"
+          Action   = ["kms:TagResource"]
+          Resource = ["arn:${local.aws}:kms:${local.region}:${local.account}:key/*"]
+          Condition = {
+            StringEquals                = { for tag, value in local.kms_mark : "aws:RequestTag/${tag}" => value }
+            "ForAllValues:StringEquals" = { "aws:TagKeys" = concat(keys(local.kms_mark), ["aegis:token"]) }
+          }
+        } if length(actions) > 0
+      ],
+      [
+        # KMS asks of the alias what it asks of the key.
+        for actions in [[for action in lookup(local.kms_makes, function, []) : action if endswith(action, "eAlias")]] : {
+          Sid      = "MadeAliases"
+          Effect   = "Allow"
+          Action   = actions
+          Resource = ["arn:${local.aws}:kms:${local.region}:${local.account}:alias/aegis/*"]
+        } if length(actions) > 0
       ],
       [for statement in lookup(local.own_statements, function, []) : statement],
     )

@@ -56,7 +56,15 @@ locals {
             Principal = { AWS = sort([for name in names : aws_iam_role.function[name].arn]) }
             Action    = action
             Resource  = "*"
-          }]
+          }],
+          # What may change keys that it made, by their tag, changes none of these, whatever tag they come to bear.
+          [for makers in [sort([for name in keys(local.kms_makes) : aws_iam_role.function[name].arn])] : {
+            Sid       = "NotByMakers"
+            Effect    = "Deny"
+            Principal = { AWS = makers }
+            Action    = ["kms:CreateAlias", "kms:DeleteAlias", "kms:DisableKey", "kms:EnableKey", "kms:ScheduleKeyDeletion", "kms:TagResource"]
+            Resource  = "*"
+          } if length(makers) > 0]
         )
     })
   }

@@ -109,6 +109,12 @@ variable "managed_key_arns" {
   }
 }
 
+variable "makes_kms_keys" {
+  description = "Whether Aegis may have KMS make keys, by `aegis key create --backend kms` and when such a key is rotated. They bear the tag `aegis:made-by` with this deployment's name, and stay when it is destroyed."
+  type        = bool
+  default     = false
+}
+
 variable "break_glass_arns" {
   description = "Roles or users that may use and change managed keys in an emergency, without Aegis: their ARNs. `aegis key lockdown` leaves a key to Aegis and to them."
   type        = list(string)

@@ -125,6 +125,11 @@ impl Forward for Functions {
     }
 }
 
+fn own_keys() -> Arc<dyn KeyStore> {
+    let kek = KeyEncryptionKey::new("kek-1".into(), Zeroizing::new([7; 32]));
+    Arc::new(SoftwareKeyStore::new(kek, Entropy::system()))
+}
+
 fn host_of(app: &Arc<App>, unverified: u64, operations: Operations) -> Host {
     Host {
         app: Arc::clone(app),
@@ -213,15 +218,11 @@ impl<S: Store + 'static> Deployment<S> {
             let keystore: Arc<dyn KeyStore> = Arc::new(Telling { folder, said: said.clone() });
             (STICK.parse().unwrap(), keystore)
         };
-        let kek = KeyEncryptionKey::new("kek-1".into(), Zeroizing::new([7; 32]));
         let bill = Bill::default();
         let port: Arc<dyn Store> = Arc::new(Roles { store: Arc::clone(&store), bill: bill.clone() });
         let app = App {
             store: port,
-            keystores: KeyStores::new(
-                Arc::new(SoftwareKeyStore::new(kek, Entropy::system())),
-                folder.iter().map(stick).collect(),
-            ),
+            keystores: KeyStores::new(own_keys(), folder.iter().map(stick).collect()),
             tokens: TokenKeys::new("urn:aegis:test".into(), "aegis".into(), &p256()).unwrap(),
             logins: Logins::new(login, roles),
             digest_key: DigestKey::new([9; 32]),
@@ -337,10 +338,20 @@ impl<S: Store + 'static> Deployment<S> {
     }
 
     /// The same, with a page on which humans answer approvals.
-    pub fn with_approval_page(mut self) -> Self {
+    pub fn with_approval_page(self) -> Self {
+        self.changed(|app| app.approval_page = Some(APPROVAL_PAGE.to_string()))
+    }
+
+    /// The same, in front of this back end and no other.
+    pub fn with_backend(self, name: &str, keystore: Arc<dyn KeyStore>) -> Self {
+        let backends = [(name.parse().unwrap(), keystore)].into();
+        self.changed(|app| app.keystores = KeyStores::new(own_keys(), backends))
+    }
+
+    fn changed(mut self, change: impl FnOnce(&mut App)) -> Self {
         let split = self.halves.take().is_some();
         let host = Arc::get_mut(&mut self.host).unwrap();
-        Arc::get_mut(&mut host.app).unwrap().approval_page = Some(APPROVAL_PAGE.to_string());
+        change(Arc::get_mut(&mut host.app).unwrap());
         if split {
             self.split();
         }

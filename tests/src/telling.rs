@@ -5,7 +5,7 @@ use aegis_core::algorithm::{Algorithm, MessageType};
 use aegis_core::id::RecordId;
 use aegis_core::keystore::{Context, KeyStore, KeyStoreError, Material, VersionRef};
 use aegis_core::name::ObjectName;
-use aegis_core::survey::{Lockdown, Survey};
+use aegis_core::survey::{Lockdown, ObjectState, Survey};
 use aegis_keystores::folder::FolderKeyStore;
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -14,9 +14,14 @@ use zeroize::Zeroizing;
 
 /// What the back end says; nothing at first, as a folder.
 #[derive(Clone, Debug, Default)]
-pub struct Said(Arc<Mutex<Option<Result<Survey, &'static str>>>>);
+pub struct Said(Arc<Mutex<Option<Result<Survey, &'static str>>>>, Arc<Mutex<Vec<(u32, bool)>>>);
 
 impl Said {
+    /// Which versions it was told to enable, or not to, since the last time this was asked.
+    pub fn told(&self) -> Vec<(u32, bool)> {
+        std::mem::take(&mut self.1.lock().unwrap())
+    }
+
     pub fn say(&self, survey: Survey) {
         *self.0.lock().unwrap() = Some(Ok(survey));
     }
@@ -105,6 +110,16 @@ impl KeyStore for Telling {
 
     fn version_of(&self, present: VersionRef<'_>, ciphertext: &[u8]) -> Answer<u32> {
         self.folder.version_of(present, ciphertext)
+    }
+
+    async fn set_enabled(&self, version: VersionRef<'_>, _: &Material, enabled: bool) -> Answer<()> {
+        match &mut *self.said.0.lock().unwrap() {
+            Some(Err(why)) => return Err(KeyStoreError::Unavailable { source: (*why).into() }),
+            Some(Ok(survey)) => survey.state = if enabled { ObjectState::Enabled } else { ObjectState::Disabled },
+            None => {}
+        }
+        self.said.1.lock().unwrap().push((version.version, enabled));
+        Ok(())
     }
 
     async fn survey(&self, _: &Material) -> Answer<Option<Survey>> {

@@ -19,10 +19,11 @@ pub(crate) fn run(workshop: &Workshop) -> Result<Counts, NotPassed> {
         Some(folder) => PathBuf::from(folder),
         None => lambda::zips(workshop, "release")?,
     };
+    let mut counts = judged(workshop, &program, &artifacts)?;
     let failed = |error: std::io::Error| NotPassed::Failed(error.to_string());
     let issuer = format!("http://127.0.0.1:{}", aws::free_port().map_err(failed)?);
     let (emulator, terraform) = deploy(workshop, &program, &artifacts, &issuer)?;
-    let mut counts = stories(workshop, &emulator, &terraform, &issuer)?;
+    add(&mut counts, &stories(workshop, &emulator, &terraform, &issuer)?);
     let unexplained = terraform.drift()?;
     unexplained.iter().for_each(|change| println!("a second plan would change: {change}"));
     count(&mut counts, unexplained.is_empty());
@@ -30,6 +31,36 @@ pub(crate) fn run(workshop: &Workshop) -> Result<Counts, NotPassed> {
     let mut left = workshop.command(emulator.program("python"));
     count(&mut counts, child::run(emulator.known_to(left.arg("tests/aws/left.py"))).is_ok());
     Ok(counts)
+}
+
+/// What the module makes, judged by its own tests without AWS (`infra/tests`), and whether the example fits it.
+fn judged(workshop: &Workshop, program: &Path, artifacts: &Path) -> Result<Counts, NotPassed> {
+    let mut counts = Counts::default();
+    let variable = format!("-var=artifacts={}", artifacts.display());
+    for (folder, arguments) in
+        [("infra", ["test", variable.as_str()]), ("infra/examples/complete", ["validate", "-no-color"])]
+    {
+        let terraform = |arguments: &[&str]| {
+            let mut command = workshop.command(program);
+            command.arg(format!("-chdir={folder}")).args(arguments).env_remove("TF_CLI_CONFIG_FILE");
+            let data = workshop.tools().join("terraform").join(folder.replace('/', "-"));
+            command.env("CHECKPOINT_DISABLE", "1").env("TF_IN_AUTOMATION", "1").env("TF_DATA_DIR", data);
+            command
+        };
+        init(terraform(&["init", "-backend=false"]))?;
+        count(&mut counts, child::run(&mut terraform(&arguments)).is_ok());
+    }
+    Ok(counts)
+}
+
+/// With a provider that lies on this machine, if one does; else it is downloaded.
+fn init(mut command: Command) -> Result<(), NotPassed> {
+    let Some(mirror) = mirror() else {
+        return child::run(&mut command)
+            .map(|_| ())
+            .map_err(|_| NotPassed::Skipped("Terraform's provider for AWS cannot be downloaded".to_owned()));
+    };
+    child::run(command.arg(format!("-plugin-dir={}", mirror.display()))).map(|_| ())
 }
 
 /// On an emulator that is begun anew where it lost a reply: then what was made is in the way of its own second making, which
@@ -43,7 +74,7 @@ fn deploy<'a>(
     for _ in 0..ATTEMPTS {
         let emulator = Emulator::start(workshop)?;
         let terraform = Terraform::new(workshop, program.to_owned(), &emulator, artifacts, issuer)?;
-        terraform.init()?;
+        init(terraform.command("init"))?;
         let began = Instant::now();
         match terraform.run("apply", &["-auto-approve"]) {
             Ok(_) => {
@@ -63,6 +94,12 @@ const ATTEMPTS: u32 = 2;
 fn count(counts: &mut Counts, passed: bool) {
     let which = if passed { &mut counts.passed } else { &mut counts.failed };
     *which = which.saturating_add(1);
+}
+
+fn add(counts: &mut Counts, more: &Counts) {
+    counts.passed = counts.passed.saturating_add(more.passed);
+    counts.failed = counts.failed.saturating_add(more.failed);
+    counts.skipped = counts.skipped.saturating_add(more.skipped);
 }
 
 /// The tests that speak to a deployment, wherever it is.
@@ -94,16 +131,12 @@ fn stories(
         command
     };
     let mut counts = child::run_cargo_tests(&mut tests(&["--skip", MCP, "--skip", OUTAGE]))?;
-    let mut add = |more: Counts| {
-        counts.passed = counts.passed.saturating_add(more.passed);
-        counts.failed = counts.failed.saturating_add(more.failed);
-    };
-    add(child::run_cargo_tests(&mut tests(&[OUTAGE]))?);
+    add(&mut counts, &child::run_cargo_tests(&mut tests(&[OUTAGE]))?);
     match mcp::clients(workshop) {
         Ok(mcp::Clients { python, node, folder }) => {
             let mut command = tests(&[MCP]);
             command.env("AEGIS_MCP_PYTHON", python).env("AEGIS_NODE", node).env("AEGIS_NODE_FOLDER", folder);
-            add(child::run_cargo_tests(&mut command)?);
+            add(&mut counts, &child::run_cargo_tests(&mut command)?);
         }
         Err(why) => {
             println!("skipped: MCP's clients on the deployment: {why}");
@@ -161,17 +194,6 @@ impl<'a> Terraform<'a> {
             ("TF_VAR_approval_page", "true".into()),
         ];
         Ok(Self { workshop, program, environment, scratch })
-    }
-
-    /// With a provider that lies on this machine, if one does; else it is downloaded.
-    fn init(&self) -> Result<(), NotPassed> {
-        let mut command = self.command("init");
-        let Some(mirror) = mirror() else {
-            return child::run(&mut command)
-                .map(|_| ())
-                .map_err(|_| NotPassed::Skipped("Terraform's provider for AWS cannot be downloaded".to_owned()));
-        };
-        child::run(command.arg(format!("-plugin-dir={}", mirror.display()))).map(|_| ())
     }
 
     fn run(&self, what: &str, more: &[&str]) -> Result<Counts, NotPassed> {

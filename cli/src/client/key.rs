@@ -343,7 +343,11 @@ pub(super) fn render(key: &Value) -> String {
 fn there(key: &Value) -> String {
     match field(key, "/at_backend/state") {
         state if state.is_empty() => state,
-        state => format!("{state}, as of {}", field(key, "/at_backend/as_of")),
+        state => {
+            let by = Some(field(key, "/at_backend/disabled_by")).filter(|by| !by.is_empty() && state != "enabled");
+            let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+            format!("{state}{by}, as of {}", field(key, "/at_backend/as_of"))
+        }
     }
 }
 

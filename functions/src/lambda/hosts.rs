@@ -151,13 +151,16 @@ impl Function {
         })
     }
 
-    /// KMS, in the deployment's own region. Which of its keys may be used is the affair of `managed_key_arns` of Terraform; none
-    /// are made there.
+    /// KMS, in the deployment's own region. Which of its keys may be used is the affair of `managed_key_arns` of Terraform, whether
+    /// some are made there that of `makes_kms_keys`.
     fn backends(&self, entropy: &Entropy) -> Result<BTreeMap<BackendName, Arc<dyn KeyStore>>, Error> {
         let meant = self.settings.kms_principals.clone();
         let name = KMS.parse().map_err(|error| Error::Damaged { what: "settings", source: Box::new(error) })?;
-        let keystore: Arc<dyn KeyStore> =
-            Arc::new(AwsKmsKeyStore::new(&kms(&self.aws), entropy.clone()).that_makes_none().with_principals(meant));
+        let keystore = AwsKmsKeyStore::new(&kms(&self.aws), entropy.clone()).with_principals(meant);
+        let keystore: Arc<dyn KeyStore> = match self.settings.kms_made_by.clone() {
+            Some(deployment) => Arc::new(keystore.that_marks(deployment)),
+            None => Arc::new(keystore.that_makes_none()),
+        };
         Ok([(name, keystore)].into())
     }
 

@@ -31,6 +31,8 @@ pub struct Settings {
     pub(super) webhooks_to_this_machine: bool,
     /// Whom the keys of KMS are meant for. Only those that tell who else can use them know.
     pub(super) kms_principals: Principals,
+    /// What keys that KMS makes are marked with; absent where it makes none.
+    pub(super) kms_made_by: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -90,6 +92,7 @@ impl Settings {
             alert_topic: variable("AEGIS_ALERT_TOPIC"),
             function_prefix: variable("AEGIS_FUNCTION_PREFIX"),
             kms_principals,
+            kms_made_by: variable("AEGIS_KMS_MADE_BY"),
         })
     }
 }
@@ -130,6 +133,8 @@ mod tests {
     #[test]
     fn what_terraform_sets_is_read() {
         let settings = read("AEGIS_OPERATION", Some("key.sign")).unwrap();
+        assert_eq!(settings.kms_made_by, None);
+        assert_eq!(read("AEGIS_KMS_MADE_BY", Some("prod")).unwrap().kms_made_by.as_deref(), Some("prod"));
         assert_eq!((settings.epoch, settings.operation.as_deref()), (3, Some("key.sign")));
         assert_eq!(settings.oidc.unwrap().human_claim, HumanClaim::Email);
         assert!(settings.roles[&Role::Admin].contains("group:security"));

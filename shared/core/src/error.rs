@@ -113,6 +113,7 @@ impl From<KeyStoreError> for Error {
             KeyStoreError::Invalid { .. } => Self::invalid("request", error),
             KeyStoreError::Refused => Self::NotAuthentic,
             KeyStoreError::Damaged => Self::Damaged { what: "key material", source: error.into() },
+            KeyStoreError::State { state } => Self::State { kind: "key at its back end", state },
             KeyStoreError::Unavailable { source } => Self::Unavailable { dependency: "the key store", source },
         }
     }

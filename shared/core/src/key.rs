@@ -260,9 +260,21 @@ impl Key {
         self.at_backend.as_ref().is_some_and(|there| there.survey.shared)
     }
 
+    /// Whether its back end, too, is to refuse what Aegis refuses. What was registered others may need.
+    pub fn is_to_be_disabled(&self) -> bool {
+        self.origin == Origin::Generated && (self.suspended || self.destroy_at.is_some())
+    }
+
+    /// Since when its back end is to be told that it is, or is no longer, to refuse all use.
+    pub fn disabling_due(&self) -> Option<Timestamp> {
+        let there = self.at_backend.as_ref().filter(|_| !self.state.is_destroyed())?;
+        Some(there.as_of).filter(|_| there.is_to_be_told(self.is_to_be_disabled()))
+    }
+
     /// When something is to be done with it by itself.
     pub fn due(&self) -> Option<Timestamp> {
-        self.destroy_at.or_else(|| self.rotation_due().into_iter().chain(self.survey_due()).min())
+        let ordinary = || self.rotation_due().into_iter().chain(self.survey_due()).min();
+        self.disabling_due().or(self.destroy_at).or_else(ordinary)
     }
 
     /// # Errors

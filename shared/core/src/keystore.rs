@@ -103,6 +103,12 @@ pub trait KeyStore: Send + Sync {
     /// nothing: `decrypt` does.
     fn version_of(&self, present: VersionRef<'_>, ciphertext: &[u8]) -> Result<u32, KeyStoreError>;
 
+    /// Has the back end refuse all use of what `create` made, or no longer. Nothing happens to what was registered, and to what
+    /// nobody but this store can use. Safe to repeat, and where the object is gone.
+    async fn set_enabled(&self, _: VersionRef<'_>, _: &Material, _enabled: bool) -> Result<(), KeyStoreError> {
+        Ok(())
+    }
+
     /// What the back end says of an object; `None` where nobody but this store keeps it.
     async fn survey(&self, _: &Material) -> Result<Option<Survey>, KeyStoreError> {
         Ok(None)
@@ -236,6 +242,9 @@ pub enum KeyStoreError {
     /// The stored material does not open: damaged, or sealed under another root key.
     #[error("the stored key material cannot be opened")]
     Damaged,
+    /// The back end has the object and lets nobody use it now, as its state there says; or has it no more.
+    #[error("the key is {state} at its back end")]
+    State { state: &'static str },
     /// The key store did not answer; the effect may have happened.
     #[error("the key store did not answer")]
     Unavailable { source: Box<dyn std::error::Error + Send + Sync> },

@@ -16,14 +16,14 @@ use crate::reason::Reason;
 use crate::record::{AuditRecord, Decision, Outcome, Plane};
 use crate::repository::{self, DUE, Loaded};
 use crate::store::{Index, Order, Query, StoreError, Table};
-use crate::survey::AtBackend;
+use crate::survey::{AtBackend, DisabledBy, ObjectState};
 use std::net::IpAddr;
 
 /// Keys read at once.
 const AT_ONCE: usize = 100;
 
-/// Destroys keys whose window is over, rotates those that are due, asks back ends what they say of theirs, expires approvals, and undoes what was begun at a back
-/// end and never recorded. Returns how many.
+/// Destroys keys whose window is over, has back ends disable those that are suspended or to be destroyed, rotates those that are due, asks back ends what they
+/// say of theirs, expires approvals, and undoes what was begun at a back end and never recorded. Returns how many.
 ///
 /// # Errors
 /// [`Error::Unavailable`]; what was done until then stays done.
@@ -49,6 +49,7 @@ pub async fn run_due(app: &App) -> Result<usize, Error> {
             let key = &loaded.value.key;
             let result = match (key.destroy_at, key.rotation_due()) {
                 (Some(at), _) if at <= now => destroy(app, loaded, now).await,
+                _ if key.disabling_due().is_some() => tell_disabled(app, loaded, now).await,
                 (None, Some(at)) if at <= now => rotate(app, loaded).await,
                 _ if key.survey_due().is_some_and(|at| at <= now) => survey(app, loaded, now).await,
                 _ => continue,
@@ -107,24 +108,81 @@ async fn rotate(app: &App, mut loaded: Loaded<KeyRecord>) -> Result<(), Error> {
     commit(app, puts).await
 }
 
+/// Who disables an object is written down first: nobody else's doing is ever undone, whichever step is the last that happened.
+/// What the back end says afterwards is on record.
+async fn tell_disabled(app: &App, mut loaded: Loaded<KeyRecord>, now: Timestamp) -> Result<(), Error> {
+    let (id, disabled) = (loaded.value.key.id.clone(), loaded.value.key.is_to_be_disabled());
+    let disabled_by = |loaded: &Loaded<KeyRecord>| loaded.value.key.at_backend.as_ref().and_then(|at| at.disabled_by);
+    if disabled && disabled_by(&loaded).is_none() {
+        let found = asked(app, &loaded.value, now).await?;
+        let by = |there: &AtBackend| match there.survey.state {
+            ObjectState::Enabled => DisabledBy::Aegis,
+            _ => DisabledBy::Others,
+        };
+        loaded.value.key.at_backend = found.map(|there| AtBackend { disabled_by: Some(by(&there)), ..there });
+        commit(app, vec![loaded.replace()?]).await?;
+        loaded = load_key(app, &id).await?;
+    }
+    let by = disabled_by(&loaded);
+    let calls = Calls::default();
+    if by == Some(DisabledBy::Aegis) {
+        enable_versions(app, &loaded.value.key, !disabled, &calls).await?;
+    }
+    let found = asked(app, &loaded.value, now).await?;
+    let before = loaded.value.key.at_backend.take();
+    let kept = by.filter(|_| disabled);
+    loaded.value.key.at_backend = found.map(|there| AtBackend { disabled_by: kept, ..there });
+    commit_survey(app, loaded, before.as_ref(), &calls).await
+}
+
+/// All of them, since the earlier ones still verify and decrypt.
+async fn enable_versions(app: &App, key: &Key, enabled: bool, calls: &Calls) -> Result<(), Error> {
+    let keystore = app.keystores.of(key)?;
+    for version in 1..=key.version {
+        let item = repository::version_item(&key.id, version);
+        let found: Option<Loaded<VersionRecord>> = repository::load(app.store.as_ref(), &item).await?;
+        if let Some(material) = found.and_then(|found| found.value.material) {
+            keystore.set_enabled(key.version_ref(version).noting(calls), &material, enabled).await?;
+        }
+    }
+    Ok(())
+}
+
 /// What others change at a back end past Aegis is on record once it is found.
 async fn survey(app: &App, mut loaded: Loaded<KeyRecord>, now: Timestamp) -> Result<(), Error> {
-    let KeyRecord { key, material: Some(material), .. } = &loaded.value else { return Ok(()) };
-    let found = app.keystores.of(key)?.survey(material).await?;
-    let found = found.map(|survey| AtBackend { as_of: now, survey });
+    let found = asked(app, &loaded.value, now).await?;
     let before = loaded.value.key.at_backend.take();
-    let drifted = match (&before, &found) {
+    let disabled_by = before.as_ref().and_then(|before| before.disabled_by);
+    loaded.value.key.at_backend = found.map(|there| AtBackend { disabled_by, ..there });
+    commit_survey(app, loaded, before.as_ref(), &Calls::default()).await
+}
+
+async fn asked(app: &App, record: &KeyRecord, now: Timestamp) -> Result<Option<AtBackend>, Error> {
+    let Some(material) = &record.material else { return Ok(None) };
+    let survey = app.keystores.of(&record.key)?.survey(material).await?;
+    Ok(survey.map(|survey| AtBackend { as_of: now, disabled_by: None, survey }))
+}
+
+async fn commit_survey(
+    app: &App,
+    loaded: Loaded<KeyRecord>,
+    before: Option<&AtBackend>,
+    calls: &Calls,
+) -> Result<(), Error> {
+    let found = loaded.value.key.at_backend.as_ref();
+    let drifted = match (before, found) {
         (Some(before), Some(found)) => found.survey.drifted(&before.survey),
         _ => true,
     };
-    loaded.value.key.at_backend = found;
-    let mut puts = vec![loaded.replace()?];
+    let mut puts = Vec::new();
     if drifted {
         let mut record = internal_record(app, &loaded.value.key, Operation::KeySurvey);
-        record.object = loaded.value.key.at_backend.as_ref().map(|there| there.survey.words());
+        record.object = found.map(|there| there.survey.words());
+        record.backend_requests = calls.noted();
         tracing::warn!(key = %loaded.value.key.id, now = record.object, "a key changed at its back end");
         puts.push(journal::put_timed(app, &mut record)?);
     }
+    puts.push(loaded.replace()?);
     commit(app, puts).await
 }
 

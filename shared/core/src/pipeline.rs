@@ -5,6 +5,7 @@
 
 mod admit;
 mod begin;
+mod bucket;
 mod crossing;
 mod facts;
 mod foresee;

@@ -20,8 +20,20 @@ const MAX_NAMES: usize = 16;
 pub struct AtBackend {
     #[schemars(with = "DateTime")]
     pub as_of: Timestamp,
+    /// Of a key that Aegis had made there and that is suspended, or to be destroyed: who has it disabled there meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled_by: Option<DisabledBy>,
     #[serde(flatten)]
     pub survey: Survey,
+}
+
+/// Who disabled an object, and so who enables it again.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DisabledBy {
+    Aegis,
+    /// It was not enabled when Aegis came to disable it.
+    Others,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -135,6 +147,15 @@ impl Survey {
 }
 
 impl AtBackend {
+    /// Whether the back end is to be told to refuse all use, or to allow it again.
+    pub fn is_to_be_told(&self, disabled: bool) -> bool {
+        match (disabled, self.disabled_by) {
+            (true, Some(DisabledBy::Aegis)) => self.survey.state == ObjectState::Enabled,
+            (true, Some(DisabledBy::Others)) | (false, None) => false,
+            (true, None) | (false, Some(_)) => true,
+        }
+    }
+
     /// When to ask again; never of what is gone.
     pub fn due(&self) -> Option<Timestamp> {
         match self.survey.state {
@@ -152,7 +173,7 @@ pub(crate) async fn ask(keystore: &dyn KeyStore, material: &Material, now: Times
         let unread = Other { principal: "*".into(), by: Way::Unread, may: Vec::new(), conditional: false, grant: None };
         Some(Survey::new(ObjectState::Unavailable, vec![unread]))
     });
-    survey.map(|survey| AtBackend { as_of: now, survey })
+    survey.map(|survey| AtBackend { as_of: now, disabled_by: None, survey })
 }
 
 /// A policy for a back end under which Aegis alone, and who is named for emergencies, can use a key.

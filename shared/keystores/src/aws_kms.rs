@@ -44,6 +44,7 @@ pub struct AwsKmsKeyStore {
     kms: Client,
     entropy: Entropy,
     makes: bool,
+    mark: Option<String>,
     meant: Principals,
     breaker: Breaker,
     pace: Pace,
@@ -59,6 +60,7 @@ impl AwsKmsKeyStore {
             kms: Client::from_conf(config.build()),
             entropy,
             makes: true,
+            mark: None,
             meant: Principals::default(),
             breaker: Breaker::default(),
             pace: Pace::new(PER_SECOND),
@@ -69,6 +71,13 @@ impl AwsKmsKeyStore {
     #[must_use]
     pub fn that_makes_none(mut self) -> Self {
         self.makes = false;
+        self
+    }
+
+    /// One whose keys bear a tag that says whose they are: `aegis:made-by`, with the deployment's name.
+    #[must_use]
+    pub fn that_marks(mut self, deployment: String) -> Self {
+        self.mark = Some(deployment);
         self
     }
 
@@ -369,6 +378,15 @@ impl KeyStore for AwsKmsKeyStore {
     /// No other is ever made of a key that encrypts.
     fn version_of(&self, present: VersionRef<'_>, _: &[u8]) -> Result<u32, KeyStoreError> {
         Ok(present.version)
+    }
+
+    async fn set_enabled(
+        &self,
+        version: VersionRef<'_>,
+        material: &Material,
+        enabled: bool,
+    ) -> Result<(), KeyStoreError> {
+        self.switch(version, arn(material)?, enabled).await.map_err(Failure::on_use)
     }
 
     async fn survey(&self, material: &Material) -> Result<Option<Survey>, KeyStoreError> {

@@ -112,6 +112,29 @@ module "aegis" {
   deployment_epoch         = var.deployment_epoch
   log_level                = var.log_level
   deletion_protection      = false
+  makes_kms_keys           = true
+  managed_key_arns         = [aws_kms_key.managed.arn]
+}
+
+# A key that somebody has at KMS already.
+resource "aws_kms_key" "managed" {
+  description             = "Registered by a test"
+  deletion_window_in_days = 7
+}
+
+# MiniStack judges what is asked of an alias by the alias, or by nothing, where KMS judges it by the key and the alias.
+resource "aws_iam_role_policy" "aliases" {
+  for_each = toset(["op-key-create", "op-key-rotate", "scheduled"])
+
+  name = "aliases-on-the-emulator"
+  role = module.aegis.role_names[each.key]
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      { Effect = "Allow", Action = "kms:CreateAlias", Resource = "*" },
+      { Effect = "Allow", Action = "kms:DescribeKey", Resource = "arn:aws:kms:us-east-1:000000000000:alias/aegis/*" },
+    ]
+  })
 }
 
 # Where the emulator has what AWS gives a name of its own.
@@ -145,6 +168,10 @@ output "root_key_arn" {
 
 output "token_key_arn" {
   value = module.aegis.token_key_arn
+}
+
+output "managed_key_arn" {
+  value = aws_kms_key.managed.arn
 }
 
 output "function_names" {

@@ -18,6 +18,7 @@ with open(os.environ["AEGIS_DEPLOYMENT"], encoding="utf-8") as file:
 URL = os.environ["AEGIS_URL"]
 PARTITIONS = os.path.join(os.path.dirname(__file__), "../../../infra/partitions.json")
 FUNCTIONS = boto3.client("lambda", region_name="us-east-1")
+NAME = OUTPUTS["role_names"]["scheduled"].removesuffix("-scheduled")
 
 
 def ask(method, path, token, body=None):
@@ -85,6 +86,13 @@ def somebody():
 class Roles(unittest.TestCase):
     """What a function's role does not need, it is refused: tried with each role, for all that somebody could want of it."""
 
+    def a_key(self, *tags):
+        """A key of somebody's at KMS, for as long as the test takes."""
+        kms = boto3.client("kms", region_name="us-east-1")
+        key = kms.create_key(Tags=tags)["KeyMetadata"]["Arn"]
+        self.addCleanup(kms.schedule_key_deletion, KeyId=key, PendingWindowInDays=7)
+        return key
+
     def test_each_role_is_refused_what_it_does_not_need(self):
         functions = set(OUTPUTS["role_names"])
         operations = {name for name in functions if name.startswith("op-")} | {"public"}
@@ -93,6 +101,10 @@ class Roles(unittest.TestCase):
             events, alerts = session.client("events"), session.client("sns")
             journal, state, permits = (OUTPUTS[f"{name}_table"] for name in ["journal", "state", "permit_keys"])
             root, token = OUTPUTS["root_key_arn"], OUTPUTS["token_key_arn"]
+            managed, mark = OUTPUTS["managed_key_arn"], {"TagKey": "aegis:made-by", "TagValue": NAME}
+            strange, made = self.a_key(), self.a_key(mark)
+            makers = {"op-key-create", "op-key-rotate", "scheduled"}
+            theirs = {"TagKey": "aegis:made-by", "TagValue": "another"}
             place = {"Key": {"pk": {"S": "i:nothing"}, "sk": {"S": "nothing"}}}
             item = {"Item": place["Key"]}
             with open(PARTITIONS, encoding="utf-8") as file:
@@ -145,6 +157,32 @@ class Roles(unittest.TestCase):
                     {"op-agent-issue", "op-credential-issue", "public"},
                 ),
                 "end a key": (lambda: kms.schedule_key_deletion(KeyId=root), set()),
+                "make a key": (lambda: kms.create_key(Tags=[mark]), makers),
+                "make a key that says not whose it is": (lambda: kms.create_key(), set()),
+                "make a key of another deployment's": (lambda: kms.create_key(Tags=[theirs]), set()),
+                "make a key with other tags": (
+                    lambda: kms.create_key(Tags=[mark, {"TagKey": "team", "TagValue": "x"}]),
+                    set(),
+                ),
+                # A key's own policy refuses the roles themselves besides, of `root` and `token`.
+                "tag a key": (lambda: kms.tag_resource(KeyId=managed, Tags=[mark]), makers),
+                "tag a key as another's": (lambda: kms.tag_resource(KeyId=managed, Tags=[theirs]), set()),
+                "use a key of nobody's": (lambda: kms.encrypt(KeyId=strange, Plaintext=b"x"), set()),
+                "end a key of nobody's": (lambda: kms.schedule_key_deletion(KeyId=strange), set()),
+                "end a key that was made": (lambda: kms.schedule_key_deletion(KeyId=made), {"scheduled"}),
+                "end a key that was registered": (lambda: kms.schedule_key_deletion(KeyId=managed), {"scheduled"}),
+                "encrypt with a key that was made": (
+                    lambda: kms.encrypt(KeyId=made, Plaintext=b"x"),
+                    {f"op-key-{name}" for name in ["encrypt", "generate-data-key", "re-encrypt", "wrap"]},
+                ),
+                "decrypt with a key that was made": (
+                    lambda: kms.decrypt(KeyId=made, CiphertextBlob=b"nothing"),
+                    {f"op-key-{name}" for name in ["decrypt", "re-encrypt", "unwrap"]},
+                ),
+                "change the policy of a key that was made": (
+                    lambda: kms.put_key_policy(KeyId=made, Policy="{}"),
+                    set(),
+                ),
                 "tell the bus": (
                     lambda: events.put_events(Entries=[{"Source": "x", "DetailType": "x", "Detail": "{}",
                                                         "EventBusName": OUTPUTS["bus_name"]}]),

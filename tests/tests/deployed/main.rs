@@ -9,6 +9,7 @@ mod cli;
 mod direct;
 mod flagship;
 mod gateway;
+mod kms;
 mod mcp;
 mod outage;
 mod races;

@@ -3,17 +3,30 @@
 #![expect(clippy::unwrap_used, reason = "what is unwrapped is asserted by it")]
 #![expect(clippy::indexing_slicing, reason = "a missing field fails the test that names it")]
 
+mod mirrored;
+
 use aegis_tests::process::{Process, plain};
-use aegis_tests::{from_base64, message, text};
+use aegis_tests::{base64, from_base64, message, text};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Output};
 
 /// KMS as anybody calls it who has leave to.
 fn kms(operation: &str, body: Value) -> Value {
+    let (status, answer) = kms_answer(operation, &body);
+    assert_eq!(status, 200, "{operation}: {answer}");
+    answer
+}
+
+/// Why it does not.
+fn kms_refuses(operation: &str, body: Value) -> String {
+    let (status, answer) = kms_answer(operation, &body);
+    assert_eq!(status, 400, "{operation}: {answer}");
+    text(&answer, "__type")
+}
+
+fn kms_answer(operation: &str, body: &Value) -> (u16, Value) {
     let request = plain().post(std::env::var("AEGIS_TEST_AWS_ENDPOINT").unwrap());
     // The emulator checks no signatures; it looks for the region.
     let credential =
@@ -21,8 +34,8 @@ fn kms(operation: &str, body: Value) -> Value {
     let request =
         request.header("authorization", credential).header("x-amz-target", format!("TrentService.{operation}"));
     let mut answer = request.header("content-type", "application/x-amz-json-1.1").send(body.to_string()).unwrap();
-    assert_eq!(answer.status(), 200, "{operation}");
-    serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap_or(Value::Null)
+    let body = answer.body_mut().read_to_string().unwrap();
+    (answer.status().as_u16(), serde_json::from_str(&body).unwrap_or(Value::Null))
 }
 
 fn made(spec: &str, usage: &str) -> String {
@@ -98,7 +111,8 @@ fn an_agent_signs_with_a_key_of_kms_and_is_on_record() {
     // What is wrong at KMS is told as such, and on record, too.
     kms("DisableKey", json!({ "KeyId": arn }));
     let answer = server.post(&token, "/v1/keys/payments/sign", message(b"x"));
-    assert_eq!(answer.failed(503), "unavailable");
+    assert_eq!(answer.failed(409), "state");
+    assert_eq!(text(&answer.body, "title"), "the key at its back end is disabled, which does not allow this");
     let record = newest(&server, &alice, "key.sign");
     assert_eq!((text(&record, "outcome").as_str(), requests(&record)), ("error", Some(1)), "{record}");
     kms("EnableKey", json!({ "KeyId": arn }));
@@ -116,7 +130,7 @@ fn ciphertexts_go_both_ways_between_aegis_and_kms() {
     let alice = server.log_in();
     let arn = made("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT");
     let context = json!({ "tenant": "acme" });
-    let body = json!({ "KeyId": arn, "Plaintext": STANDARD.encode("earlier"), "EncryptionContext": context });
+    let body = json!({ "KeyId": arn, "Plaintext": base64(b"earlier"), "EncryptionContext": context });
     let earlier = text(&kms("Encrypt", body), "CiphertextBlob");
     let body = json!({
         "name": "ledger", "backend": "kms", "object": arn, "algorithm": "AES-256-GCM", "activate": true,
@@ -127,15 +141,125 @@ fn ciphertexts_go_both_ways_between_aegis_and_kms() {
         server.post(&token, "/v1/keys/ledger/decrypt", json!({ "ciphertext": ciphertext, "context": context }))
     };
     assert_eq!(from_base64(&decrypt(&earlier, &context).ok()["plaintext"]), b"earlier");
-    let body = json!({ "plaintext": STANDARD.encode("later"), "context": context });
+    let body = json!({ "plaintext": base64(b"later"), "context": context });
     let later = text(&server.post(&token, "/v1/keys/ledger/encrypt", body).ok(), "ciphertext");
     let opened = kms("Decrypt", json!({ "CiphertextBlob": later, "EncryptionContext": context }));
     assert_eq!(from_base64(&opened["Plaintext"]), b"later");
     let refused = decrypt(&later, &json!({ "tenant": "other" }));
     assert_eq!(refused.failed(422), "not-authentic");
     // KMS's limit, not Aegis's own.
-    let body = json!({ "plaintext": STANDARD.encode([7; 4_097]), "context": context });
+    let body = json!({ "plaintext": base64(&[7; 4_097]), "context": context });
     assert_eq!(server.post(&token, "/v1/keys/ledger/encrypt", body).failed(400), "invalid-request");
+}
+
+/// Of a key that was there before, and of one that KMS makes for Aegis.
+fn data_keys_of(server: &Process, alice: &str) -> [(String, String); 2] {
+    let arn = made("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT");
+    let body = json!({
+        "name": "there", "backend": "kms", "object": arn, "algorithm": "AES-256-GCM", "activate": true,
+    });
+    server.post(alice, "/v1/keys/register", body).ok();
+    let body = json!({ "name": "made", "backend": "kms", "algorithm": "AES-256-GCM", "activate": true });
+    let key = server.post(alice, "/v1/keys", body).ok();
+    let alias = key["at_backend"]["aliases"][0].as_str().unwrap().to_string();
+    [("there".to_string(), arn), ("made".to_string(), alias)]
+}
+
+/// The middle byte of what KMS made is another.
+fn tampered(made: &Value) -> String {
+    let mut bytes = from_base64(made);
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    base64(&bytes)
+}
+
+/// [ADR 8](../../../docs/adr/0008-data-keys-of-kms-by-encrypt-and-decrypt.md).
+#[test]
+fn data_keys_and_wrapped_keys_are_kms_ciphertexts_under_a_context_of_their_own() {
+    let data = tempfile::tempdir().unwrap();
+    let server = server(data.path(), "");
+    let alice = server.log_in();
+    let (context, other) = (json!({ "tenant": "acme" }), json!({ "tenant": "other" }));
+    let at_kms = json!({ "tenant": "acme", "aegis:purpose": "wrap" });
+    for (name, object) in data_keys_of(&server, &alice) {
+        let (_, token) = agent(&server, &alice, &format!("key:{name}:generate-data-key,wrap,unwrap,decrypt,encrypt"));
+        let post = |operation: &str, body: Value| server.post(&token, &format!("/v1/keys/{name}/{operation}"), body);
+        let unwrap =
+            |wrapped: &Value, context: &Value| post("unwrap", json!({ "wrapped_key": wrapped, "context": context }));
+        let made = post("generate-data-key", json!({ "length": 64, "context": context })).ok();
+        let data_key = from_base64(&made["plaintext"]);
+        assert_eq!(data_key.len(), 64);
+        let hidden = post("generate-data-key", json!({ "context": context, "without_plaintext": true })).ok();
+        assert!(hidden.get("plaintext").is_none(), "{hidden}");
+        assert_eq!(from_base64(&unwrap(&hidden["wrapped_key"], &context).ok()["key_material"]).len(), 32);
+        let wrapped = post("wrap", json!({ "key_material": base64(b"a key"), "context": context })).ok();
+        for (wrapped, plain) in [(&made["wrapped_key"], data_key.as_slice()), (&wrapped["wrapped_key"], b"a key")] {
+            assert_eq!(from_base64(&unwrap(wrapped, &context).ok()["key_material"]), plain, "{name}");
+            // KMS's own Decrypt opens it under the pair that Aegis adds, and not without.
+            let asked =
+                |context: &Value| json!({ "KeyId": object, "CiphertextBlob": wrapped, "EncryptionContext": context });
+            assert_eq!(from_base64(&kms("Decrypt", asked(&at_kms))["Plaintext"]), plain, "{name}");
+            assert_eq!(kms_refuses("Decrypt", asked(&context)), "InvalidCiphertextException", "{name}");
+            // Who may decrypt does not thereby unwrap, and nothing else opens it.
+            let decrypted = post("decrypt", json!({ "ciphertext": wrapped, "context": context }));
+            assert_eq!(decrypted.failed(422), "not-authentic");
+            assert_eq!(unwrap(wrapped, &other).failed(422), "not-authentic");
+            assert_eq!(unwrap(wrapped, &json!({})).failed(422), "not-authentic");
+            assert_eq!(unwrap(&json!(tampered(wrapped)), &context).failed(422), "not-authentic");
+        }
+        let encrypted = post("encrypt", json!({ "plaintext": base64(b"a key"), "context": context })).ok();
+        assert_eq!(unwrap(&encrypted["ciphertext"], &context).failed(422), "not-authentic");
+        // Nobody asks for the pair by itself.
+        let asked = json!({ "ciphertext": made["wrapped_key"], "context": at_kms });
+        assert_eq!(post("decrypt", asked).failed(400), "invalid-request");
+        // What KMS itself makes under the pair is a data key of Aegis's, too.
+        let by_kms = kms(
+            "GenerateDataKey",
+            json!({
+                "KeyId": object, "NumberOfBytes": 32, "EncryptionContext": at_kms,
+            }),
+        );
+        let opened = unwrap(&by_kms["CiphertextBlob"], &context).ok();
+        assert_eq!(opened["key_material"], by_kms["Plaintext"]);
+        let record = newest(&server, &alice, "key.generate-data-key");
+        assert_eq!(record["backend_requests"].as_array().map(Vec::len), Some(1), "{record}");
+        let too_long = post("wrap", json!({ "key_material": base64(&[7; 4_097]) }));
+        assert_eq!(too_long.failed(400), "invalid-request");
+    }
+}
+
+#[test]
+fn what_is_encrypted_again_leaves_its_former_context_and_no_plaintext() {
+    let data = tempfile::tempdir().unwrap();
+    let server = server(data.path(), "");
+    let alice = server.log_in();
+    let (context, new) = (json!({ "tenant": "acme" }), json!({ "tenant": "acme", "year": "2027" }));
+    for (name, object) in data_keys_of(&server, &alice) {
+        let (_, token) = agent(&server, &alice, &format!("key:{name}:encrypt,decrypt,re-encrypt"));
+        let post = |operation: &str, body: Value| server.post(&token, &format!("/v1/keys/{name}/{operation}"), body);
+        let body = json!({ "plaintext": base64(b"ledger"), "context": context });
+        let first = post("encrypt", body).ok()["ciphertext"].clone();
+        let again = |ciphertext: &Value, context: &Value| {
+            post("re-encrypt", json!({ "ciphertext": ciphertext, "context": context, "new_context": new }))
+        };
+        let second = again(&first, &context).ok();
+        assert!(second.get("plaintext").is_none(), "{second}");
+        let record = newest(&server, &alice, "key.re-encrypt");
+        assert_eq!(record["backend_requests"].as_array().map(Vec::len), Some(2), "{record}");
+        let second = &second["ciphertext"];
+        let opened = post("decrypt", json!({ "ciphertext": second, "context": new })).ok();
+        assert_eq!(from_base64(&opened["plaintext"]), b"ledger", "{name}");
+        let asked = json!({ "KeyId": object, "CiphertextBlob": second, "EncryptionContext": new });
+        assert_eq!(from_base64(&kms("Decrypt", asked)["Plaintext"]), b"ledger", "{name}");
+        let former = post("decrypt", json!({ "ciphertext": second, "context": context }));
+        assert_eq!(former.failed(422), "not-authentic");
+        assert_eq!(again(&first, &new).failed(422), "not-authentic");
+        assert_eq!(again(&json!(tampered(&first)), &context).failed(422), "not-authentic");
+        let same = post("re-encrypt", json!({ "ciphertext": first, "context": context })).ok();
+        assert_ne!(same["ciphertext"], first);
+        let opened = post("decrypt", json!({ "ciphertext": same["ciphertext"], "context": context })).ok();
+        assert_eq!(from_base64(&opened["plaintext"]), b"ledger", "{name}");
+    }
 }
 
 #[test]

@@ -134,6 +134,101 @@ async fn shared_factor(deployment: &Deployment, alice: &str, agent: &str) -> Opt
 }
 
 #[tokio::test]
+async fn what_aegis_made_and_lets_nobody_use_its_back_end_refuses_too_whatever_fails_on_the_way() {
+    for (passing, fault) in
+        [(0, Fault::BeforeWrite), (0, Fault::AfterWrite), (1, Fault::BeforeWrite), (1, Fault::AfterWrite)]
+    {
+        let (deployment, alice) = with_two_versions().await;
+        let run = async || maintenance::run_due(&deployment.host.app).await;
+        for (step, enabled, by) in
+            [("suspend", false, json!("aegis")), ("resume", true, json!(null)), ("suspend", false, json!("aegis"))]
+        {
+            deployment.post(&alice, &format!("/v1/keys/payments/{step}"), json!({})).await.ok();
+            // Enabling is one write, disabling two.
+            deployment.store.fail_later(Operation::Write, if enabled { 0 } else { passing }, fault);
+            run().await.unwrap_err();
+            let _ = run().await.unwrap();
+            assert_eq!(run().await.unwrap(), 0, "{step} {passing} {fault:?}");
+            let told = deployment.said.told();
+            assert!([1, 2].iter().all(|version| told.contains(&(*version, enabled))), "{step} {passing} {told:?}");
+            assert!(told.iter().all(|(_, told)| *told == enabled), "{step} {passing} {told:?}");
+            let there = deployment.get(&alice, "/v1/keys/payments").await.ok()["at_backend"].clone();
+            let state = if enabled { "enabled" } else { "disabled" };
+            assert_eq!((&there["state"], &there["disabled_by"]), (&json!(state), &by), "{step} {passing}");
+        }
+        let records = deployment.get(&alice, "/v1/audit?op=key.survey").await.ok();
+        let mut said: Vec<_> =
+            records["items"].as_array().unwrap().iter().map(|record| text(record, "object")).collect();
+        said.sort_unstable();
+        assert_eq!(said, ["disabled, exclusive", "disabled, exclusive", "enabled, exclusive"], "{passing} {fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_to_be_destroyed_is_disabled_at_its_back_end_until_it_is_kept() {
+    let (deployment, alice) = with_two_versions().await;
+    let run = async || maintenance::run_due(&deployment.host.app).await.unwrap();
+    for step in ["deactivate", "destroy"] {
+        deployment.post(&alice, &format!("/v1/keys/payments/{step}"), json!({})).await.ok();
+    }
+    assert_eq!((run().await, deployment.said.told()), (1, vec![(1, false), (2, false)]));
+    deployment.post(&alice, "/v1/keys/payments/cancel-destroy", json!({})).await.ok();
+    assert_eq!((run().await, deployment.said.told()), (1, vec![(1, true), (2, true)]));
+    // Deactivated, it still verifies.
+    assert_eq!(run().await, 0);
+    deployment.post(&alice, "/v1/keys/payments/destroy", json!({})).await.ok();
+    assert_eq!((run().await, deployment.said.told().len()), (1, 2));
+    assert_eq!(run().await, 0);
+    deployment.pass(7 * 86_400);
+    assert_eq!((run().await, deployment.said.told()), (1, vec![]));
+    assert_eq!(files(&deployment), 0);
+}
+
+#[tokio::test]
+async fn what_others_disabled_or_hold_too_aegis_leaves_as_it_is() {
+    let (deployment, alice) = with_two_versions().await;
+    let run = async || maintenance::run_due(&deployment.host.app).await.unwrap();
+    deployment.said.say(Survey::new(ObjectState::Disabled, vec![]));
+    for (step, by) in [("suspend", json!("others")), ("resume", json!(null))] {
+        deployment.post(&alice, &format!("/v1/keys/payments/{step}"), json!({})).await.ok();
+        assert_eq!((run().await, deployment.said.told(), run().await), (1, vec![], 0), "{step}");
+        let there = deployment.get(&alice, "/v1/keys/payments").await.ok()["at_backend"].clone();
+        assert_eq!((&there["state"], &there["disabled_by"]), (&json!("disabled"), &by), "{step}");
+    }
+    // What Aegis disabled and somebody enabled is disabled again, and that is on record.
+    deployment.said.say(Survey::new(ObjectState::Enabled, vec![]));
+    deployment.post(&alice, "/v1/keys/payments/suspend", json!({})).await.ok();
+    assert_eq!((run().await, deployment.said.told().len()), (1, 2));
+    deployment.said.say(Survey::new(ObjectState::Enabled, vec![]));
+    deployment.pass(3_600);
+    assert_eq!((run().await, deployment.said.told().len()), (1, 0));
+    assert_eq!((run().await, deployment.said.told().len()), (1, 2));
+    let alice = deployment.alice().await;
+    let there = deployment.get(&alice, "/v1/keys/payments").await.ok()["at_backend"].clone();
+    assert_eq!((&there["state"], &there["disabled_by"]), (&json!("disabled"), &json!("aegis")));
+
+    // What was registered others may need.
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    put(&deployment, "payments.pem");
+    deployment.said.say(Survey::new(ObjectState::Enabled, vec![]));
+    deployment.post(&alice, "/v1/keys/register", registration("payments", "payments.pem")).await.ok();
+    deployment.post(&alice, "/v1/keys/payments/suspend", json!({})).await.ok();
+    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
+    assert_eq!(deployment.said.told(), []);
+}
+
+/// A key that a back end made, which says that it is enabled.
+async fn with_two_versions() -> (Deployment, String) {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.said.say(Survey::new(ObjectState::Enabled, vec![]));
+    deployment.post(&alice, "/v1/keys", creation("payments")).await.ok();
+    deployment.post(&alice, "/v1/keys/payments/rotate", json!({})).await.ok();
+    (deployment, alice)
+}
+
+#[tokio::test]
 async fn a_back_end_that_does_not_tell_who_can_use_a_key_shares_it() {
     let deployment = Deployment::new().await;
     let alice = deployment.alice().await;
@@ -372,6 +467,8 @@ async fn a_back_end_that_is_away_keeps_no_other_key_waiting_however_many_it_has(
     let deployment = Deployment::new().await;
     let alice = deployment.alice().await;
     for n in 0..101 {
+        // Nobody makes more than a hundred at once.
+        deployment.pass(i64::from(n == 50));
         let mut body = creation(&format!("away-{n}"));
         body["rotate_every_days"] = 1.into();
         deployment.post(&alice, "/v1/keys", body).await.ok();

@@ -80,7 +80,8 @@ fn version(id: &KeyId) -> VersionRef<'_> {
 pub async fn import_parameters(app: &App, permit: &Permit) -> Result<Done<ImportParameters>, Error> {
     let now = app.clock.now();
     let (id, human) = (KeyId::new(now, &app.entropy), permit.facts().human.id.clone());
-    let _turn = app.shares.enter(|| permit.facts().claims.root(), permit.operation(), WRAPPING, None)?;
+    let _turn =
+        app.shares.enter(|| permit.facts().claims.root(), permit.operation(), WRAPPING, None, app.clock.now())?;
     let material = app.keystores.own().create(version(&id), permit.id()).await?;
     let missing = || Error::Damaged { what: "wrapping key", source: "it has no public half".into() };
     let public = material.public_key.clone().ok_or_else(missing)?;
@@ -152,7 +153,8 @@ pub async fn import_key(
     };
     let new = NewKey::check(app, described).await?;
     let (mut wrapping, unwraps) = usable(app, permit, &input.wrapping_key_id).await?;
-    let _turn = app.shares.enter(|| permit.facts().claims.root(), permit.operation(), WRAPPING, None)?;
+    let _turn =
+        app.shares.enter(|| permit.facts().claims.root(), permit.operation(), WRAPPING, None, app.clock.now())?;
     let target = VersionRef { key: &new.id, version: 1, algorithm: input.algorithm, calls: None };
     let from = version(&input.wrapping_key_id);
     let imported = app.keystores.own().import(target, from, &unwraps, &input.wrapped_key.0).await;

@@ -85,7 +85,7 @@ pub async fn create_key(
     }
     let version = VersionRef { key: &new.id, version: 1, algorithm: input.algorithm, calls: Some(permit.calls()) };
     let who = || permit.facts().claims.root();
-    let _turn = app.shares.enter(who, permit.operation(), input.algorithm, input.backend.as_ref())?;
+    let _turn = app.shares.enter(who, permit.operation(), input.algorithm, input.backend.as_ref(), app.clock.now())?;
     let by = Begun { id: permit.id(), human: &permit.facts().human.id };
     let (material, settled) = fresh(app, version, input.backend.as_ref(), by).await?;
     let at_backend = match &input.backend {

@@ -119,7 +119,7 @@ pub async fn register_key(
         check_rotates(keystore, &new.id, input.algorithm)?;
     }
     let who = || permit.facts().claims.root();
-    let _turn = app.shares.enter(who, permit.operation(), input.algorithm, Some(&input.backend))?;
+    let _turn = app.shares.enter(who, permit.operation(), input.algorithm, Some(&input.backend), app.clock.now())?;
     let registered = keystore.register(input.algorithm, &input.object).await;
     let material = registered.map_err(|error| match error {
         KeyStoreError::Invalid { .. } => Error::invalid("object", error),

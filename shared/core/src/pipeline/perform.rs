@@ -140,7 +140,7 @@ where
     let _turn = match permit.key() {
         Ok(record) => {
             let (key, who) = (&record.key, || permit.facts.claims.root());
-            app.shares.enter(who, permit.operation, key.algorithm, key.backend.as_ref())?
+            app.shares.enter(who, permit.operation, key.algorithm, key.backend.as_ref(), app.clock.now())?
         }
         Err(_) => None,
     };

@@ -1,7 +1,9 @@
 //! Shares of what is slow: making RSA keys, private operations with large ones, and all that a back end does. The key store carries out few at a
-//! time and lets few more wait; nobody may take all those places. In memory, one per process.
+//! time and lets few more wait; nobody may take all those places, nor all that a back end does in a second. In memory, one per process.
 
+use super::bucket::{Buckets, Empty};
 use crate::algorithm::Algorithm;
+use crate::ambient::Timestamp;
 use crate::error::Error;
 use crate::name::BackendName;
 use crate::operation::Operation;
@@ -11,7 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What each human, and each agent with all below it, has under way.
 #[derive(Clone, Debug, Default)]
-pub struct Shares(Arc<Mutex<HashMap<Place, usize>>>);
+pub struct Shares {
+    under_way: Arc<Mutex<HashMap<Place, usize>>>,
+    buckets: Buckets,
+}
 
 type Place = (String, Slow);
 
@@ -32,27 +37,32 @@ impl Shares {
     /// A turn for what is slow; `None` for what is not.
     ///
     /// # Errors
-    /// [`Error::LimitReached`] while `who` has a whole share under way.
+    /// [`Error::LimitReached`] while `who` has a whole share under way, and where `who` asked a back end for too much lately.
     pub(crate) fn enter(
         &self,
-        who: impl FnOnce() -> String,
+        who: impl Fn() -> String,
         operation: Operation,
         with: Algorithm,
         at: Option<&BackendName>,
+        now: Timestamp,
     ) -> Result<Option<Turn>, Error> {
+        let overloaded = || Error::LimitReached { reason: Reason::Overloaded, retry_after: Some(1) };
+        if at.is_some() && asks_back_end(operation) {
+            self.buckets.take(who(), now).map_err(|Empty| overloaded())?;
+        }
         let Some(slow) = slow(operation, with, at) else { return Ok(None) };
         let place = (who(), slow);
         let mut under_way = self.lock();
         let count = under_way.get(&place).copied().unwrap_or(0);
         if count >= slow.share() {
-            return Err(Error::LimitReached { reason: Reason::Overloaded, retry_after: Some(1) });
+            return Err(overloaded());
         }
         under_way.insert(place.clone(), count.saturating_add(1));
         Ok(Some(Turn { shares: self.clone(), place }))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Place, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -76,6 +86,11 @@ impl Slow {
             Self::Private => 8,
         }
     }
+}
+
+fn asks_back_end(operation: Operation) -> bool {
+    let makes = matches!(operation, Operation::KeyCreate | Operation::KeyRegister | Operation::KeyRotate);
+    makes || operation.action().is_some()
 }
 
 fn slow(operation: Operation, with: Algorithm, at: Option<&BackendName>) -> Option<Slow> {
@@ -106,7 +121,8 @@ mod tests {
     #[test]
     fn each_has_a_share_of_what_is_slow_and_no_more() {
         let shares = Shares::default();
-        let enter = |who: &str, operation| shares.enter(|| who.to_string(), operation, Rsa4096PssSha256, None);
+        let now = Timestamp::UNIX_EPOCH;
+        let enter = |who: &str, operation| shares.enter(|| who.to_string(), operation, Rsa4096PssSha256, None, now);
         for (operation, share) in [(Operation::KeySign, 8), (Operation::KeyCreate, 2)] {
             let mut turns: Vec<_> = (0..share).map(|_| enter("one", operation).unwrap()).collect();
             let refused = enter("one", operation).unwrap_err();
@@ -117,6 +133,25 @@ mod tests {
             enter("one", operation).unwrap_err();
         }
         assert!(shares.lock().is_empty(), "nothing is kept of those who have nothing under way");
+    }
+
+    #[test]
+    fn nobody_asks_a_back_end_for_all_it_does_in_a_second() {
+        let (shares, stick) = (Shares::default(), "stick".parse().unwrap());
+        let enter = |who: &str, operation, at| {
+            shares.enter(|| who.to_string(), operation, Ed25519, at, Timestamp::UNIX_EPOCH).map(drop)
+        };
+        for _ in 0..100 {
+            enter("one", Operation::KeySign, Some(&stick)).unwrap();
+        }
+        for operation in [Operation::KeySign, Operation::KeyVerify, Operation::KeyRegister, Operation::KeyCreate] {
+            let refused = enter("one", operation, Some(&stick)).unwrap_err();
+            assert!(matches!(refused, Error::LimitReached { reason: Reason::Overloaded, retry_after: Some(1) }));
+        }
+        enter("other", Operation::KeySign, Some(&stick)).unwrap();
+        // No back end is asked for these.
+        enter("one", Operation::KeySign, None).unwrap();
+        enter("one", Operation::KeyGet, Some(&stick)).unwrap();
     }
 
     #[test]

@@ -69,6 +69,11 @@ impl Failure {
         match self.code.as_deref() {
             Some("IncorrectKeyException" | "InvalidCiphertextException") => KeyStoreError::Refused,
             Some("ValidationException") => KeyStoreError::Invalid { what: "KMS does not take this input" },
+            Some("DisabledException") => KeyStoreError::State { state: "disabled" },
+            Some("KMSInvalidStateException") => {
+                KeyStoreError::State { state: "pending deletion, or otherwise not usable" }
+            }
+            Some("NotFoundException") => KeyStoreError::State { state: "gone" },
             _ => KeyStoreError::Unavailable { source: self.cause },
         }
     }

@@ -1,5 +1,6 @@
 //! Keys that KMS makes for Aegis. What is made for a token has an alias and a description of that name, so that it is found
-//! again; a tag names it for those who look for what an interruption between the two calls left.
+//! again; a tag names it for those who look for what an interruption between the two calls left. Another says which deployment
+//! it is of, where policies let one do so much with its own keys alone.
 
 use super::failure::Failure;
 use super::spec::Spec;
@@ -27,9 +28,8 @@ impl AwsKmsKeyStore {
 
     /// The ARN of a new key, or of the one that another call made for the same token in the meantime.
     async fn make_once(&self, spec: &Spec, version: VersionRef<'_>, token: &RecordId) -> Result<String, Failure> {
-        let tag = Tag::builder().tag_key(TAG).tag_value(token.to_string()).build();
         let call = self.kms.create_key().key_spec(spec.key.clone()).key_usage(spec.usage());
-        let call = call.description(description(token)).tags(tag.map_err(|_| Failure::unasked(NOTHING))?);
+        let call = call.description(description(token)).set_tags(Some(self.tags_for(token)?));
         let made = self.ask_for(version, call.customize().config_override(once()).send()).await?.key_metadata;
         let arn = made.and_then(|made| made.arn).ok_or_else(|| Failure::unasked(NOTHING))?;
         let call = self.kms.create_alias().alias_name(alias(token)).target_key_id(&arn);
@@ -42,6 +42,12 @@ impl AwsKmsKeyStore {
             true => self.made_before(token).await?.and_then(|made| made.arn).ok_or(failure),
             false => Err(failure),
         }
+    }
+
+    fn tags_for(&self, token: &RecordId) -> Result<Vec<Tag>, Failure> {
+        let tag = |key, value: &str| Tag::builder().tag_key(key).tag_value(value).build();
+        let tags = [Some(tag(TAG, token.as_str())), self.mark.as_deref().map(|mark| tag(MARK, mark))];
+        tags.into_iter().flatten().collect::<Result<_, _>>().map_err(|_| Failure::unasked(NOTHING))
     }
 
     /// The living key of a token. One that is being deleted loses its alias, to the next.
@@ -75,6 +81,23 @@ impl AwsKmsKeyStore {
     async fn remove_alias(&self, token: &RecordId) -> Result<(), Failure> {
         match self.ask(self.kms.delete_alias().alias_name(alias(token)).send()).await {
             Err(failure) if !failure.is("NotFoundException") => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    /// Disables or enables what was made here, unless it is being deleted.
+    pub(super) async fn switch(&self, version: VersionRef<'_>, arn: &str, enabled: bool) -> Result<(), Failure> {
+        let found = match self.describe(arn).await {
+            Err(failure) if failure.is("NotFoundException") => return Ok(()),
+            found => found?,
+        };
+        match (found.key_state.as_ref().filter(|_| is_made_here(&found)), enabled) {
+            (Some(KeyState::Enabled), false) => {
+                self.ask_for(version, self.kms.disable_key().key_id(arn).send()).await.map(|_| ())
+            }
+            (Some(KeyState::Disabled), true) => {
+                self.ask_for(version, self.kms.enable_key().key_id(arn).send()).await.map(|_| ())
+            }
             _ => Ok(()),
         }
     }
@@ -118,5 +141,7 @@ fn once() -> aws_sdk_kms::config::Builder {
 
 const DESCRIPTION: &str = "Made by Aegis for ";
 const TAG: &str = "aegis:token";
+/// As `infra/iam.tf` has it in its conditions.
+const MARK: &str = "aegis:made-by";
 /// The fewest that KMS allows.
 const WINDOW_DAYS: i32 = 7;

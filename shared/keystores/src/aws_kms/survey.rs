@@ -99,8 +99,16 @@ impl AwsKmsKeyStore {
 }
 
 /// What Aegis needs of every key.
-const LOOKS: [&str; 6] =
-    ["DescribeKey", "GetKeyPolicy", "GetPublicKey", "ListGrants", "ListResourceTags", "ScheduleKeyDeletion"];
+const LOOKS: [&str; 8] = [
+    "DescribeKey",
+    "DisableKey",
+    "EnableKey",
+    "GetKeyPolicy",
+    "GetPublicKey",
+    "ListGrants",
+    "ListResourceTags",
+    "ScheduleKeyDeletion",
+];
 
 fn uses(spec: &Spec) -> &'static [&'static str] {
     match spec.does {

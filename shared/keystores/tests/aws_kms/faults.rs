@@ -1,7 +1,7 @@
 //! What the network and a busy KMS do to calls. Nothing here reaches the emulator unless a fault lets it pass.
 
 use crate::network::{Fault, Network};
-use crate::setup::{client, first, invalid, key_id, refused, unavailable};
+use crate::setup::{client, first, in_state, invalid, key_id, refused, unavailable};
 use aegis_core::algorithm::{Algorithm, MessageType};
 use aegis_core::ambient::Entropy;
 use aegis_core::keystore::{Context, KeyStore, KeyStoreError, Material};
@@ -97,14 +97,16 @@ async fn a_slow_kms_keeps_nobody_waiting_beyond_the_deadline() {
 #[tokio::test(start_paused = true)]
 async fn what_is_final_is_asked_once() {
     let faulty = Faulty::new();
-    for code in [
-        "AccessDeniedException",
-        "DisabledException",
-        "InvalidKeyUsageException",
-        "KMSInvalidStateException",
-        "NotFoundException",
-        "UnrecognizedClientException",
+    for (code, state) in [
+        ("DisabledException", "disabled"),
+        ("KMSInvalidStateException", "pending deletion, or otherwise not usable"),
+        ("NotFoundException", "gone"),
     ] {
+        let (result, asked) = faulty.meets(vec![answer(400, code)]).await;
+        in_state(result, state);
+        assert_eq!(asked, 1, "{code}");
+    }
+    for code in ["AccessDeniedException", "InvalidKeyUsageException", "UnrecognizedClientException"] {
         let (result, asked) = faulty.meets(vec![answer(400, code)]).await;
         unavailable(result, code);
         assert_eq!(asked, 1, "{code}");

@@ -1,6 +1,6 @@
 //! What registered keys do, through Aegis and beside it.
 
-use crate::setup::{Setup, first, invalid, key_id, refused, unavailable};
+use crate::setup::{Setup, first, in_state, invalid, key_id, refused, token};
 use aegis_core::algorithm::{Algorithm, MessageType};
 use aegis_core::keystore::{Calls, Context, KeyStore};
 use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
@@ -269,14 +269,14 @@ async fn a_key_that_kms_does_not_let_be_used_is_said_to_be_so() {
     let (id, none) = (key_id(), Context::new());
     let version = first(&id, Algorithm::Aes256Gcm);
     let ciphertext = store.encrypt(version, &material, &none, b"m").await.unwrap();
-    for (state, about) in [("disabled", "DisabledException"), ("pending", "KMSInvalidStateException")] {
+    for state in ["disabled", "pending deletion, or otherwise not usable"] {
         match state {
             "disabled" => drop(plain.disable_key().key_id(&arn).send().await.unwrap()),
             _ => drop(plain.schedule_key_deletion().key_id(&arn).send().await.unwrap()),
         }
         setup.network.asked();
-        unavailable(store.encrypt(version, &material, &none, b"m").await, about);
-        unavailable(store.decrypt(version, &material, &none, &ciphertext).await, about);
+        in_state(store.encrypt(version, &material, &none, b"m").await, state);
+        in_state(store.decrypt(version, &material, &none, &ciphertext).await, state);
         assert_eq!(setup.network.asked(), ["Encrypt", "Decrypt"], "once each: it would change nothing");
     }
     plain.cancel_key_deletion().key_id(&arn).send().await.unwrap();
@@ -288,7 +288,7 @@ async fn a_key_that_kms_does_not_let_be_used_is_said_to_be_so() {
         sealed: format!("{}/00000000-0000-0000-0000-000000000000", sealed.rsplit_once('/').unwrap().0).into_bytes(),
         ..gone
     };
-    unavailable(store.encrypt(version, &gone, &none, b"m").await, "NotFoundException");
+    in_state(store.encrypt(version, &gone, &none, b"m").await, "gone");
 }
 
 /// What the roles on AWS allow is what is asked.
@@ -312,8 +312,7 @@ async fn a_use_notes_what_kms_calls_it_whatever_comes_of_it() {
 
 #[tokio::test]
 async fn each_operation_asks_kms_for_what_its_role_may() {
-    let allowed: BTreeMap<String, Vec<String>> =
-        serde_json::from_str(include_str!("../../../../infra/kms_actions.json")).unwrap();
+    let allowed = allowed("with_registered");
     let setup = Setup::new();
     let (store, id, none) = (&setup.store, key_id(), Context::new());
     let asked = |operations: &[&str]| {
@@ -362,4 +361,38 @@ async fn each_operation_asks_kms_for_what_its_role_may() {
     let asked: Vec<_> = both.iter().map(|name| format!("kms:{name}")).collect();
     assert_eq!(asked, allowed["scheduled"]);
     assert_eq!(allowed.len(), 13, "no others may do anything");
+}
+
+#[tokio::test]
+async fn who_makes_keys_asks_kms_for_what_its_role_may() {
+    let allowed = allowed("to_make");
+    let setup = Setup::new();
+    let (store, id, token) = (&setup.store, key_id(), token());
+    let asked = |tagged: &[&str]| {
+        let asked = setup.network.asked();
+        // What is made with tags is tagged.
+        let names = asked.iter().map(String::as_str).chain(tagged.iter().copied()).collect::<BTreeSet<_>>();
+        names.iter().map(|name| format!("kms:{name}")).collect::<Vec<_>>()
+    };
+    let made = store.create(first(&id, Algorithm::EcdsaP256), &token).await.unwrap();
+    store.survey(&made).await.unwrap();
+    let by_operations = asked(&["TagResource"]);
+    for maker in ["key.create", "key.rotate"] {
+        assert_eq!(by_operations, allowed[maker], "{maker}");
+    }
+    for enabled in [false, true] {
+        store.set_enabled(first(&id, Algorithm::EcdsaP256), &made, enabled).await.unwrap();
+    }
+    store.undo(&token).await.unwrap();
+    let by_itself = asked(&[]);
+    let all: BTreeSet<_> = by_operations.into_iter().chain(by_itself).collect();
+    assert_eq!(all.into_iter().collect::<Vec<_>>(), allowed["scheduled"]);
+    assert_eq!(allowed.len(), 3, "no others make any");
+}
+
+/// What the roles of functions may do at KMS, by what they do it for.
+fn allowed(which: &str) -> BTreeMap<String, Vec<String>> {
+    let all = include_str!("../../../../infra/kms_actions.json");
+    let mut all: BTreeMap<String, BTreeMap<String, Vec<String>>> = serde_json::from_str(all).unwrap();
+    all.remove(which).unwrap()
 }

@@ -5,6 +5,7 @@ use crate::setup::{Setup, first, invalid, key_id, token, unavailable};
 use aegis_core::algorithm::{Algorithm, MessageType};
 use aegis_core::id::RecordId;
 use aegis_core::keystore::{KeyStore, Material, VersionRef};
+use aegis_keystores::aws_kms::AwsKmsKeyStore;
 use aws_sdk_kms::types::{KeySpec, KeyState, KeyUsageType};
 
 /// The state of a key, and what else KMS says of it.
@@ -56,6 +57,53 @@ async fn one_token_makes_one_key_and_undoing_removes_it() {
     let gone = Material { sealed: format!("{}0", arn.get(..arn.len() - 1).unwrap()).into_bytes(), ..again };
     store.destroy(version, &gone).await.unwrap();
     store.undo(&self::token()).await.unwrap();
+}
+
+/// Policies of IAM let a deployment do what it does with its own keys alone, by this tag (`infra/iam.tf`).
+#[tokio::test]
+async fn what_is_made_says_whose_it_is_where_that_matters() {
+    let (setup, id) = (Setup::new(), key_id());
+    let tags = async |store: &AwsKmsKeyStore| {
+        let token = token();
+        let made = store.create(first(&id, Algorithm::HmacSha256), &token).await.unwrap();
+        let arn = String::from_utf8(made.sealed).unwrap();
+        let tags = setup.plain.list_resource_tags().key_id(arn).send().await.unwrap().tags.unwrap();
+        let (of_token, others): (Vec<_>, Vec<_>) = tags.into_iter().partition(|tag| tag.tag_key() == "aegis:token");
+        assert_eq!(of_token.iter().map(|tag| tag.tag_value()).collect::<Vec<_>>(), [token.as_str()]);
+        others.iter().map(|tag| format!("{}={}", tag.tag_key(), tag.tag_value())).collect::<Vec<_>>()
+    };
+    assert_eq!(tags(&setup.store).await, [""; 0]);
+    let marks = Setup::new().store.that_marks("prod".to_string());
+    assert_eq!(tags(&marks).await, ["aegis:made-by=prod"]);
+}
+
+#[tokio::test]
+async fn what_was_made_is_disabled_and_enabled_and_nothing_else() {
+    let (setup, id) = (Setup::new(), key_id());
+    let (store, version) = (&setup.store, first(&id, Algorithm::HmacSha256));
+    let made = store.create(version, &token()).await.unwrap();
+    for (enabled, there) in [(false, KeyState::Disabled), (true, KeyState::Enabled)] {
+        for again in [false, true] {
+            setup.network.asked();
+            store.set_enabled(version, &made, enabled).await.unwrap();
+            let asked = setup.network.asked();
+            assert_eq!(asked.len(), if again { 1 } else { 2 }, "{asked:?}");
+            assert_eq!(state(&setup, &made).await, there);
+        }
+    }
+    // Of a key that is being deleted, and of one that was there before, it is not Aegis's affair.
+    store.destroy(version, &made).await.unwrap();
+    let theirs = setup.key(KeySpec::Hmac256, KeyUsageType::GenerateVerifyMac).await;
+    let theirs = setup.register(Algorithm::HmacSha256, &theirs).await.unwrap();
+    for enabled in [false, true] {
+        store.set_enabled(version, &made, enabled).await.unwrap();
+        store.set_enabled(version, &theirs, enabled).await.unwrap();
+        assert_eq!(state(&setup, &made).await, KeyState::PendingDeletion);
+        assert_eq!(state(&setup, &theirs).await, KeyState::Enabled);
+    }
+    let arn = String::from_utf8(made.sealed.clone()).unwrap();
+    let gone = Material { sealed: format!("{}0", arn.get(..arn.len() - 1).unwrap()).into_bytes(), ..made };
+    store.set_enabled(version, &gone, true).await.unwrap();
 }
 
 #[tokio::test]

@@ -94,6 +94,14 @@ pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T, KeyStoreError>) {
     assert!(matches!(result, Err(KeyStoreError::Refused)), "{result:?}");
 }
 
+#[track_caller]
+pub(crate) fn in_state<T: std::fmt::Debug>(result: Result<T, KeyStoreError>, wanted: &str) {
+    match result {
+        Err(KeyStoreError::State { state }) => assert_eq!(state, wanted),
+        other => panic!("{wanted}: {other:?}"),
+    }
+}
+
 /// The cause is for the log, and names what is the matter.
 #[track_caller]
 pub(crate) fn unavailable<T: std::fmt::Debug>(result: Result<T, KeyStoreError>, about: &str) {
