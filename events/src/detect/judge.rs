@@ -62,11 +62,11 @@ pub struct Thresholds {
 /// in 10,000. Those of keys, of keys with operations and of all of it stop machines a tenth and more later than the train
 /// seeds ask for: there, each lay just above a healthy agent. How much alone, and the hour alone, never stop anybody.
 const MACHINES: Thresholds = Thresholds {
-    alert: [5.8, 3.4, 4.0, 4.8, 5.2, NEVER, 5.2, 5.8],
+    alert: [5.95, 3.5, 4.0, 4.8, 5.5, NEVER, 5.35, 5.95],
     automatic: [6.8, 5.6, 5.6, 7.5, NEVER, NEVER, 6.2, 10.5],
 };
 const HUMANS: Thresholds = Thresholds {
-    alert: [4.3, 3.4, 3.2, 4.0, 5.0, 2.8, 4.2, 5.6],
+    alert: [4.4, 3.5, 3.2, 4.0, 5.2, 2.8, 4.3, 5.75],
     automatic: [6.5, 8.5, 7.5, 8.0, NEVER, NEVER, 6.5, 9.5],
 };
 const NEVER: f64 = f64::INFINITY;
