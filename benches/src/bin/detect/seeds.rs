@@ -9,8 +9,8 @@ use crate::label::Labelled;
 use crate::random::Random;
 
 pub(crate) const TRAIN: [u64; 5] = [1, 2, 3, 4, 5];
-/// Drawn on 2026-11-28, after the commit "What all agents of a human exceed together counts in the server, too, not in replay alone".
-pub(crate) const TEST: [u64; 5] = [3_632_775_274, 1_984_410_573, 591_016_201, 1_064_789_939, 3_086_345_497];
+/// Drawn on 2026-11-28, after the commit "Alerts a little later, but for places, pace and nights".
+pub(crate) const TEST: [u64; 5] = [2_797_551_405, 2_275_672_765, 2_903_931_184, 2_716_982_926, 516_352_741];
 
 /// Of each seed: organisations that are attacked, and larger ones that are not.
 const ATTACKED: usize = 8;
