@@ -82,70 +82,70 @@ const SHARES: &[Share] = &[
         scenarios: &[Scenario::Injection, Scenario::Enumeration],
         caught: |attack| within_3(&attack.alert),
         bar: 0.99,
-        claimed: 0.93,
+        claimed: 0.98,
     },
     Share {
         what: "foreign keys: automatic within 3 events",
         scenarios: &[Scenario::Injection, Scenario::Enumeration],
         caught: |attack| within_3(&attack.automatic),
         bar: 0.90,
-        claimed: 0.87,
+        claimed: 0.88,
     },
     Share {
         what: "probing, deputy, poisoning: alert",
         scenarios: INSIDE,
         caught: |attack| attack.alert.is_some(),
         bar: 0.95,
-        claimed: 0.88,
+        claimed: 0.89,
     },
     Share {
         what: "probing, deputy, poisoning: automatic within 3 events",
         scenarios: INSIDE,
         caught: |attack| within_3(&attack.automatic),
         bar: 0.50,
-        claimed: 0.41,
+        claimed: 0.33,
     },
     Share {
         what: "probing, deputy, poisoning: automatic",
         scenarios: INSIDE,
         caught: |attack| attack.automatic.is_some(),
         bar: 0.90,
-        claimed: 0.75,
+        claimed: 0.73,
     },
     Share {
         what: "theft, sharing, operation switch: step-up within 3 events",
         scenarios: TAKEN,
         caught: |attack| within_3(&attack.alert),
         bar: 0.95,
-        claimed: 0.71,
+        claimed: 0.66,
     },
     Share {
         what: "theft, sharing, operation switch: automatic",
         scenarios: TAKEN,
         caught: |attack| attack.automatic.is_some(),
         bar: 0.60,
-        claimed: 0.41,
+        claimed: 0.40,
     },
     Share {
         what: "burst: at most 160 signatures released",
         scenarios: &[Scenario::Burst],
         caught: |attack| attack.released[0] <= 160,
         bar: 1.0,
-        claimed: 0.95,
+        claimed: 0.97,
     },
     Share {
         what: "exfiltration, concert: alert within a day",
         scenarios: &[Scenario::Exfiltration, Scenario::Concert],
         caught: |attack| within_a_day(&attack.alert),
         bar: 0.50,
-        claimed: 0.04,
+        claimed: 0.22,
     },
     Share {
         what: "human off-hours: alert",
         scenarios: &[Scenario::OffHours],
         caught: |attack| attack.alert.is_some(),
         bar: 0.80,
-        claimed: 0.57,
+        claimed: 0.54,
     },
 ];
 
@@ -154,8 +154,8 @@ const TAKEN: &[Scenario] = &[Scenario::Theft, Scenario::Sharing, Scenario::OpSwi
 
 /// What, at which grade, the bar, what is claimed; in 1000 agent-days.
 const FALSE_ALARMS: [(&str, Grade, f64, f64); 2] = [
-    ("false alarms per 1000 agent-days: alert", Grade::Alert, 5.0, 4.6),
-    ("false alarms per 1000 agent-days: automatic", Grade::Automatic, 0.1, 0.08),
+    ("false alarms per 1000 agent-days: alert", Grade::Alert, 5.0, 4.3),
+    ("false alarms per 1000 agent-days: automatic", Grade::Automatic, 0.1, 0.04),
 ];
 
-const AREAS: [(&str, f64, f64); 2] = [("request AUC", 0.98, 0.98), ("request PR-AUC", 0.90, 0.91)];
+const AREAS: [(&str, f64, f64); 2] = [("request AUC", 0.98, 0.98), ("request PR-AUC", 0.90, 0.94)];
