@@ -26,7 +26,7 @@ locals {
         missing = "breaching"
       }
       scheduled-errors = {
-        about     = "What happens by itself fails: rotation, the end of keys and approvals, surveys, the heartbeat."
+        about     = "What happens by itself does not happen: rotation, the end of keys and approvals, surveys, the heartbeat. What one key fails at is in the log of scheduled."
         namespace = "AWS/Lambda", metric = "Errors", statistic = "Sum", above = 0, minutes = 5
         of        = { FunctionName = aws_lambda_function.this["scheduled"].function_name }
       }

@@ -8,27 +8,46 @@ use aegis_core::name::ObjectName;
 use aegis_core::survey::{Lockdown, ObjectState, Survey};
 use aegis_keystores::folder::FolderKeyStore;
 use async_trait::async_trait;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use zeroize::Zeroizing;
 
 /// What the back end says; nothing at first, as a folder.
 #[derive(Clone, Debug, Default)]
-pub struct Said(Arc<Mutex<Option<Result<Survey, &'static str>>>>, Arc<Mutex<Vec<(u32, bool)>>>);
+pub struct Said {
+    survey: Arc<Mutex<Option<Result<Survey, &'static str>>>>,
+    told: Arc<Mutex<Vec<(u32, bool)>>>,
+    /// Of single objects, where it is another than the survey's.
+    states: Arc<Mutex<HashMap<Vec<u8>, ObjectState>>>,
+    /// The version of which it says that it is away.
+    away: Arc<Mutex<Option<u32>>>,
+}
 
 impl Said {
     /// Which versions it was told to enable, or not to, since the last time this was asked.
     pub fn told(&self) -> Vec<(u32, bool)> {
-        std::mem::take(&mut self.1.lock().unwrap())
+        std::mem::take(&mut self.told.lock().unwrap())
     }
 
+    /// Of all objects.
     pub fn say(&self, survey: Survey) {
-        *self.0.lock().unwrap() = Some(Ok(survey));
+        self.states.lock().unwrap().clear();
+        *self.survey.lock().unwrap() = Some(Ok(survey));
+    }
+
+    /// Somebody disables one object there, or enables it.
+    pub fn turn(&self, material: &Material, state: ObjectState) {
+        self.states.lock().unwrap().insert(material.sealed.clone(), state);
+    }
+
+    /// It does not answer when it is told of this version.
+    pub fn keep_silent_about(&self, version: Option<u32>) {
+        *self.away.lock().unwrap() = version;
     }
 
     /// It does not answer.
     pub fn keep_silent(&self) {
-        *self.0.lock().unwrap() = Some(Err("it is away"));
+        *self.survey.lock().unwrap() = Some(Err("it is away"));
     }
 }
 
@@ -112,20 +131,26 @@ impl KeyStore for Telling {
         self.folder.version_of(present, ciphertext)
     }
 
-    async fn set_enabled(&self, version: VersionRef<'_>, _: &Material, enabled: bool) -> Answer<()> {
-        match &mut *self.said.0.lock().unwrap() {
-            Some(Err(why)) => return Err(KeyStoreError::Unavailable { source: (*why).into() }),
-            Some(Ok(survey)) => survey.state = if enabled { ObjectState::Enabled } else { ObjectState::Disabled },
-            None => {}
+    async fn set_enabled(&self, version: VersionRef<'_>, material: &Material, enabled: bool) -> Answer<()> {
+        if let Some(Err(why)) = &*self.said.survey.lock().unwrap() {
+            return Err(KeyStoreError::Unavailable { source: (*why).into() });
         }
-        self.said.1.lock().unwrap().push((version.version, enabled));
+        if *self.said.away.lock().unwrap() == Some(version.version) {
+            return Err(KeyStoreError::Unavailable { source: "it is away".into() });
+        }
+        self.said.turn(material, if enabled { ObjectState::Enabled } else { ObjectState::Disabled });
+        self.said.told.lock().unwrap().push((version.version, enabled));
         Ok(())
     }
 
-    async fn survey(&self, _: &Material) -> Answer<Option<Survey>> {
-        match self.said.0.lock().unwrap().clone() {
+    async fn survey(&self, material: &Material) -> Answer<Option<Survey>> {
+        match self.said.survey.lock().unwrap().clone() {
             Some(Err(why)) => Err(KeyStoreError::Unavailable { source: why.into() }),
-            said => Ok(said.and_then(Result::ok)),
+            said => {
+                let state = self.said.states.lock().unwrap().get(&material.sealed).copied();
+                let survey = said.and_then(Result::ok);
+                Ok(survey.map(|survey| Survey { state: state.unwrap_or(survey.state), ..survey }))
+            }
         }
     }
 

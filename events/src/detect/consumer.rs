@@ -148,11 +148,7 @@ impl Consumer {
         let thresholds = Thresholds::of(subject.human);
         let mut found: BTreeMap<Detector, Finding> = BTreeMap::new();
         for trace in open.in_order() {
-            let s = trace.sighting(minute);
-            let mut evidence = self.watch.weigh(subject, &s);
-            if let Some((_, _, fleet)) = self.watch.weigh_fleet(subject, &s) {
-                evidence.join_fleet(&fleet);
-            }
+            let evidence = self.watch.weigh(subject, &trace.sighting(minute));
             let judgement = judge(&evidence, &thresholds, self.believed);
             for detector in judgement.detectors {
                 let total = evidence.total();

@@ -274,7 +274,7 @@ impl Key {
     /// When something is to be done with it by itself.
     pub fn due(&self) -> Option<Timestamp> {
         let ordinary = || self.rotation_due().into_iter().chain(self.survey_due()).min();
-        self.disabling_due().or(self.destroy_at).or_else(ordinary)
+        self.disabling_due().into_iter().chain(self.destroy_at).chain(ordinary()).min()
     }
 
     /// # Errors
@@ -351,6 +351,9 @@ pub struct VersionRecord {
     pub version: u32,
     /// `None` once destroyed.
     pub material: Option<Material>,
+    /// Whether it is Aegis that has it disabled at its back end: written before it is, and until it is enabled again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::reason::Reason;
 use crate::record::{AuditRecord, Decision, Outcome, Plane};
 use crate::repository::{self, DUE, Loaded};
 use crate::store::{Index, Order, Query, StoreError, Table};
-use crate::survey::{AtBackend, DisabledBy, ObjectState};
+use crate::survey::{AtBackend, DisabledBy, ObjectState, Refusal};
 use std::net::IpAddr;
 
 /// Keys read at once.
@@ -108,59 +108,75 @@ async fn rotate(app: &App, mut loaded: Loaded<KeyRecord>) -> Result<(), Error> {
     commit(app, puts).await
 }
 
-/// Who disables an object is written down first: nobody else's doing is ever undone, whichever step is the last that happened.
-/// What the back end says afterwards is on record.
+/// That it has begun is written down first, and that it is done only with the state of the key that it was done for: whichever
+/// step was the last that happened, and whatever became of the key meanwhile, it is done again to its end. One version that
+/// cannot be told keeps none of the others.
 async fn tell_disabled(app: &App, mut loaded: Loaded<KeyRecord>, now: Timestamp) -> Result<(), Error> {
     let (id, disabled) = (loaded.value.key.id.clone(), loaded.value.key.is_to_be_disabled());
-    let disabled_by = |loaded: &Loaded<KeyRecord>| loaded.value.key.at_backend.as_ref().and_then(|at| at.disabled_by);
-    if disabled && disabled_by(&loaded).is_none() {
-        let found = asked(app, &loaded.value, now).await?;
-        let by = |there: &AtBackend| match there.survey.state {
-            ObjectState::Enabled => DisabledBy::Aegis,
-            _ => DisabledBy::Others,
-        };
-        loaded.value.key.at_backend = found.map(|there| AtBackend { disabled_by: Some(by(&there)), ..there });
+    if let Some(there) = loaded.value.key.at_backend.as_mut().filter(|there| there.refusal != Refusal::Changing) {
+        there.refusal = Refusal::Changing;
         commit(app, vec![loaded.replace()?]).await?;
         loaded = load_key(app, &id).await?;
     }
-    let by = disabled_by(&loaded);
     let calls = Calls::default();
-    if by == Some(DisabledBy::Aegis) {
-        enable_versions(app, &loaded.value.key, !disabled, &calls).await?;
+    let mut told = Ok(());
+    let mut present = false;
+    // The present version first: it is the one that protects. The earlier ones still verify and decrypt.
+    for version in (1..=loaded.value.key.version).rev() {
+        let result = tell_version(app, &loaded.value.key, version, disabled, &calls).await;
+        present |= version == loaded.value.key.version && matches!(result, Ok(true));
+        told = told.and(result.map(|_| ()));
     }
+    told?;
     let found = asked(app, &loaded.value, now).await?;
     let before = loaded.value.key.at_backend.take();
-    let kept = by.filter(|_| disabled);
-    loaded.value.key.at_backend = found.map(|there| AtBackend { disabled_by: kept, ..there });
+    let refusal = if disabled { Refusal::Told } else { Refusal::None };
+    let by = if present { DisabledBy::Aegis } else { DisabledBy::Others };
+    let disabled_by = Some(by).filter(|_| disabled);
+    loaded.value.key.at_backend = found.map(|there| AtBackend { refusal, disabled_by, ..there });
     commit_survey(app, loaded, before.as_ref(), &calls).await
 }
 
-/// All of them, since the earlier ones still verify and decrypt.
-async fn enable_versions(app: &App, key: &Key, enabled: bool, calls: &Calls) -> Result<(), Error> {
+/// Whether it is Aegis that has it disabled now. What others disabled is theirs to enable.
+async fn tell_version(app: &App, key: &Key, version: u32, disabled: bool, calls: &Calls) -> Result<bool, Error> {
     let keystore = app.keystores.of(key)?;
-    for version in 1..=key.version {
-        let item = repository::version_item(&key.id, version);
-        let found: Option<Loaded<VersionRecord>> = repository::load(app.store.as_ref(), &item).await?;
-        if let Some(material) = found.and_then(|found| found.value.material) {
-            keystore.set_enabled(key.version_ref(version).noting(calls), &material, enabled).await?;
+    let item = repository::version_item(&key.id, version);
+    let load = async || repository::load::<VersionRecord>(app.store.as_ref(), &item).await;
+    let Some(mut found) = load().await? else { return Ok(false) };
+    let Some(material) = found.value.material.clone() else { return Ok(false) };
+    if disabled && !found.value.disabled {
+        let survey = keystore.survey(&material).await?;
+        if survey.is_none_or(|survey| survey.state != ObjectState::Enabled) {
+            return Ok(false);
+        }
+        found.value.disabled = true;
+        commit(app, vec![found.replace()?]).await?;
+        let Some(again) = load().await? else { return Ok(false) };
+        found = again;
+    }
+    if found.value.disabled {
+        keystore.set_enabled(key.version_ref(version).noting(calls), &material, !disabled).await?;
+        if !disabled {
+            found.value.disabled = false;
+            commit(app, vec![found.replace()?]).await?;
         }
     }
-    Ok(())
+    Ok(disabled)
 }
 
 /// What others change at a back end past Aegis is on record once it is found.
 async fn survey(app: &App, mut loaded: Loaded<KeyRecord>, now: Timestamp) -> Result<(), Error> {
     let found = asked(app, &loaded.value, now).await?;
     let before = loaded.value.key.at_backend.take();
-    let disabled_by = before.as_ref().and_then(|before| before.disabled_by);
-    loaded.value.key.at_backend = found.map(|there| AtBackend { disabled_by, ..there });
+    let (refusal, disabled_by) = before.as_ref().map(|before| (before.refusal, before.disabled_by)).unwrap_or_default();
+    loaded.value.key.at_backend = found.map(|there| AtBackend { refusal, disabled_by, ..there });
     commit_survey(app, loaded, before.as_ref(), &Calls::default()).await
 }
 
 async fn asked(app: &App, record: &KeyRecord, now: Timestamp) -> Result<Option<AtBackend>, Error> {
     let Some(material) = &record.material else { return Ok(None) };
     let survey = app.keystores.of(&record.key)?.survey(material).await?;
-    Ok(survey.map(|survey| AtBackend { as_of: now, disabled_by: None, survey }))
+    Ok(survey.map(|survey| AtBackend { as_of: now, refusal: Refusal::None, disabled_by: None, survey }))
 }
 
 async fn commit_survey(

@@ -20,6 +20,9 @@ const MAX_NAMES: usize = 16;
 pub struct AtBackend {
     #[schemars(with = "DateTime")]
     pub as_of: Timestamp,
+    /// How far the back end has been told to refuse what Aegis refuses, or no longer to.
+    #[serde(default, skip_serializing_if = "Refusal::is_none")]
+    pub refusal: Refusal,
     /// Of a key that Aegis had made there and that is suspended, or to be destroyed: who has it disabled there meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_by: Option<DisabledBy>,
@@ -27,7 +30,24 @@ pub struct AtBackend {
     pub survey: Survey,
 }
 
-/// Who disabled an object, and so who enables it again.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refusal {
+    #[default]
+    None,
+    /// Written before the first version is told: whatever was told of some is told again, to the end.
+    Changing,
+    /// All versions were told.
+    Told,
+}
+
+impl Refusal {
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+}
+
+/// Who disabled the present version.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DisabledBy {
@@ -149,10 +169,11 @@ impl Survey {
 impl AtBackend {
     /// Whether the back end is to be told to refuse all use, or to allow it again.
     pub fn is_to_be_told(&self, disabled: bool) -> bool {
-        match (disabled, self.disabled_by) {
-            (true, Some(DisabledBy::Aegis)) => self.survey.state == ObjectState::Enabled,
-            (true, Some(DisabledBy::Others)) | (false, None) => false,
-            (true, None) | (false, Some(_)) => true,
+        match (disabled, self.refusal) {
+            // Somebody enabled it.
+            (true, Refusal::Told) => self.survey.state == ObjectState::Enabled,
+            (false, Refusal::None) => false,
+            (true, Refusal::None | Refusal::Changing) | (false, Refusal::Told | Refusal::Changing) => true,
         }
     }
 
@@ -173,7 +194,7 @@ pub(crate) async fn ask(keystore: &dyn KeyStore, material: &Material, now: Times
         let unread = Other { principal: "*".into(), by: Way::Unread, may: Vec::new(), conditional: false, grant: None };
         Some(Survey::new(ObjectState::Unavailable, vec![unread]))
     });
-    survey.map(|survey| AtBackend { as_of: now, disabled_by: None, survey })
+    survey.map(|survey| AtBackend { as_of: now, refusal: Refusal::None, disabled_by: None, survey })
 }
 
 /// A policy for a back end under which Aegis alone, and who is named for emergencies, can use a key.

@@ -1,6 +1,9 @@
 //! Keys at a back end: registered, made there, and never left there unknown.
 
+use aegis_core::key::VersionRecord;
+use aegis_core::keystore::Material;
 use aegis_core::maintenance;
+use aegis_core::repository::{self, Loaded, version_item};
 use aegis_core::store::fault::{Fault, Operation};
 use aegis_core::survey::{ObjectState, Other, Survey, Way};
 use aegis_tests::deployment::Deployment;
@@ -135,17 +138,15 @@ async fn shared_factor(deployment: &Deployment, alice: &str, agent: &str) -> Opt
 
 #[tokio::test]
 async fn what_aegis_made_and_lets_nobody_use_its_back_end_refuses_too_whatever_fails_on_the_way() {
-    for (passing, fault) in
-        [(0, Fault::BeforeWrite), (0, Fault::AfterWrite), (1, Fault::BeforeWrite), (1, Fault::AfterWrite)]
-    {
+    // That it begins, each of two versions, and that it is done.
+    for (passing, fault) in (0..4).flat_map(|passing| [(passing, Fault::BeforeWrite), (passing, Fault::AfterWrite)]) {
         let (deployment, alice) = with_two_versions().await;
         let run = async || maintenance::run_due(&deployment.host.app).await;
         for (step, enabled, by) in
             [("suspend", false, json!("aegis")), ("resume", true, json!(null)), ("suspend", false, json!("aegis"))]
         {
             deployment.post(&alice, &format!("/v1/keys/payments/{step}"), json!({})).await.ok();
-            // Enabling is one write, disabling two.
-            deployment.store.fail_later(Operation::Write, if enabled { 0 } else { passing }, fault);
+            deployment.store.fail_later(Operation::Write, passing, fault);
             run().await.unwrap_err();
             let _ = run().await.unwrap();
             assert_eq!(run().await.unwrap(), 0, "{step} {passing} {fault:?}");
@@ -171,17 +172,85 @@ async fn a_key_that_is_to_be_destroyed_is_disabled_at_its_back_end_until_it_is_k
     for step in ["deactivate", "destroy"] {
         deployment.post(&alice, &format!("/v1/keys/payments/{step}"), json!({})).await.ok();
     }
-    assert_eq!((run().await, deployment.said.told()), (1, vec![(1, false), (2, false)]));
+    assert_eq!((run().await, deployment.said.told()), (1, vec![(2, false), (1, false)]));
     deployment.post(&alice, "/v1/keys/payments/cancel-destroy", json!({})).await.ok();
-    assert_eq!((run().await, deployment.said.told()), (1, vec![(1, true), (2, true)]));
+    assert_eq!((run().await, deployment.said.told()), (1, vec![(2, true), (1, true)]));
     // Deactivated, it still verifies.
     assert_eq!(run().await, 0);
     deployment.post(&alice, "/v1/keys/payments/destroy", json!({})).await.ok();
     assert_eq!((run().await, deployment.said.told().len()), (1, 2));
     assert_eq!(run().await, 0);
+    // Who enables it there meanwhile does not keep it usable until the end.
+    deployment.said.say(Survey::new(ObjectState::Enabled, vec![]));
+    deployment.pass(3_600);
+    assert_eq!((run().await, run().await, deployment.said.told().len()), (1, 1, 2));
     deployment.pass(7 * 86_400);
     assert_eq!((run().await, deployment.said.told()), (1, vec![]));
     assert_eq!(files(&deployment), 0);
+}
+
+/// What a version's material is, so that a test can say what somebody did with it there.
+async fn material(deployment: &Deployment, key: &str, version: u32) -> Material {
+    let item = version_item(&key.to_string().try_into().unwrap(), version);
+    let found: Loaded<VersionRecord> = repository::load(deployment.store.as_ref(), &item).await.unwrap().unwrap();
+    found.value.material.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_suspended_again_while_it_is_enabled_is_disabled_again() {
+    // Begun; then interrupted after either version, or at the end.
+    for passing in 1..4 {
+        let (deployment, alice) = with_two_versions().await;
+        let run = async || maintenance::run_due(&deployment.host.app).await;
+        let step = async |step| deployment.post(&alice, &format!("/v1/keys/payments/{step}"), json!({})).await.ok();
+        step("suspend").await;
+        assert_eq!(run().await.unwrap(), 1);
+        step("resume").await;
+        deployment.store.fail_later(Operation::Write, passing, Fault::BeforeWrite);
+        run().await.unwrap_err();
+        step("suspend").await;
+        deployment.said.told();
+        assert_eq!(run().await.unwrap(), 1, "{passing}");
+        let mut told = deployment.said.told();
+        told.sort_unstable();
+        assert_eq!(told, [(1, false), (2, false)], "{passing}");
+        assert_eq!(run().await.unwrap(), 0);
+        step("resume").await;
+        assert_eq!((run().await.unwrap(), deployment.said.told().len()), (1, 2));
+    }
+}
+
+#[tokio::test]
+async fn what_is_rotated_right_after_it_was_resumed_has_its_earlier_versions_enabled() {
+    let (deployment, alice) = with_two_versions().await;
+    let run = async || maintenance::run_due(&deployment.host.app).await.unwrap();
+    let step = async |step| deployment.post(&alice, &format!("/v1/keys/payments/{step}"), json!({})).await.ok();
+    step("suspend").await;
+    assert_eq!((run().await, deployment.said.told().len()), (1, 2));
+    step("resume").await;
+    step("rotate").await;
+    assert_eq!((run().await, deployment.said.told()), (1, vec![(2, true), (1, true)]));
+    assert_eq!(run().await, 0);
+}
+
+#[tokio::test]
+async fn an_earlier_version_that_others_disabled_stays_so_and_one_that_cannot_be_told_keeps_none_of_the_others() {
+    let (deployment, alice) = with_two_versions().await;
+    let run = async || maintenance::run_due(&deployment.host.app).await.unwrap();
+    let step = async |step| deployment.post(&alice, &format!("/v1/keys/payments/{step}"), json!({})).await.ok();
+    let key = text(&deployment.get(&alice, "/v1/keys/payments").await.ok(), "id");
+    deployment.said.turn(&material(&deployment, &key, 1).await, ObjectState::Disabled);
+    step("suspend").await;
+    assert_eq!((run().await, deployment.said.told()), (1, vec![(2, false)]));
+    step("resume").await;
+    assert_eq!((run().await, deployment.said.told()), (1, vec![(2, true)]));
+
+    deployment.said.say(Survey::new(ObjectState::Enabled, vec![]));
+    deployment.said.keep_silent_about(Some(2));
+    step("suspend").await;
+    assert_eq!((run().await, deployment.said.told()), (0, vec![(1, false)]));
+    deployment.said.keep_silent_about(None);
+    assert_eq!((run().await, deployment.said.told()), (1, vec![(2, false), (1, false)]));
 }
 
 #[tokio::test]
@@ -203,6 +272,16 @@ async fn what_others_disabled_or_hold_too_aegis_leaves_as_it_is() {
     deployment.pass(3_600);
     assert_eq!((run().await, deployment.said.told().len()), (1, 0));
     assert_eq!((run().await, deployment.said.told().len()), (1, 2));
+    // So is what others had disabled when Aegis came, and enabled later.
+    let alice = deployment.alice().await;
+    deployment.post(&alice, "/v1/keys/payments/resume", json!({})).await.ok();
+    assert_eq!((run().await, deployment.said.told().len()), (1, 2));
+    deployment.said.say(Survey::new(ObjectState::Disabled, vec![]));
+    deployment.post(&alice, "/v1/keys/payments/suspend", json!({})).await.ok();
+    assert_eq!((run().await, deployment.said.told().len()), (1, 0));
+    deployment.said.say(Survey::new(ObjectState::Enabled, vec![]));
+    deployment.pass(3_600);
+    assert_eq!((run().await, run().await, deployment.said.told().len()), (1, 1, 2));
     let alice = deployment.alice().await;
     let there = deployment.get(&alice, "/v1/keys/payments").await.ok()["at_backend"].clone();
     assert_eq!((&there["state"], &there["disabled_by"]), (&json!("disabled"), &json!("aegis")));

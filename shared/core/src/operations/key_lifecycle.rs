@@ -16,7 +16,7 @@ use crate::pipeline::{App, Done, Note, Permit};
 use crate::reason::Reason;
 use crate::repository::{self, ALL_KEYS, Document, Loaded};
 use crate::store::{Expect, Index, Order, Position, Put};
-use crate::survey::{self, Lockdown};
+use crate::survey::{self, AtBackend, Lockdown};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -227,10 +227,13 @@ pub(crate) async fn rotation(
     let by = Begun { id, human: &key.changed_by };
     app.keystores.of(key)?;
     let (material, settled) = fresh(app, key.version_ref(key.version).noting(calls), key.backend.as_ref(), by).await?;
-    // It is another object: what was said of the last one is not said of it.
+    // It is another object: what was said of the last one is not said of it. What its earlier versions are still to be told is.
+    let refusal = key.at_backend.as_ref().map(|there| there.refusal).unwrap_or_default();
     let at_backend = survey::ask(app.keystores.of(key)?, &material, app.clock.now()).await;
+    let at_backend = at_backend.map(|there| AtBackend { refusal, ..there });
     let material = Some(material);
-    let version = VersionRecord { key: key.id.clone(), version: key.version, material: material.clone() };
+    let version =
+        VersionRecord { key: key.id.clone(), version: key.version, material: material.clone(), disabled: false };
     loaded.value.material = material;
     loaded.value.key.at_backend = at_backend;
     let mut puts = vec![loaded.replace()?, version.put(Expect::Absent)?];

@@ -95,7 +95,7 @@ impl<'a> NewKey<'a> {
         let mut puts = vec![
             KeyRecord { key: key.clone(), material: material.clone(), former_labels: Vec::new() }
                 .put(Expect::Absent)?,
-            VersionRecord { key: id.clone(), version: 1, material }.put(Expect::Absent)?,
+            VersionRecord { key: id.clone(), version: 1, material, disabled: false }.put(Expect::Absent)?,
             Alias { name: described.name.clone(), key: Some(id.clone()), formers }.put(alias)?,
         ];
         puts.extend(more);
