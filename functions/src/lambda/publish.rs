@@ -25,18 +25,20 @@ pub async fn answer(function: Arc<Function>, batch: StreamEvent) -> Result<Batch
     // Each with the place in the batch where it begins.
     let readable = batch.records.get(..unread.unwrap_or(batch.records.len())).unwrap_or_default();
     let (places, events): (Vec<_>, Vec<_>) = events_of(readable, &again).into_iter().unzip();
-    let failed = match bus.put(&events).await {
-        Ok(there) => there.iter().position(|there| !there).and_then(|event| places.get(event).copied()),
-        Err(error) => {
-            tracing::error!(error = %error, "the bus did not answer");
-            places.first().copied()
-        }
-    };
-    let failed = failed.or(unread);
-    if let Some(record) = failed.and_then(|place| batch.records.get(place)) {
+    let there = bus.put(&events).await.unwrap_or_else(|error| {
+        tracing::error!(error = %error, "the bus did not answer");
+        Vec::new()
+    });
+    if let Some(record) = first_left(&places, &there, unread).and_then(|place| batch.records.get(place)) {
         answer.again(record.sequence_number());
     }
     Ok(answer)
+}
+
+/// The place of the first record of which an event is not on the bus; else of the first that could not be read.
+fn first_left(places: &[usize], there: &[bool], unread: Option<usize>) -> Option<usize> {
+    let missing = |(number, place): (usize, &usize)| (there.get(number) != Some(&true)).then_some(*place);
+    places.iter().enumerate().find_map(missing).or(unread)
 }
 
 /// Records as they lie in the journal, by the place in a batch of the record that asks for them.
@@ -202,6 +204,25 @@ mod tests {
         assert_eq!(told, want);
         let first: Value = serde_json::from_str(&events[0].1.detail).unwrap();
         assert_eq!(first["records"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn the_stream_goes_on_from_the_first_record_that_is_not_on_the_bus() {
+        let places = [0, 3, 3, 5];
+        let table: [(&[bool], Option<usize>, Option<usize>); 6] = [
+            (&[true; 4], None, None),
+            (&[true; 4], Some(6), Some(6)),
+            (&[true, false, true, false], Some(6), Some(3)),
+            // One of two events of a record: the record is told again, whole.
+            (&[true, true, false, true], None, Some(3)),
+            (&[true, true, true], None, Some(5)),
+            // The bus did not answer.
+            (&[], None, Some(0)),
+        ];
+        for (there, unread, want) in table {
+            assert_eq!(first_left(&places, there, unread), want, "{there:?} {unread:?}");
+        }
+        assert_eq!(first_left(&[], &[], Some(0)), Some(0), "nothing could be read");
     }
 
     #[test]
