@@ -244,6 +244,32 @@ fn the_hours_of_a_day_at_a_stretch_reach_back_over_midnight() {
     }
 }
 
+/// What judging and taking in the next request allocate, after so many days of the same: how often, and how many bytes.
+fn allocated(days: u32) -> ((u64, u64), (u64, u64)) {
+    let mut state = State::default();
+    let requests = days * 48;
+    let of = |n: u32| sighting(n, BEGAN + i64::from(n) * 1_800_000, n % 300 + 1);
+    for n in 0..requests {
+        state.take(&of(n));
+    }
+    let next = of(requests);
+    let taken = allocation_counter::measure(|| {
+        state.take(&next);
+    });
+    let weighed = allocation_counter::measure(|| {
+        state.weigh(&next, &Surroundings::default());
+    });
+    ((weighed.count_total, weighed.bytes_total), (taken.count_total, taken.bytes_total))
+}
+
+#[test]
+fn nothing_is_allocated_to_judge_a_request_and_no_more_to_take_it_in_for_a_longer_history() {
+    let (weighed, taken) = allocated(20);
+    assert_eq!(weighed, (0, 0));
+    assert!(taken.1 <= 4_096, "{taken:?}");
+    assert_eq!(allocated(400), (weighed, taken));
+}
+
 /// What a new key says that comes up this many milliseconds after another one.
 fn second_new_key(after: i64) -> (f64, u32) {
     let mut state = State::default();
