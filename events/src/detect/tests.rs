@@ -5,7 +5,6 @@ use super::{Detector, Grade, Judgement, Thresholds, judge};
 use aegis_core::risk::baseline::minute_of;
 use aegis_core::risk::sighting::{Class, Network, Seen, Sighting};
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use std::collections::BTreeSet;
 
 const BEGAN: i64 = 1_767_225_600_000;
@@ -62,8 +61,7 @@ fn attack() -> impl Strategy<Value = Vec<(u8, u8, u8, u16)>> {
 }
 
 proptest! {
-    // As in `consumer/races.rs`, and for the same reason.
-    #![proptest_config(ProptestConfig { cases: 64, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn order_within_a_minute_and_repetition_change_neither_state_nor_what_fires(

@@ -14,6 +14,8 @@ use std::cmp::Ordering;
 /// What a day forgets: 0.97, in 1/65536. Half a weight is gone after 23 days.
 const DAILY: u32 = 63_570;
 const DAILY_FACTOR: f32 = 0.97;
+/// Days after which nothing is left of what was kept.
+const REMEMBERED: u32 = 400;
 /// Days during which everything an actor does is its beginning, and nothing of it an adoption.
 const BEGINNING: u32 = 2;
 /// How far above all it has seen a daily peak may teach, as a factor in log2: poisoning takes a day for each.
@@ -22,6 +24,8 @@ const MOST_GROWTH: f32 = 1.0;
 const MOST_EXCESS: f64 = 4.0;
 /// Standard deviations an hour may exceed its upper profile by without adding to the sum.
 const ALLOWANCE: f64 = 0.5;
+/// The same of days.
+const DAILY_ALLOWANCE: f64 = 0.75;
 /// Least and most of an hour's deviations in the sum of 24 hours: one busy hour is no excess of a day.
 const LEAST_OF_DAY: f64 = -1.0;
 const MOST_OF_DAY: f64 = 3.0;
@@ -122,12 +126,11 @@ impl Peak {
         self.highest = self.highest.max(value);
     }
 
-    fn decay(&mut self, factor: f32, days: u32) {
-        self.sum *= factor;
-        self.squares *= factor;
+    fn decay(&mut self) {
+        self.sum *= DAILY_FACTOR;
+        self.squares *= DAILY_FACTOR;
         // A peak is forgotten more slowly than its day: by 1 % of a doubling a day.
-        let days = f32::from(u16::try_from(days).unwrap_or(u16::MAX));
-        self.highest = (self.highest - 0.01 * days).max(0.0);
+        self.highest = (self.highest - 0.01).max(0.0);
     }
 
     /// `share` of the days of both are days of the two together.
@@ -195,11 +198,16 @@ impl Baseline {
         if minute / 10 != before / 10 {
             self.ten_minutes = 0;
         }
-        if minute / 60 != before / 60 {
-            self.close_hours(before / 60, minute / 60);
-        }
-        if minute / DAY != before / DAY {
-            self.close_day(before / DAY, minute / DAY);
+        // Hour by hour and day by day, so that it is the same whatever steps it took to get there.
+        let (mut hour, now) = (before / 60, minute / 60);
+        while hour < now {
+            self.close_hour(hour, now);
+            if hour % 24 == 23 {
+                self.close_day(hour / 24);
+                // Of what is longer ago nothing is left.
+                hour = hour.max((now / 24).saturating_sub(REMEMBERED).saturating_mul(24).saturating_sub(1));
+            }
+            hour = hour.saturating_add(1);
         }
         if self.mixed_since != 0 && minute.saturating_sub(self.mixed_since) > 360 {
             self.mixed_since = 0;
@@ -288,24 +296,27 @@ impl Baseline {
         ((days + 1.0) / (used + 0.3)).log10().clamp(0.0, 2.0)
     }
 
-    fn close_hours(&mut self, closed: u32, now: u32) {
+    fn close_hour(&mut self, closed: u32, now: u32) {
+        let deviation = self.deviation(closed, self.hour);
+        // Those of longer ago than a day are written over.
+        let kept_until_now = now.saturating_sub(closed) <= 24;
+        let place = usize::try_from(closed % 24).unwrap_or(0);
+        if let Some(kept) = self.deviations.get_mut(place).filter(|_| kept_until_now) {
+            *kept = parts(deviation);
+        }
+        if self.hour == 0 {
+            // A quiet hour pays back, and teaches nothing.
+            self.excess = kept((f64::from(self.excess) - ALLOWANCE).max(0.0));
+            return;
+        }
         let expected = self.expected(closed);
         let spread = self.spread(closed);
         let count = f64::from(self.hour);
         let z = ((count - expected.upper) / spread).min(MOST_EXCESS);
-        let mut excess = f64::from(self.excess) + z - ALLOWANCE;
-        // Every quiet hour in between pays back, too; after a day nothing is left.
-        excess -= ALLOWANCE * f64::from((now - closed - 1).min(48));
-        self.excess = kept(excess.clamp(0.0, 40.0));
-        for hour in closed.max(now.saturating_sub(24))..now {
-            let deviation = self.deviation(hour, if hour == closed { self.hour } else { 0 });
-            if let Some(kept) = usize::try_from(hour % 24).ok().and_then(|hour| self.deviations.get_mut(hour)) {
-                *kept = parts(deviation);
-            }
-        }
+        self.excess = kept((f64::from(self.excess) + z - ALLOWANCE).clamp(0.0, 40.0));
         // An hour teaches at most twice what was normal, and some.
         let learnt = if self.days < 3.0 { count } else { count.min(expected.upper * 2.0 + 3.0 * spread) };
-        if let Some(volume) = usize::try_from(closed % 24).ok().and_then(|hour| self.volume.get_mut(hour)) {
+        if let Some(volume) = self.volume.get_mut(place) {
             *volume += kept(learnt);
         }
         if self.days >= 2.0 {
@@ -330,12 +341,24 @@ impl Baseline {
         // A prior worth three days.
         let spread = (((squares - sum * mean).max(0.0) + 3.0 * 0.3 * 0.3) / (days + 3.0)).sqrt();
         let z = ((f64::from(log2(count)) - mean) / spread).clamp(-2.0, 3.0);
-        (f64::from(self.daily_excess) + z - 0.75).max(0.0)
+        (f64::from(self.daily_excess) + z - DAILY_ALLOWANCE).max(0.0)
     }
 
-    fn close_day(&mut self, closed: u32, now: u32) {
-        let paid_back = 0.75 * f64::from(now.saturating_sub(closed).saturating_sub(1).min(60));
-        self.daily_excess = kept((self.days_excess(self.day, closed) - paid_back).clamp(0.0, 12.0));
+    fn close_day(&mut self, closed: u32) {
+        if self.today_hours == 0 {
+            // A quiet day pays back, and teaches nothing.
+            self.daily_excess = kept((f64::from(self.daily_excess) - DAILY_ALLOWANCE).max(0.0));
+        } else {
+            self.learn_day(closed);
+        }
+        (self.yesterday_hours, self.today_hours) = (self.today_hours, 0);
+        (self.day, self.new_keys) = (0, 0);
+        self.used.advance(closed.saturating_add(1));
+        self.forget();
+    }
+
+    fn learn_day(&mut self, closed: u32) {
+        self.daily_excess = kept(self.days_excess(self.day, closed).min(12.0));
         if let Some([sum, squares]) = self.daily.get_mut(usize::from(is_weekend(closed))) {
             let days = self.day_types.get(usize::from(is_weekend(closed))).copied().unwrap_or(0.0);
             // Not much more than it knows: who pours slowly teaches slowly.
@@ -348,9 +371,6 @@ impl Baseline {
             peak.learn(*today, self.days);
             *today = 0.0;
         }
-        self.yesterday_hours = if now == closed.saturating_add(1) { self.today_hours } else { 0 };
-        self.new_keys = 0;
-        self.used.advance(now);
         let weekend = is_weekend(closed);
         let [weekdays, weekends] = &mut self.hours;
         for (hour, weight) in (if weekend { weekends } else { weekdays }).iter_mut().enumerate() {
@@ -367,33 +387,26 @@ impl Baseline {
         if self.turns > 0 && self.mixed_since / DAY == closed {
             self.mixed_days += 1.0;
         }
-        (self.day, self.today_hours) = (0, 0);
-        self.forget(now - closed);
     }
 
-    fn forget(&mut self, days: u32) {
-        let factor = DAILY_FACTOR.powi(i32::try_from(days).unwrap_or(i32::MAX));
-        for _ in 0..days.min(400) {
-            self.keys.decay(DAILY);
-            self.uses.decay(DAILY);
-            self.operations.decay(DAILY);
-            self.networks.decay(DAILY);
-            self.clients.decay(DAILY);
-            self.refused.decay(DAILY);
-            for weight in self.hours.iter_mut().flatten() {
-                *weight = u16::try_from(u32::from(*weight).saturating_mul(DAILY) >> 16).unwrap_or(u16::MAX);
-            }
+    fn forget(&mut self) {
+        self.keys.decay(DAILY);
+        self.uses.decay(DAILY);
+        self.operations.decay(DAILY);
+        self.networks.decay(DAILY);
+        self.clients.decay(DAILY);
+        self.refused.decay(DAILY);
+        for weight in self.hours.iter_mut().flatten() {
+            *weight = u16::try_from(u32::from(*weight).saturating_mul(DAILY) >> 16).unwrap_or(u16::MAX);
         }
-        for peak in &mut self.peaks {
-            peak.decay(factor, days);
-        }
+        self.peaks.iter_mut().for_each(Peak::decay);
         let [weekdays, weekends] = &mut self.day_types;
         let [deviation, poisson] = &mut self.scatter;
         let sums =
             [&mut self.days, &mut self.refused_days, &mut self.mixed_days, weekdays, weekends, deviation, poisson];
         let daily = self.daily.iter_mut().flatten();
         for part in sums.into_iter().chain(&mut self.adopted).chain(&mut self.volume).chain(daily) {
-            *part *= factor;
+            *part *= DAILY_FACTOR;
         }
     }
 

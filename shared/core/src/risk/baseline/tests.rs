@@ -352,6 +352,26 @@ proptest! {
         }
     }
 
+    /// Records of a minute that come in another order have time pass in other steps.
+    #[test]
+    fn time_passes_the_same_in_whatever_steps(
+        days in 0_i64..9,
+        steps in proptest::collection::vec(1_u32..5_000, 1..12),
+        far in prop_oneof![Just(0_u32), 1_u32..2 * DAY * 400],
+    ) {
+        let worked = worked(0..days, 5);
+        let (mut at_once, mut by_steps) = (worked.clone(), worked);
+        let mut minute = at_once.through;
+        for step in steps {
+            minute += step;
+            by_steps.advance(minute);
+        }
+        by_steps.advance(minute + far);
+        at_once.advance(minute);
+        at_once.advance(minute + far);
+        prop_assert_eq!(&at_once, &by_steps);
+    }
+
     #[test]
     fn no_bytes_make_a_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         let _ = (Baseline::decode(&bytes), State::decode(&bytes), crate::risk::pool::Pool::decode(&bytes));
