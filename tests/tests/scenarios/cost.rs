@@ -8,7 +8,7 @@ use aegis_events::bundle::{self, Bundle};
 use aegis_events::stream;
 use aegis_tests::bill::Units;
 use aegis_tests::deployment::Deployment;
-use aegis_tests::message;
+use aegis_tests::{message, text};
 use serde_json::json;
 
 /// Of two agents by turns, each in the same minute.
@@ -78,6 +78,28 @@ async fn the_cost_sheet_is_what_was_counted() {
     }
     assert_eq!(std::fs::read_to_string(path).unwrap(), page, "bless {path}");
     assert!(total <= CLAIMED, "{total}");
+}
+
+/// The edge: one batch of reads, and the live counts of the agent and of its human's fleet; what acts: one batch of reads, and the
+/// record. A name of the key is looked up first, by each.
+#[tokio::test]
+async fn each_function_asks_the_store_as_seldom_as_it_can() {
+    let mut deployment = Deployment::new().await;
+    deployment.split();
+    let alice = deployment.alice().await;
+    let key = text(&deployment.key(&alice, "invoices", "ECDSA-P256").await, "id");
+    let (_, token) = deployment.agent(&alice, "key:invoices:sign", json!({ "purpose": "service" })).await;
+    let sign = async |key: &str| {
+        deployment.bill.take();
+        deployment.post(&token, &format!("/v1/keys/{key}/sign"), message(b"x")).await.ok();
+        deployment.bill.take()
+    };
+    // Whatever is read once and kept.
+    sign(&key).await;
+    for (key, calls) in [(key.as_str(), [3, 2]), ("invoices", [4, 3])] {
+        let paid = sign(key).await;
+        assert_eq!([paid["authorizer"].calls, paid["key.sign"].calls], calls, "{key}");
+    }
 }
 
 /// USD: the goal.
