@@ -1,6 +1,7 @@
 //! Why a command failed, and the exit code that tells scripts.
 
 use crate::api::Refusal;
+use aegis_core::error::Chain;
 
 /// Why a command failed: one sentence for its user, or what the server answered.
 #[derive(Debug, thiserror::Error)]
@@ -55,13 +56,7 @@ impl From<aegis_functions::oidc::Unusable> for Failure {
 
 /// One sentence: what failed, and the chain of its causes.
 pub(crate) fn chain(what: &str, error: &dyn std::error::Error) -> String {
-    let mut text = format!("{what}: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
+    format!("{what}: {}", Chain(error))
 }
 
 fn code_of(refusal: &Refusal) -> u8 {

@@ -6,7 +6,7 @@ mod denial;
 use crate::detect::{Consumer, Finding, StateId, severity, sighting, suggested};
 use aegis_core::ambient::{Timestamp, after_seconds};
 use aegis_core::behaviour::{self, LEARNING};
-use aegis_core::error::Error;
+use aegis_core::error::{Chain, Error};
 use aegis_core::feed::{BATCH, Feed, Place};
 use aegis_core::heartbeat::Heartbeat;
 use aegis_core::id::RecommendationId;
@@ -122,7 +122,7 @@ fn passed_over(result: Result<(), Error>) -> Result<(), Error> {
     match result {
         Err(error @ (Error::Contended | Error::Unavailable { .. })) => Err(error),
         Err(error) => {
-            tracing::error!(error = %error, "a finding was passed over");
+            tracing::error!(error = %Chain(&error), "a finding was passed over");
             Ok(())
         }
         Ok(()) => Ok(()),

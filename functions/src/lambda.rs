@@ -15,7 +15,7 @@ pub mod webhooks;
 
 pub use settings::Settings;
 
-use aegis_core::error::Cause;
+use aegis_core::error::{Cause, Chain};
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,7 +45,7 @@ where
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = %error, "the function cannot start");
+            tracing::error!(error = %Chain(error.as_ref()), "the function cannot start");
             ExitCode::FAILURE
         }
     }

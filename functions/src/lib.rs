@@ -39,7 +39,7 @@ use crate::inbound::{Inbound, carry_out};
 use crate::route::{Handler, Parameters};
 use crate::tools::NotDone;
 use aegis_core::ambient::Timestamp;
-use aegis_core::error::{Error, Failed};
+use aegis_core::error::{Chain, Error, Failed};
 use aegis_core::id::RequestId;
 use aegis_core::maintenance;
 use aegis_core::pipeline::App;
@@ -151,14 +151,14 @@ pub async fn write_summaries(host: &Host, before: Timestamp) {
     for tally in host.gate.take_before(before) {
         let written = maintenance::record_unverified(&host.app, tally.minute, tally.key, tally.count).await;
         if let Err(error) = written {
-            tracing::error!(error = %error, count = tally.count, source = ?tally.key, "summary not recorded");
+            tracing::error!(error = %Chain(&error), count = tally.count, source = ?tally.key, "summary not recorded");
         }
     }
     for tally in host.app.rates.take_before(before) {
         let refused = tally.count.saturating_sub(host.app.rates.most());
         let written = maintenance::record_throttled(&host.app, tally.minute, tally.key.as_deref(), refused).await;
         if let Err(error) = written {
-            tracing::error!(error = %error, count = refused, actor = ?tally.key, "summary not recorded");
+            tracing::error!(error = %Chain(&error), count = refused, actor = ?tally.key, "summary not recorded");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Errors as `application/problem+json` (RFC 9457). The one place that gives each its status and its code.
 
 use aegis_core::ambient::{DateTime, Timestamp};
-use aegis_core::error::{Error, Failed};
+use aegis_core::error::{Chain, Error, Failed};
 use aegis_core::id::RequestId;
 use aegis_core::reason::Reason;
 use aegis_core::risk::Risk;
@@ -264,20 +264,5 @@ fn kind(error: &Error) -> (StatusCode, &'static str) {
         Error::Contended => (StatusCode::CONFLICT, "contended"),
         Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         Error::Damaged { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
-    }
-}
-
-/// An error with its causes, parted by colons.
-pub(crate) struct Chain<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(cause) = source {
-            write!(f, ": {cause}")?;
-            source = cause.source();
-        }
-        Ok(())
     }
 }

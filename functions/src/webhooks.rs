@@ -6,7 +6,7 @@ mod post;
 pub use post::{PATIENCE, Poster};
 
 use aegis_core::ambient::Timestamp;
-use aegis_core::error::Error;
+use aegis_core::error::{Chain, Error};
 use aegis_core::feed::Feed;
 use aegis_core::id::WebhookId;
 use aegis_core::pipeline::App;
@@ -94,7 +94,7 @@ impl Courier {
             if let Err(error) = seen {
                 // Another process, or a store that does not answer: the place is read afresh the next time.
                 receiver.reader = None;
-                tracing::warn!(webhook = %found.webhook.id, error = %error, "webhook put off");
+                tracing::warn!(webhook = %found.webhook.id, error = %Chain(&error), "webhook put off");
             }
         }
         Ok(backlog)
@@ -177,7 +177,7 @@ async fn work(post: Arc<Post>, webhook: WebhookId) {
     loop {
         let due = match attempt::due(&post.app, &webhook, PAGE).await {
             Ok(due) => due,
-            Err(error) => return tracing::warn!(%webhook, error = %error, "deliveries not read"),
+            Err(error) => return tracing::warn!(%webhook, error = %Chain(&error), "deliveries not read"),
         };
         let mut under_way = JoinSet::new();
         let mut settled = false;
@@ -214,11 +214,11 @@ async fn one(post: Arc<Post>, delivery: Loaded<Delivery>) -> bool {
         // Disabled or deleted meanwhile.
         Ok(None) => return false,
         Err(error @ Error::Unavailable { .. }) => {
-            tracing::warn!(delivery = %id, error = %error, "delivery put off");
+            tracing::warn!(delivery = %id, error = %Chain(&error), "delivery put off");
             return false;
         }
         Err(error) => {
-            tracing::error!(delivery = %id, error = %error, "delivery not made");
+            tracing::error!(delivery = %id, error = %Chain(&error), "delivery not made");
             Answer::Unanswered { why: "stored data is damaged" }
         }
     };
@@ -229,7 +229,7 @@ async fn one(post: Arc<Post>, delivery: Loaded<Delivery>) -> bool {
             true
         }
         Err(error) => {
-            tracing::warn!(delivery = %id, error = %error, "what came of a delivery is not put away");
+            tracing::warn!(delivery = %id, error = %Chain(&error), "what came of a delivery is not put away");
             false
         }
     }

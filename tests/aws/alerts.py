@@ -7,7 +7,7 @@ import boto3
 
 with open(os.environ["AEGIS_DEPLOYMENT"], encoding="utf-8") as file:
     outputs = json.load(file)
-sqs = boto3.client("sqs", region_name="us-east-1")
+sqs = boto3.client("sqs")
 url = outputs["alerts_queue_url"]["value"]
 found = {}
 while True:

@@ -9,7 +9,7 @@ import boto3
 
 with open(os.environ["AEGIS_DEPLOYMENT"], encoding="utf-8") as file:
     outputs = json.load(file)
-iam = boto3.client("iam", region_name="us-east-1")
+iam = boto3.client("iam")
 needs = {"RoleName": outputs["role_names"]["value"]["publish"], "PolicyName": "needs"}
 # As Terraform made it.
 kept = pathlib.Path(os.environ["AEGIS_DEPLOYMENT"]).with_name("publish-needs.json")

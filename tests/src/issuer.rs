@@ -1,6 +1,7 @@
 //! An identity provider of the test's own, where a deployment fetches its keys: on a loopback port, for this process.
 
 use aegis_core::token::public_jwk;
+use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
@@ -17,8 +18,8 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// Answers at `url` from now on. The key is kept in a file: a provider whose keys change from one run to the next is
-    /// asked again for them only after a while.
+    /// Answers at `url` from now on, if that is on this machine; elsewhere somebody else does, who knows the key. The key is kept
+    /// in a file: a provider whose keys change from one run to the next is asked again for them only after a while.
     pub fn at(url: &str, key: &Path) -> Self {
         if !key.exists() {
             std::fs::write(key, crate::deployment::p256()).unwrap();
@@ -26,19 +27,9 @@ impl Issuer {
         let signer = EncodingKey::from_ec_der(&std::fs::read(key).unwrap());
         let jwk = public_jwk(&signer).unwrap();
         let kid = jwk.common.key_id.clone().unwrap();
-        let listener = TcpListener::bind(url.strip_prefix("http://").unwrap()).unwrap();
-        let at = |path: &str| format!("{url}/{path}");
-        let discovery = json!({
-            "issuer": url, "jwks_uri": at("jwks"), "authorization_endpoint": at("authorize"), "token_endpoint": at("token"),
-        });
-        let discovery = discovery.to_string();
-        let keys = json!({ "keys": [jwk] }).to_string();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                // Whoever hangs up gets nothing.
-                let _ = answer(&stream, &discovery, &keys);
-            }
-        });
+        if let Some(here) = url.strip_prefix("http://") {
+            listen(TcpListener::bind(here).unwrap(), url, &jwk);
+        }
         Self { url: url.to_string(), signer, kid, logins: AtomicU64::new(0) }
     }
 
@@ -52,6 +43,21 @@ impl Issuer {
         let header = Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::ES256) };
         jsonwebtoken::encode(&header, &claims, &self.signer).unwrap()
     }
+}
+
+fn listen(listener: TcpListener, url: &str, jwk: &Jwk) {
+    let at = |path: &str| format!("{url}/{path}");
+    let discovery = json!({
+        "issuer": url, "jwks_uri": at("jwks"), "authorization_endpoint": at("authorize"), "token_endpoint": at("token"),
+    });
+    let discovery = discovery.to_string();
+    let keys = json!({ "keys": [jwk] }).to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // Whoever hangs up gets nothing.
+            let _ = answer(&stream, &discovery, &keys);
+        }
+    });
 }
 
 fn answer(mut stream: &TcpStream, discovery: &str, keys: &str) -> std::io::Result<()> {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a harness stops the test that something fails in")]
 
+pub mod account;
 pub mod bill;
 pub mod deployment;
 pub mod issuer;

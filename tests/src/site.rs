@@ -10,6 +10,7 @@ use http::Method;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 pub struct Site {
     pub url: String,
@@ -71,14 +72,26 @@ impl Site {
         self.call(&Method::POST, token, path, Some(body))
     }
 
+    /// What is done once, however often it is asked for.
+    pub fn post_once(&self, token: &str, path: &str, key: &str, body: Value) -> Answer {
+        let request = self.request(&Method::POST, token, path).header("idempotency-key", key);
+        let request = request.header("content-type", "application/json");
+        answer(plain().run(request.body(body.to_string()).unwrap()))
+    }
+
     pub fn call(&self, method: &Method, token: &str, path: &str, body: Option<Value>) -> Answer {
-        let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.url));
-        if !token.is_empty() {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
+        let request = self.request(method, token, path);
         let Some(body) = body else { return answer(plain().run(request.body(()).unwrap())) };
         let request = request.header("content-type", "application/json");
         answer(plain().run(request.body(body.to_string()).unwrap()))
+    }
+
+    fn request(&self, method: &Method, token: &str, path: &str) -> http::request::Builder {
+        let request = http::Request::builder().method(method).uri(format!("{}{path}", self.url));
+        match token {
+            "" => request,
+            token => request.header("authorization", format!("Bearer {token}")),
+        }
     }
 
     /// A tool call of MCP, in the older version.
@@ -117,12 +130,21 @@ fn answer(sent: Result<http::Response<ureq::Body>, ureq::Error>) -> Answer {
 }
 
 /// Looks again and again until there is something, for as long as a stream, or a second try, may take.
-pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    wait(what, Duration::from_millis(200), look)
+}
+
+/// The same, now and then, for what happens by itself after minutes.
+pub fn wait_long_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    wait(what, Duration::from_secs(2), look)
+}
+
+fn wait<T>(what: &str, pause: Duration, mut look: impl FnMut() -> Option<T>) -> T {
     for _ in 0..600 {
         if let Some(found) = look() {
             return found;
         }
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        std::thread::sleep(pause);
     }
     panic!("{what} did not come")
 }

@@ -4,7 +4,7 @@
 //! Its KMS is none; LocalStack's refuses what KMS refuses.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::child::{self, Counts, NotPassed};
+use crate::relay;
 use crate::tools::Venv;
 use crate::workshop::Workshop;
 
@@ -51,6 +52,7 @@ pub(crate) struct Emulator {
     name: &'static str,
     process: Child,
     port: u16,
+    relay: Option<SocketAddr>,
     venv: Venv,
     health: &'static str,
     /// Its home and its temporary files.
@@ -65,6 +67,10 @@ impl Emulator {
         Self::started(workshop, "ministack", venv, "/_ministack/health", |command, port, _| {
             command.arg("tests/aws/emulator.py").envs(SETTINGS.iter().copied());
             command.env("GATEWAY_PORT", port.to_string());
+            // Its functions reach it by a relay that tests can have do harm.
+            let relay = relay::start((Ipv4Addr::LOCALHOST, port).into())?;
+            command.env("AWS_ENDPOINT_URL", format!("http://{relay}"));
+            Ok(Some(relay))
         })
     }
 
@@ -75,6 +81,8 @@ impl Emulator {
         Self::started(workshop, "localstack", venv, "/_localstack/health", |command, port, scratch| {
             command.arg("tests/aws/kms.py").envs(KMS_SETTINGS.iter().copied());
             command.env("GATEWAY_LISTEN", format!("127.0.0.1:{port}")).env("CONFIG_DIR", scratch);
+            command.env("AWS_ENDPOINT_URL", endpoint(port));
+            Ok(None)
         })
     }
 
@@ -83,9 +91,9 @@ impl Emulator {
         name: &'static str,
         venv: Venv,
         health: &'static str,
-        set: impl FnOnce(&mut Command, u16, &Path),
+        set: impl FnOnce(&mut Command, u16, &Path) -> io::Result<Option<SocketAddr>>,
     ) -> Result<Self, NotPassed> {
-        let failed = |error: std::io::Error| NotPassed::Failed(format!("{name} cannot be started: {error}"));
+        let failed = |error: io::Error| NotPassed::Failed(format!("{name} cannot be started: {error}"));
         let scratch = workshop.tools().join(format!("{name}-{}", std::process::id()));
         fs::create_dir_all(&scratch).map_err(failed)?;
         let log = workshop.tools().join(format!("{name}.log"));
@@ -94,19 +102,20 @@ impl Emulator {
         let mut command = workshop.command(venv.program("python"));
         command.env_clear().envs(std::env::vars_os().filter(|(name, _)| name == "PATH"));
         command.arg("-B").env("HOME", &scratch).env("TMPDIR", &scratch);
-        set(&mut command, port, &scratch);
-        command.envs(credentials()).env("AWS_ENDPOINT_URL", endpoint(port));
+        let relay = set(&mut command, port, &scratch).map_err(failed)?;
+        command.envs(credentials());
         command.stdin(Stdio::piped()).stdout(output.try_clone().map_err(failed)?).stderr(output);
         let process = command.spawn().map_err(failed)?;
-        let mut emulator = Self { name, process, port, venv, health, scratch };
+        let mut emulator = Self { name, process, port, relay, venv, health, scratch };
         match emulator.answers_in_time() {
             Ok(()) => Ok(emulator),
             Err(why) => Err(NotPassed::Failed(format!("{} {why}; its log is {}", emulator.name, log.display()))),
         }
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+    /// Where it is reached by a relay: by its functions, and by who keeps connections (see there).
+    pub(crate) fn relayed(&self) -> String {
+        self.relay.map_or_else(|| self.endpoint(), |relay| format!("http://{relay}"))
     }
 
     pub(crate) fn endpoint(&self) -> String {
@@ -169,9 +178,21 @@ fn endpoint(port: u16) -> String {
 }
 
 /// Free a moment ago. Nothing reserves it.
-pub(crate) fn free_port() -> std::io::Result<u16> {
+fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
+
+/// Free, and none that the system gives to who asks for any: for what listens later, and again.
+pub(crate) fn lasting_port() -> io::Result<u16> {
+    let own = u16::try_from(std::process::id() % u32::from(PORTS)).unwrap_or_default();
+    let mut ports = (0..PORTS).map(|next| FIRST_PORT.saturating_add(own.saturating_add(next) % PORTS));
+    let free = ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+    free.ok_or_else(|| io::Error::from(io::ErrorKind::AddrInUse))
+}
+
+/// Below those of Linux (from 32768 on), of macOS and of Windows (from 49152 on).
+const FIRST_PORT: u16 = 20_000;
+const PORTS: u16 = 10_000;
 
 /// The account's own, which may do everything.
 fn credentials() -> [(&'static str, &'static str); 4] {

@@ -5,32 +5,133 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::aws::{self, Emulator};
 use crate::child::{self, Counts, NotPassed};
 use crate::workshop::Workshop;
-use crate::{lambda, mcp, relay, tools};
+use crate::{lambda, mcp, tools};
 
 pub(crate) fn run(workshop: &Workshop) -> Result<Counts, NotPassed> {
+    let (program, artifacts) = needed(workshop, "release")?;
+    let mut counts = judged(workshop, &program, &artifacts)?;
+    add(
+        &mut counts,
+        &on_emulator(workshop, program, &artifacts, |deployed, terraform| {
+            deployed.report_first_responses(&artifacts);
+            let mut counts = deployed.stories()?;
+            count(&mut counts, terraform.is_settled()?);
+            Ok(counts)
+        })?,
+    );
+    Ok(counts)
+}
+
+/// What takes minutes because it waits for what happens after minutes, and what changes a deployment as a whole.
+pub(crate) fn run_long(workshop: &Workshop) -> Result<Counts, NotPassed> {
+    let (program, artifacts) = needed(workshop, "release")?;
+    on_emulator(workshop, program, &artifacts, |deployed, terraform| {
+        let mut counts = deployed.tests(LONG)?;
+        add(&mut counts, &deployed.upgrade(terraform, &artifacts)?);
+        add(&mut counts, &deployed.tests(&["restore::first"])?);
+        terraform.take_over_restored()?;
+        add(&mut counts, &deployed.tests(&["restore::then"])?);
+        count(&mut counts, terraform.is_settled()?);
+        Ok(counts)
+    })
+}
+
+/// Terraform, and the functions.
+fn needed(workshop: &Workshop, profile: &str) -> Result<(PathBuf, PathBuf), NotPassed> {
     let program = tools::on_path("terraform").ok_or("terraform is not installed");
     let program = program.map_err(|why| NotPassed::Skipped(why.to_owned()))?;
-    let artifacts = match env::var_os(ARTIFACTS) {
-        Some(folder) => PathBuf::from(folder),
-        None => lambda::zips(workshop, "release")?,
-    };
-    let mut counts = judged(workshop, &program, &artifacts)?;
-    let failed = |error: std::io::Error| NotPassed::Failed(error.to_string());
-    let issuer = format!("http://127.0.0.1:{}", aws::free_port().map_err(failed)?);
-    let (emulator, terraform) = deploy(workshop, &program, &artifacts, &issuer)?;
-    add(&mut counts, &stories(workshop, &emulator, &terraform, &issuer)?);
-    let unexplained = terraform.drift()?;
-    unexplained.iter().for_each(|change| println!("a second plan would change: {change}"));
-    count(&mut counts, unexplained.is_empty());
+    match env::var_os(ARTIFACTS) {
+        Some(folder) => Ok((program, PathBuf::from(folder))),
+        None => Ok((program, lambda::zips(workshop, profile)?)),
+    }
+}
+
+/// The same deployment on an account of AWS, where somebody wants that: what only AWS can show.
+pub(crate) fn run_on_account(workshop: &Workshop) -> Result<Counts, NotPassed> {
+    if env::var(WANTED).is_ok_and(|value| value == "1") {
+        let (program, artifacts) = needed(workshop, "lambda")?;
+        return on_account(workshop, program, &artifacts);
+    }
+    Err(NotPassed::Skipped(format!(
+        "{WANTED} is not 1: it deploys to the account that the environment names, and costs"
+    )))
+}
+
+fn on_account(workshop: &Workshop, program: PathBuf, artifacts: &Path) -> Result<Counts, NotPassed> {
+    let place = Place::account(workshop)?;
+    let mut terraform = Terraform::new(workshop, program, "terraform-account", artifacts)?;
+    let mut keys = workshop.command(place.python());
+    keys.arg("tests/aws/provider.py").arg(terraform.scratch.join("issuer-key"));
+    let keys = keys.output().map_err(|error| NotPassed::Failed(format!("tests/aws/provider.py: {error}")))?;
+    if !keys.status.success() {
+        return Err(NotPassed::Failed(String::from_utf8_lossy(&keys.stderr).into_owned()));
+    }
+    terraform.environment.push(("TF_VAR_provider_keys", String::from_utf8_lossy(&keys.stdout).trim().into()));
+    init(terraform.command("init"))?;
+    // What is there is taken away whatever comes of it; where this is killed, the next run goes on with its state.
+    let counts = terraform.run("apply", &["-auto-approve"]).and_then(|_| {
+        let issuer = terraform.output(&["-raw", "provider_url"])?;
+        let url = terraform.output(&["-raw", "api_url"])?;
+        Deployed::new(workshop, &place, &terraform, url, &issuer)?.tests(ON_ACCOUNT)
+    });
     terraform.run("destroy", &["-auto-approve"])?;
-    let mut left = workshop.command(emulator.program("python"));
-    count(&mut counts, child::run(emulator.known_to(left.arg("tests/aws/left.py"))).is_ok());
+    counts
+}
+
+/// Deploys to an emulator, has `tests` say what they find, and takes all of it away.
+fn on_emulator(
+    workshop: &Workshop,
+    program: PathBuf,
+    artifacts: &Path,
+    tests: impl FnOnce(&Deployed<'_>, &mut Terraform<'_>) -> Result<Counts, NotPassed>,
+) -> Result<Counts, NotPassed> {
+    let failed = |error: std::io::Error| NotPassed::Failed(error.to_string());
+    let issuer = format!("http://127.0.0.1:{}", aws::lasting_port().map_err(failed)?);
+    let (emulator, mut terraform) = deploy(workshop, &program, artifacts, &issuer)?;
+    let url = emulator.endpoint() + &terraform.output(&["-raw", "api_path"])?;
+    let place = Place::Emulator(emulator);
+    let deployed = Deployed::new(workshop, &place, &terraform, url, &issuer)?;
+    let mut counts = tests(&deployed, &mut terraform)?;
+    terraform.run("destroy", &["-auto-approve"])?;
+    let mut left = workshop.command(place.python());
+    count(&mut counts, child::run(place.known_to(left.arg("tests/aws/left.py"))).is_ok());
     Ok(counts)
+}
+
+/// Where a deployment is.
+enum Place {
+    Emulator(Emulator),
+    Account(tools::Venv),
+}
+
+impl Place {
+    fn account(workshop: &Workshop) -> Result<Self, NotPassed> {
+        let venv = tools::Venv::apart(workshop, "venv-aws").map_err(NotPassed::Skipped)?;
+        venv.install(workshop, "tests/aws/requirements.txt").map_err(NotPassed::Skipped)?;
+        Ok(Self::Account(venv))
+    }
+
+    /// With boto3.
+    fn python(&self) -> PathBuf {
+        match self {
+            Self::Emulator(emulator) => emulator.program("python"),
+            Self::Account(venv) => venv.program("python"),
+        }
+    }
+
+    /// Tells a program where it is; of an account the environment does.
+    fn known_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        match self {
+            Self::Emulator(emulator) => emulator.known_to(command).env("AEGIS_TEST_FAULTS", emulator.relayed()),
+            Self::Account(_) => command,
+        }
+    }
 }
 
 /// What the module makes, judged by its own tests without AWS (`infra/tests`), and whether the example fits it.
@@ -73,7 +174,10 @@ fn deploy<'a>(
 ) -> Result<(Emulator, Terraform<'a>), NotPassed> {
     for _ in 0..ATTEMPTS {
         let emulator = Emulator::start(workshop)?;
-        let terraform = Terraform::new(workshop, program.to_owned(), &emulator, artifacts, issuer)?;
+        let mut terraform = Terraform::new(workshop, program.to_owned(), "terraform", artifacts)?;
+        terraform.begin_anew();
+        terraform.environment.push(("TF_VAR_endpoint", emulator.relayed().into()));
+        terraform.environment.push(("TF_VAR_oidc_issuer", issuer.into()));
         init(terraform.command("init"))?;
         let began = Instant::now();
         match terraform.run("apply", &["-auto-approve"]) {
@@ -102,20 +206,94 @@ fn add(counts: &mut Counts, more: &Counts) {
     counts.skipped = counts.skipped.saturating_add(more.skipped);
 }
 
-/// The tests that speak to a deployment, wherever it is.
-fn stories(
-    workshop: &Workshop,
-    emulator: &Emulator,
-    terraform: &Terraform<'_>,
-    issuer: &str,
-) -> Result<Counts, NotPassed> {
-    let outputs = terraform.scratch.join("outputs.json");
-    let failed = |error: std::io::Error| NotPassed::Failed(format!("{}: {error}", outputs.display()));
-    fs::write(&outputs, terraform.output(&["-json"])?).map_err(failed)?;
-    let url = emulator.endpoint() + &terraform.output(&["-raw", "api_path"])?;
-    let aegis = workshop.aegis()?;
-    let tests = |which: &[&str]| {
-        let mut command = workshop.cargo();
+/// A deployment, for the tests that speak to one.
+struct Deployed<'a> {
+    workshop: &'a Workshop,
+    place: &'a Place,
+    aegis: PathBuf,
+    url: String,
+    outputs: PathBuf,
+    issuer: &'a str,
+}
+
+impl<'a> Deployed<'a> {
+    fn new(
+        workshop: &'a Workshop,
+        place: &'a Place,
+        terraform: &Terraform<'_>,
+        url: String,
+        issuer: &'a str,
+    ) -> Result<Self, NotPassed> {
+        let outputs = terraform.scratch.join("outputs.json");
+        let failed = |error: std::io::Error| NotPassed::Failed(format!("{}: {error}", outputs.display()));
+        fs::write(&outputs, terraform.output(&["-json"])?).map_err(failed)?;
+        Ok(Self { workshop, place, aegis: workshop.aegis()?, url, outputs, issuer })
+    }
+
+    /// What is said here decides nothing.
+    fn report_first_responses(&self, artifacts: &Path) {
+        let mut command = self.workshop.command(self.place.python());
+        command.arg("tests/aws/first_response.py").arg(artifacts).env("AEGIS_DEPLOYMENT", &self.outputs);
+        if child::run(self.place.known_to(&mut command)).is_err() {
+            println!("how long functions take to their first response is not known");
+        }
+    }
+
+    fn stories(&self) -> Result<Counts, NotPassed> {
+        let apart = APART
+            .iter()
+            .copied()
+            .flatten()
+            .chain(LONG)
+            .chain([&MCP, &UPGRADE, &RESTORE])
+            .flat_map(|tests| ["--skip", *tests]);
+        let mut counts = self.tests(&apart.collect::<Vec<_>>())?;
+        for group in APART {
+            add(&mut counts, &self.tests(group)?);
+        }
+        match mcp::clients(self.workshop) {
+            Ok(mcp::Clients { python, node, folder }) => {
+                let mut command = self.command(&[MCP]);
+                command.env("AEGIS_MCP_PYTHON", python).env("AEGIS_NODE", node).env("AEGIS_NODE_FOLDER", folder);
+                add(&mut counts, &child::run_cargo_tests(&mut command)?);
+            }
+            Err(why) => {
+                println!("skipped: MCP's clients on the deployment: {why}");
+                counts.skipped = counts.skipped.saturating_add(1);
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Replaces the functions while a test uses them.
+    fn upgrade(&self, terraform: &mut Terraform<'_>, artifacts: &Path) -> Result<Counts, NotPassed> {
+        let [next, there, done] = ["next-version", "upgrading", "upgraded"].map(|name| terraform.scratch.join(name));
+        for old in [&there, &done] {
+            let _ = fs::remove_file(old);
+        }
+        let mut command = self.workshop.command(self.place.python());
+        child::run(command.arg("tests/aws/next_version.py").arg(artifacts).arg(&next))?;
+        terraform.environment.retain(|(name, _)| *name != "TF_VAR_artifacts");
+        terraform.environment.push(("TF_VAR_artifacts", next.into()));
+        thread::scope(|scope| {
+            let tests = scope.spawn(|| self.tests(&[UPGRADE]));
+            while !there.exists() && !tests.is_finished() {
+                thread::sleep(Duration::from_millis(100));
+            }
+            let applied = terraform.run("apply", &["-auto-approve"]);
+            let said = fs::write(&done, "").map_err(|error| NotPassed::Failed(format!("{}: {error}", done.display())));
+            let counts = tests.join().map_err(|_| NotPassed::Failed("the tests of the upgrade panicked".to_owned()))?;
+            applied.and(said.map(|()| Counts::default()))?;
+            counts
+        })
+    }
+
+    fn tests(&self, which: &[&str]) -> Result<Counts, NotPassed> {
+        child::run_cargo_tests(&mut self.command(which))
+    }
+
+    fn command(&self, which: &[&str]) -> Command {
+        let mut command = self.workshop.cargo();
         command.args([
             "test",
             "--package=aegis-tests",
@@ -124,33 +302,27 @@ fn stories(
             "--no-fail-fast",
             "--",
         ]);
-        command.env("AEGIS_BIN", &aegis).env("AEGIS_URL", &url).env("AEGIS_DEPLOYMENT", &outputs);
+        command.env("AEGIS_BIN", &self.aegis).env("AEGIS_URL", &self.url).env("AEGIS_DEPLOYMENT", &self.outputs);
         // The tests are the deployment's identity provider.
-        command.env("AEGIS_TEST_ISSUER", issuer).env("AEGIS_TEST_PYTHON", emulator.program("python"));
-        emulator.known_to(command.args(which));
+        command.env("AEGIS_TEST_ISSUER", self.issuer).env("AEGIS_TEST_PYTHON", self.place.python());
+        self.place.known_to(command.args(which));
         command
-    };
-    let mut counts = child::run_cargo_tests(&mut tests(&["--skip", MCP, "--skip", OUTAGE]))?;
-    add(&mut counts, &child::run_cargo_tests(&mut tests(&[OUTAGE]))?);
-    match mcp::clients(workshop) {
-        Ok(mcp::Clients { python, node, folder }) => {
-            let mut command = tests(&[MCP]);
-            command.env("AEGIS_MCP_PYTHON", python).env("AEGIS_NODE", node).env("AEGIS_NODE_FOLDER", folder);
-            add(&mut counts, &child::run_cargo_tests(&mut command)?);
-        }
-        Err(why) => {
-            println!("skipped: MCP's clients on the deployment: {why}");
-            counts.skipped = counts.skipped.saturating_add(1);
-        }
     }
-    Ok(counts)
 }
 
-/// By itself, after the others: it looks for the newest record of a kind.
+/// Tests that go by themselves, in this order, after the others. What `outage` takes from the bus others would miss. While
+/// detection lies behind, everybody is asked.
+const APART: &[&[&str]] = &[&["outage::"], &["lag::"]];
+/// The same, where its clients can be had: it looks for the newest record of a kind.
 const MCP: &str = "mcp::";
-
-/// By itself, too: what it takes from the bus, others would miss.
-const OUTAGE: &str = "outage::";
+/// Tests of the long run; `upgrade` goes on during a change of the deployment, `restore` lies around one.
+const LONG: &[&str] = &["kills::", "twice::"];
+const UPGRADE: &str = "upgrade::";
+const RESTORE: &str = "restore::";
+/// What needs nothing of the emulator's, nor that AWS reaches this machine.
+const ON_ACCOUNT: &[&str] = &["approvals::", "cli::", "flagship::", "gateway::", "kms::", "races::"];
+/// Says that the suite for an account may run.
+const WANTED: &str = "AEGIS_AWS_E2E";
 
 /// What the tests' identity provider says of a human's roles.
 const ROLES: &str =
@@ -165,35 +337,29 @@ struct Terraform<'a> {
 }
 
 impl<'a> Terraform<'a> {
-    fn new(
-        workshop: &'a Workshop,
-        program: PathBuf,
-        emulator: &Emulator,
-        artifacts: &Path,
-        issuer: &str,
-    ) -> Result<Self, NotPassed> {
-        let scratch = workshop.tools().join("terraform");
+    fn new(workshop: &'a Workshop, program: PathBuf, folder: &str, artifacts: &Path) -> Result<Self, NotPassed> {
+        let scratch = workshop.tools().join(folder);
         let failed = |error: std::io::Error| NotPassed::Failed(format!("{}: {error}", scratch.display()));
         fs::create_dir_all(&scratch).map_err(failed)?;
-        // The emulator is empty: what an earlier run left in its state is gone.
-        for old in ["state", "state.backup"] {
-            let _ = fs::remove_file(scratch.join(old));
-        }
-        let relay = relay::start(emulator.address()).map_err(failed)?;
         let environment = vec![
             ("CHECKPOINT_DISABLE", "1".into()),
             ("TF_DATA_DIR", scratch.join("data").into()),
             ("TF_IN_AUTOMATION", "1".into()),
             ("TF_VAR_artifacts", artifacts.into()),
-            ("TF_VAR_endpoint", format!("http://{relay}").into()),
-            ("TF_VAR_oidc_issuer", issuer.into()),
             ("TF_VAR_oidc_client_id", "aegis".into()),
             ("TF_VAR_roles", ROLES.into()),
-            // Nobody reaches the emulator by it, and what is named after it is told apart.
+            // Nobody reaches it by that name, and what is named after it is told apart.
             ("TF_VAR_public_url", "https://aegis.example".into()),
             ("TF_VAR_approval_page", "true".into()),
         ];
         Ok(Self { workshop, program, environment, scratch })
+    }
+
+    /// An emulator is empty: what an earlier run left in the state is gone.
+    fn begin_anew(&self) {
+        for old in ["state", "state.backup"] {
+            let _ = fs::remove_file(self.scratch.join(old));
+        }
     }
 
     fn run(&self, what: &str, more: &[&str]) -> Result<Counts, NotPassed> {
@@ -226,6 +392,25 @@ impl<'a> Terraform<'a> {
             true => String::from_utf8(ended.stdout).map_err(|error| failed(error.to_string())),
             false => Err(failed(String::from_utf8_lossy(&ended.stderr).into_owned())),
         }
+    }
+
+    /// Whether a second plan would change nothing.
+    fn is_settled(&self) -> Result<bool, NotPassed> {
+        let unexplained = self.drift()?;
+        unexplained.iter().for_each(|change| println!("a second plan would change: {change}"));
+        Ok(unexplained.is_empty())
+    }
+
+    /// As `infra/README.md` says, where the table of state was restored under another name.
+    fn take_over_restored(&mut self) -> Result<(), NotPassed> {
+        let table = self.output(&["-raw", "state_table"])?;
+        let restored = format!("{table}-2");
+        let known = "module.aegis.aws_dynamodb_table.state";
+        self.environment.push(("TF_VAR_deployment_epoch", "2".into()));
+        self.environment.push(("TF_VAR_state_table", restored.as_str().into()));
+        child::run(self.command("state").args(["rm", self.state().as_str(), known]))?;
+        self.run("import", &[known, &restored])?;
+        self.run("apply", &["-auto-approve"]).map(|_| ())
     }
 
     /// What a second plan would change, beside what the emulator is known to tell wrongly.

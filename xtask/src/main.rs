@@ -9,6 +9,7 @@ mod cargo;
 mod child;
 mod deny;
 mod deploy;
+mod faults;
 mod fuzz;
 mod interop;
 mod keychain;

@@ -1,4 +1,4 @@
-//! In front of the emulator: a connection of its own for each request.
+//! In front of the emulator: a connection of its own for each request, and the faults that tests ask for.
 //!
 //! Of 1,000 requests that Terraform's provider sends MiniStack 1.5.33 over connections it keeps, about one is carried out and
 //! never answered, when the machine is busy. The provider sends it again, and hears that what it made is there already. Of
@@ -6,22 +6,28 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
+
+use crate::faults::{self, Does, Faults};
 
 /// Listens until this process ends, and returns where.
 pub(crate) fn start(to: SocketAddr) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let here = listener.local_addr()?;
+    let faults = Arc::new(Faults::default());
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
+            let faults = Arc::clone(&faults);
             // A request that fails is one the client hears nothing of: it knows what to do.
-            thread::spawn(move || pass(client, to));
+            thread::spawn(move || pass(client, to, &faults));
         }
     });
     Ok(here)
 }
 
-fn pass(mut client: TcpStream, to: SocketAddr) -> io::Result<()> {
+fn pass(mut client: TcpStream, to: SocketAddr, faults: &Faults) -> io::Result<()> {
     let mut request = Vec::new();
     let end = loop {
         if let Some(end) = end_of_head(&request) {
@@ -39,13 +45,45 @@ fn pass(mut client: TcpStream, to: SocketAddr) -> io::Result<()> {
     while body.len() < length {
         read_some(&mut client, &mut body)?;
     }
+    if let Some(answer) = faults.answer(&head) {
+        return client.write_all(answer.as_bytes());
+    }
+    let met = faults.meets(&head, &body);
+    match &met {
+        Some((_, Does::Throttle)) => return client.write_all(faults::throttled(&head).as_bytes()),
+        Some((_, Does::KillBefore)) => return kill(&client),
+        Some((name, Does::Hold)) => return wait_for_end(&mut client, || faults.lasts(name)),
+        Some((_, Does::LoseAnswer | Does::KillAfter)) | None => {}
+    }
     let mut emulator = TcpStream::connect(to)?;
     emulator.write_all(closing(&head).as_bytes())?;
     emulator.write_all(&body)?;
     let mut answer = Vec::new();
     let read = emulator.read_to_end(&mut answer);
     tell(&head, &answer, read.as_ref().err());
-    client.write_all(&answer)
+    match met {
+        Some((_, Does::KillAfter)) => kill(&client),
+        Some(_) => Ok(()),
+        None => client.write_all(&answer),
+    }
+}
+
+fn kill(client: &TcpStream) -> io::Result<()> {
+    // The test sees that nobody was killed.
+    faults::kill(client.peer_addr()?)
+        .unwrap_or_else(|why| println!("a function that was to be killed lives on: {why}"));
+    Ok(())
+}
+
+/// Until the client has hung up, or nobody wants it to wait any more.
+fn wait_for_end(client: &mut TcpStream, lasts: impl Fn() -> bool) -> io::Result<()> {
+    client.set_read_timeout(Some(Duration::from_millis(100)))?;
+    let is_there = |client: &mut TcpStream| match client.read(&mut [0]) {
+        Ok(count) => count > 0,
+        Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
+    };
+    while lasts() && is_there(client) {}
+    Ok(())
 }
 
 /// What the emulator did not do, or says it could not, is the first to look at where something comes after it that cannot be.
@@ -76,7 +114,7 @@ fn end_of_head(request: &[u8]) -> Option<usize> {
     request.windows(4).position(|four| four == b"\r\n\r\n")?.checked_add(4)
 }
 
-fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     let mut headers = head.lines().filter_map(|line| line.split_once(':'));
     headers.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
 }

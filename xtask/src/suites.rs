@@ -147,6 +147,24 @@ static SUITES: &[Suite] = &[
         run: deploy::run,
     },
     Suite {
+        name: "aws-deploy-long",
+        proves: "killed functions and what is told twice change nothing there, and a restore brings nobody back",
+        minutes: (11, 20),
+        installs: "ministack and boto3 from PyPI, in a venv; Terraform's provider for AWS, in the target folder; on Debian as \
+                   root also python3 and python3-venv",
+        kind: Kind::Test(Tier::Full),
+        run: deploy::run_long,
+    },
+    Suite {
+        name: "aws-account",
+        proves: "the core of it holds on AWS itself, if AEGIS_AWS_E2E is 1",
+        minutes: (15, 25),
+        installs: "boto3 from PyPI, in a venv; Terraform's provider for AWS, in the target folder; on Debian as root also python3 \
+                   and python3-venv",
+        kind: Kind::Test(Tier::Full),
+        run: deploy::run_on_account,
+    },
+    Suite {
         name: "long",
         proves: "kills and revocation races, many times over",
         minutes: (8, 10),

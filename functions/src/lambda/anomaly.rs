@@ -2,7 +2,7 @@
 
 use super::Function;
 use super::events::{BatchAnswer, QueueEvent};
-use aegis_core::error::Cause;
+use aegis_core::error::{Cause, Chain};
 use aegis_core::heartbeat::Heartbeat;
 use aegis_events::stream;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub async fn answer(function: Arc<Function>, batch: QueueEvent) -> Result<BatchA
                 Some(told) => records.extend(told.into_iter().map(Arc::new)),
                 None => answer.again(&message.message_id),
             },
-            Err(error) => tracing::error!(error = %error, "an event was passed over"),
+            Err(error) => tracing::error!(error = %Chain(&error), "an event was passed over"),
         }
     }
     let taken = async {
@@ -37,7 +37,7 @@ pub async fn answer(function: Arc<Function>, batch: QueueEvent) -> Result<BatchA
         }
     };
     if let Err(error) = taken.await {
-        tracing::error!(error = %error, "a batch was not taken in, to be tried again");
+        tracing::error!(error = %Chain(&error), "a batch was not taken in, to be tried again");
         answer = BatchAnswer::default();
         batch.records.iter().for_each(|message| answer.again(&message.message_id));
     }

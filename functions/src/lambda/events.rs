@@ -2,6 +2,7 @@
 //! documentation: API Gateway REST (proxy, and REQUEST authorizer), DynamoDB streams, SQS, EventBridge.
 
 use crate::forward::{Answered, Forwarded};
+use aegis_core::error::Chain;
 use aegis_core::record::AuditRecord;
 use aegis_events::bundle;
 use bytes::Bytes;
@@ -270,7 +271,7 @@ impl BusEvent {
         };
         // What cannot be read now cannot be read later either.
         Some(read.unwrap_or_else(|error| {
-            tracing::error!(error = %error, "a record was passed over");
+            tracing::error!(error = %Chain(&error), "a record was passed over");
             Vec::new()
         }))
     }

@@ -5,7 +5,7 @@ use super::Function;
 use super::events::{BatchAnswer, StreamEvent, StreamRecord};
 use super::scheduled::HEARTBEAT;
 use aegis_aws::bus::{Bus, Event};
-use aegis_core::error::Cause;
+use aegis_core::error::{Cause, Chain};
 use aegis_core::journal::RECORDS;
 use aegis_core::operation::Operation;
 use aegis_core::operations::audit_tally::Span;
@@ -26,7 +26,7 @@ pub async fn answer(function: Arc<Function>, batch: StreamEvent) -> Result<Batch
     let readable = batch.records.get(..unread.unwrap_or(batch.records.len())).unwrap_or_default();
     let (places, events): (Vec<_>, Vec<_>) = events_of(readable, &again).into_iter().unzip();
     let there = bus.put(&events).await.unwrap_or_else(|error| {
-        tracing::error!(error = %error, "the bus did not answer");
+        tracing::error!(error = %Chain(&error), "the bus did not answer");
         Vec::new()
     });
     if let Some(record) = first_left(&places, &there, unread).and_then(|place| batch.records.get(place)) {
@@ -60,7 +60,7 @@ async fn told_again(function: &Function, batch: &[StreamRecord]) -> (Again, Opti
                 again.insert(place, records.iter().filter_map(|record| serde_json::to_string(record).ok()).collect());
             }
             Err(error) => {
-                tracing::error!(error = %error, "what is to be told again cannot be read");
+                tracing::error!(error = %Chain(&error), "what is to be told again cannot be read");
                 return (again, Some(place));
             }
         }

@@ -4,7 +4,7 @@
 use super::Function;
 use super::events::{BatchAnswer, QueueEvent};
 use aegis_aws::alerts::Alerts;
-use aegis_core::error::{Cause, Error};
+use aegis_core::error::{Cause, Chain, Error};
 use aegis_core::recommendation::{AgentRecommendation, RecommendationRecord, ResponseAction};
 use aegis_core::repository::{self, Loaded};
 use aegis_core::response;
@@ -19,12 +19,12 @@ pub async fn answer(function: Arc<Function>, batch: QueueEvent) -> Result<BatchA
         let done = match read {
             Ok(recommendation) => tell(&function, &recommendation).await,
             Err(error) => {
-                tracing::error!(error = %error, "a recommendation was passed over");
+                tracing::error!(error = %Chain(&error), "a recommendation was passed over");
                 Ok(())
             }
         };
         if let Err(error) = done {
-            tracing::error!(error = %error, "an alert was not sent, to be tried again");
+            tracing::error!(error = %Chain(&error), "an alert was not sent, to be tried again");
             answer.again(&message.message_id);
         }
     }
@@ -34,7 +34,7 @@ pub async fn answer(function: Arc<Function>, batch: QueueEvent) -> Result<BatchA
     };
     if let Err(error) = followed {
         // Not lost: what is pending is looked for each minute.
-        tracing::error!(error = %error, "responses left pending");
+        tracing::error!(error = %Chain(&error), "responses left pending");
     }
     Ok(answer)
 }

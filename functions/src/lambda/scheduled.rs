@@ -3,7 +3,7 @@
 
 use super::Function;
 use aegis_core::ambient::{Timestamp, after_seconds};
-use aegis_core::error::{Cause, Error};
+use aegis_core::error::{Cause, Chain, Error};
 use aegis_core::heartbeat::Heartbeat;
 use aegis_core::journal::Settled;
 use aegis_core::pipeline::{self, App};
@@ -53,7 +53,7 @@ async fn count(app: &App) -> usize {
             Ok(0) => break,
             Ok(some) => counted = counted.saturating_add(some),
             Err(error) => {
-                tracing::warn!(error = %error, "uses are counted later");
+                tracing::warn!(error = %Chain(&error), "uses are counted later");
                 break;
             }
         }

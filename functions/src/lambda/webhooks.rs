@@ -5,7 +5,7 @@ use super::Function;
 use super::events::{BatchAnswer, BusEvent, QueueEvent};
 use crate::oidc::tls;
 use crate::webhooks::{Courier, PATIENCE, Poster};
-use aegis_core::error::{Cause, Error};
+use aegis_core::error::{Cause, Chain, Error};
 use aegis_core::pipeline::App;
 use aegis_core::record::AuditRecord;
 use aegis_core::webhook::outbox;
@@ -38,14 +38,14 @@ pub async fn answer(function: Arc<Function>, called: Called) -> Result<BatchAnsw
     if let Called::Batch(batch) = &called {
         let records = records(batch, &mut answer);
         if let Err(error) = write_down(app, &records).await {
-            tracing::error!(error = %error, "a batch was not taken in, to be tried again");
+            tracing::error!(error = %Chain(&error), "a batch was not taken in, to be tried again");
             answer = BatchAnswer::default();
             batch.records.iter().for_each(|message| answer.again(&message.message_id));
         }
     }
     if let Err(error) = function.courier(app).post_due(POSTING).await {
         // What is due stays due.
-        tracing::error!(error = %error, "webhooks not served");
+        tracing::error!(error = %Chain(&error), "webhooks not served");
     }
     Ok(answer)
 }
@@ -66,7 +66,7 @@ fn records(batch: &QueueEvent, answer: &mut BatchAnswer) -> Vec<AuditRecord> {
         match message.event().map(BusEvent::records) {
             Ok(Some(told)) => records.extend(told),
             Ok(None) => answer.again(&message.message_id),
-            Err(error) => tracing::error!(error = %error, "an event was passed over"),
+            Err(error) => tracing::error!(error = %Chain(&error), "an event was passed over"),
         }
     }
     records

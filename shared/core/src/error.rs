@@ -69,6 +69,27 @@ pub enum Error {
     Damaged { what: &'static str, source: Cause },
 }
 
+/// An error with its causes, parted by colons: for the log.
+pub struct Chain<'a>(pub &'a dyn std::error::Error);
+
+impl std::fmt::Debug for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+
 /// An error as a request is answered with it, and the audit record that tells of it, where there is one.
 #[derive(Debug)]
 pub struct Failed {

@@ -2,7 +2,7 @@
 //! goes with the change settles its intent in the same transaction; what is not settled in time is undone.
 
 use crate::ambient::{Timestamp, after_seconds};
-use crate::error::Error;
+use crate::error::{Chain, Error};
 use crate::id::{KeyId, RecordId, RequestId};
 use crate::journal;
 use crate::keystore::VersionRef;
@@ -147,7 +147,9 @@ pub async fn undo_due(app: &App) -> Result<usize, Error> {
                 Ok(undone) => done = done.saturating_add(usize::from(undone)),
                 Err(error @ Error::Unavailable { dependency: "the store", .. }) => return Err(error),
                 // A back end that does not answer keeps its own intents waiting, and no others.
-                Err(error) => tracing::warn!(intent = %stored.item.key.partition, error = %error, "undoing put off"),
+                Err(error) => {
+                    tracing::warn!(intent = %stored.item.key.partition, error = %Chain(&error), "undoing put off")
+                }
             }
         }
         query.after = page.next;

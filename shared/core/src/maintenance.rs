@@ -3,7 +3,7 @@
 
 use crate::ambient::Timestamp;
 use crate::approval;
-use crate::error::Error;
+use crate::error::{Chain, Error};
 use crate::id::{AgentId, RecordId, RequestId};
 use crate::intent;
 use crate::journal;
@@ -58,7 +58,7 @@ pub async fn run_due(app: &App) -> Result<usize, Error> {
                 Ok(()) => done = done.saturating_add(1),
                 Err(error @ Error::Unavailable { dependency: "the store", .. }) => return Err(error),
                 // Another writer was faster, or this key or its back end is at fault: the others are not kept waiting.
-                Err(error) => tracing::warn!(key = %indexed.key.id, error = %error, "scheduled work put off"),
+                Err(error) => tracing::warn!(key = %indexed.key.id, error = %Chain(&error), "scheduled work put off"),
             }
         }
         query.after = page.next;

@@ -4,7 +4,7 @@
 mod question;
 
 use crate::deployment::PolicyDocument;
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Chain, Error};
 use crate::human::Role;
 use crate::id::{AgentId, ApprovalId, CredentialId};
 use crate::key::{Key, Tier};
@@ -141,7 +141,7 @@ impl Policies {
 
     fn evaluate(&self, question: &Question<'_>) -> Result<(), Reason> {
         let (request, entities) = question.cedar(&self.actions).map_err(|error| {
-            tracing::error!(error = %error, "policy request not built");
+            tracing::error!(error = %Chain(error.as_ref()), "policy request not built");
             Reason::Policy
         })?;
         // Cedar gives up where little is left of the stack, and then nothing would be permitted: on a deep one it gets its own.

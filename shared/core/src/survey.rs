@@ -1,6 +1,7 @@
 //! What a back end says of a key that it holds: whether it can be used there, and by whom without Aegis.
 
 use crate::ambient::{DateTime, Timestamp, after_seconds};
+use crate::error::Chain;
 use crate::keystore::{KeyStore, Material};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -190,7 +191,7 @@ impl AtBackend {
 /// What the back end says of an object now. One that does not tell keeps nothing from being done: the key is taken for shared.
 pub(crate) async fn ask(keystore: &dyn KeyStore, material: &Material, now: Timestamp) -> Option<AtBackend> {
     let survey = keystore.survey(material).await.unwrap_or_else(|error| {
-        tracing::warn!(error = %error, "a back end does not tell who can use a key");
+        tracing::warn!(error = %Chain(&error), "a back end does not tell who can use a key");
         let unread = Other { principal: "*".into(), by: Way::Unread, may: Vec::new(), conditional: false, grant: None };
         Some(Survey::new(ObjectState::Unavailable, vec![unread]))
     });

@@ -17,7 +17,7 @@ with open(os.environ["AEGIS_DEPLOYMENT"], encoding="utf-8") as file:
     OUTPUTS = {name: output["value"] for name, output in json.load(file).items()}
 URL = os.environ["AEGIS_URL"]
 PARTITIONS = os.path.join(os.path.dirname(__file__), "../../../infra/partitions.json")
-FUNCTIONS = boto3.client("lambda", region_name="us-east-1")
+FUNCTIONS = boto3.client("lambda")
 NAME = OUTPUTS["role_names"]["scheduled"].removesuffix("-scheduled")
 
 
@@ -63,7 +63,7 @@ def part(text):
 @contextlib.contextmanager
 def somebody():
     """A session of somebody with no rights, and what gives her those of a function's role."""
-    iam, name = boto3.client("iam", region_name="us-east-1"), f"somebody-{time.time_ns():x}"
+    iam, name = boto3.client("iam"), f"somebody-{time.time_ns():x}"
 
     def become(function):
         needs = {"RoleName": OUTPUTS["role_names"][function], "PolicyName": "needs"}
@@ -74,7 +74,7 @@ def somebody():
     try:
         key = iam.create_access_key(UserName=name)["AccessKey"]
         secret = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
-        yield boto3.Session(**secret, region_name="us-east-1"), become
+        yield boto3.Session(**secret), become
     finally:
         for key in iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:
             iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
@@ -88,7 +88,7 @@ class Roles(unittest.TestCase):
 
     def a_key(self, *tags):
         """A key of somebody's at KMS, for as long as the test takes."""
-        kms = boto3.client("kms", region_name="us-east-1")
+        kms = boto3.client("kms")
         key = kms.create_key(Tags=tags)["KeyMetadata"]["Arn"]
         self.addCleanup(kms.schedule_key_deletion, KeyId=key, PendingWindowInDays=7)
         return key

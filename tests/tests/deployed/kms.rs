@@ -2,11 +2,11 @@
 //! nothing; that each function may do what it must, and that what it makes anybody can check, it does show.
 #![expect(clippy::indexing_slicing, reason = "a missing field fails the test that names it")]
 
+use aegis_tests::account::{call, output};
 use aegis_tests::site::{EVERYTHING, Site, site, wait_for};
 use aegis_tests::{base64, from_base64, message, text};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use std::process::Command;
 
 #[test]
@@ -62,7 +62,7 @@ fn kms_makes_and_rotates_a_key_that_agents_sign_with() {
 fn a_key_that_was_there_before_is_shared_with_those_who_use_it_at_kms() {
     let site = site();
     let kim = site.log_in("kim@org", &EVERYTHING);
-    let (name, arn) = (site.name("registered"), output("managed_key_arn"));
+    let (name, arn) = (site.name("registered"), output("managed_key_arn").as_str().unwrap().to_string());
     let told = Command::new(std::env::var("AEGIS_BIN").unwrap())
         .env_clear()
         .env("HOME", tempfile::tempdir().unwrap().path())
@@ -115,18 +115,7 @@ fn key_id(alias: &str) -> String {
     text(&kms("describe_key", json!({ "KeyId": alias }))["KeyMetadata"], "KeyId")
 }
 
-/// What Terraform put out.
-fn output(name: &str) -> String {
-    let file = PathBuf::from(std::env::var_os("AEGIS_DEPLOYMENT").unwrap());
-    let outputs: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-    text(&outputs[name], "value")
-}
-
 /// KMS as anybody calls it who has leave to.
 fn kms(operation: &str, parameters: Value) -> Value {
-    let mut command = Command::new(std::env::var("AEGIS_TEST_PYTHON").unwrap());
-    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/aws/kms_call.py"));
-    let output = command.args([operation, &parameters.to_string()]).output().unwrap();
-    assert!(output.status.success(), "{operation}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    call("kms", operation, &parameters)
 }

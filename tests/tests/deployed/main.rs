@@ -7,10 +7,20 @@
 mod approvals;
 mod cli;
 mod direct;
+mod faults;
 mod flagship;
 mod gateway;
+#[cfg(target_os = "linux")]
+mod grants;
+#[cfg(target_os = "linux")]
+mod kills;
 mod kms;
+mod lag;
 mod mcp;
 mod outage;
 mod races;
+mod restore;
+#[cfg(target_os = "linux")]
+mod twice;
+mod upgrade;
 mod webhooks;

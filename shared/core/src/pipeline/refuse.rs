@@ -3,7 +3,7 @@
 use super::facts::{Facts, Found, Target};
 use super::{ATTEMPTS, App, Request};
 use crate::agent::{Agent, Purpose};
-use crate::error::{Error, Failed};
+use crate::error::{Chain, Error, Failed};
 use crate::id::{RecommendationId, RecordId};
 use crate::journal;
 use crate::name::KeyRef;
@@ -50,7 +50,7 @@ pub(super) async fn failed(app: &App, refused: Refused<'_>, error: Error) -> Res
     };
     let mut record = AuditRecord { reason, error: Some(error.to_string()), ..refused.record(app, outcome) };
     journal::append(app, &mut record).await?;
-    tracing::info!(decision = "deny", error = %error, record = %record.id, "request refused");
+    tracing::info!(decision = "deny", error = %Chain(&error), record = %record.id, "request refused");
     Ok(Failed::recorded(error, record.id))
 }
 

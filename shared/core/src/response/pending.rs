@@ -3,7 +3,7 @@
 
 use crate::agent::{Agent, AgentState, Stopped};
 use crate::ambient::{Timestamp, after_seconds};
-use crate::error::Error;
+use crate::error::{Chain, Error};
 use crate::id::{AgentId, KeyId, RecommendationId, RecordId, RequestId};
 use crate::journal;
 use crate::key::{KeyState, Transition};
@@ -217,7 +217,7 @@ async fn put_off(app: &App, mut pending: Loaded<PendingResponse>, error: &Error)
     record.key = pending.value.response.key.clone();
     record.object = Some(pending.value.response.cause.to_string());
     let (action, again) = (pending.value.response.action.as_str(), pending.value.due.is_some());
-    tracing::error!(action, again, error = %error, "response failed");
+    tracing::error!(action, again, error = %Chain(&error), "response failed");
     let puts = vec![pending.replace()?, journal::put_timed(app, &mut record)?];
     Ok(app.store.transact(puts).await?)
 }
