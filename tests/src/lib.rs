@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a harness stops the test that something fails in")]
 
 pub mod bill;
+pub mod deployed;
 pub mod deployment;
 pub mod issuer;
 pub mod mcp;
