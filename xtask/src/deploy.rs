@@ -10,27 +10,45 @@ use std::time::Instant;
 use crate::aws::{self, Emulator};
 use crate::child::{self, Counts, NotPassed};
 use crate::workshop::Workshop;
-use crate::{lambda, mcp, relay, tools};
+use crate::{lambda, mcp, relay, scenarios, tools};
 
 pub(crate) fn run(workshop: &Workshop) -> Result<Counts, NotPassed> {
+    let (program, artifacts, issuer) = needed(workshop)?;
+    let mut counts = judged(workshop, &program, &artifacts)?;
+    let (emulator, terraform) = deploy(workshop, &program, &artifacts, &issuer)?;
+    let site = Site::new(workshop, &emulator, &terraform, &issuer)?;
+    scenarios::keep(&site)?;
+    add(&mut counts, &stories(workshop, &site)?);
+    let unexplained = terraform.drift()?;
+    unexplained.iter().for_each(|change| println!("a second plan would change: {change}"));
+    count(&mut counts, unexplained.is_empty());
+    // Last: nothing happens by itself in it any more.
+    add(&mut counts, &scenarios::tell(&site, scenarios::CORE)?);
+    terraform.run("destroy", &["-auto-approve"])?;
+    let mut left = workshop.command(emulator.program("python"));
+    count(&mut counts, child::run(emulator.known_to(left.arg("tests/aws/left.py"))).is_ok());
+    Ok(counts)
+}
+
+/// Every scenario that can be told on a deployment, on one that is new.
+pub(crate) fn run_scenarios(workshop: &Workshop) -> Result<Counts, NotPassed> {
+    let (program, artifacts, issuer) = needed(workshop)?;
+    let (emulator, terraform) = deploy(workshop, &program, &artifacts, &issuer)?;
+    let site = Site::new(workshop, &emulator, &terraform, &issuer)?;
+    scenarios::keep(&site)?;
+    scenarios::tell(&site, scenarios::ALL)
+}
+
+/// Terraform, the zips, and where the tests' identity provider will be.
+fn needed(workshop: &Workshop) -> Result<(PathBuf, PathBuf, String), NotPassed> {
     let program = tools::on_path("terraform").ok_or("terraform is not installed");
     let program = program.map_err(|why| NotPassed::Skipped(why.to_owned()))?;
     let artifacts = match env::var_os(ARTIFACTS) {
         Some(folder) => PathBuf::from(folder),
         None => lambda::zips(workshop, "release")?,
     };
-    let mut counts = judged(workshop, &program, &artifacts)?;
     let failed = |error: std::io::Error| NotPassed::Failed(error.to_string());
-    let issuer = format!("http://127.0.0.1:{}", aws::free_port().map_err(failed)?);
-    let (emulator, terraform) = deploy(workshop, &program, &artifacts, &issuer)?;
-    add(&mut counts, &stories(workshop, &emulator, &terraform, &issuer)?);
-    let unexplained = terraform.drift()?;
-    unexplained.iter().for_each(|change| println!("a second plan would change: {change}"));
-    count(&mut counts, unexplained.is_empty());
-    terraform.run("destroy", &["-auto-approve"])?;
-    let mut left = workshop.command(emulator.program("python"));
-    count(&mut counts, child::run(emulator.known_to(left.arg("tests/aws/left.py"))).is_ok());
-    Ok(counts)
+    Ok((program, artifacts, format!("http://127.0.0.1:{}", aws::free_port().map_err(failed)?)))
 }
 
 /// What the module makes, judged by its own tests without AWS (`infra/tests`), and whether the example fits it.
@@ -102,34 +120,63 @@ fn add(counts: &mut Counts, more: &Counts) {
     counts.skipped = counts.skipped.saturating_add(more.skipped);
 }
 
-/// The tests that speak to a deployment, wherever it is.
-fn stories(
-    workshop: &Workshop,
-    emulator: &Emulator,
-    terraform: &Terraform<'_>,
-    issuer: &str,
-) -> Result<Counts, NotPassed> {
-    let outputs = terraform.scratch.join("outputs.json");
-    let failed = |error: std::io::Error| NotPassed::Failed(format!("{}: {error}", outputs.display()));
-    fs::write(&outputs, terraform.output(&["-json"])?).map_err(failed)?;
-    let url = emulator.endpoint() + &terraform.output(&["-raw", "api_path"])?;
-    let aegis = workshop.aegis()?;
-    let tests = |which: &[&str]| {
-        let mut command = workshop.cargo();
+/// A deployment, wherever it is, as tests and scripts are told of it.
+pub(crate) struct Site<'a> {
+    workshop: &'a Workshop,
+    emulator: &'a Emulator,
+    url: String,
+    /// What Terraform put out of it.
+    pub(crate) outputs: PathBuf,
+    aegis: PathBuf,
+    issuer: &'a str,
+}
+
+impl<'a> Site<'a> {
+    fn new(
+        workshop: &'a Workshop,
+        emulator: &'a Emulator,
+        terraform: &Terraform<'_>,
+        issuer: &'a str,
+    ) -> Result<Self, NotPassed> {
+        let outputs = terraform.scratch.join("outputs.json");
+        let failed = |error: std::io::Error| NotPassed::Failed(format!("{}: {error}", outputs.display()));
+        fs::write(&outputs, terraform.output(&["-json"])?).map_err(failed)?;
+        let url = emulator.endpoint() + &terraform.output(&["-raw", "api_path"])?;
+        Ok(Self { workshop, emulator, url, outputs, aegis: workshop.aegis()?, issuer })
+    }
+
+    pub(crate) fn tests(&self, target: &str, which: &[&str]) -> Command {
+        let mut command = self.workshop.cargo();
         command.args([
             "test",
             "--package=aegis-tests",
             "--features=deployed",
-            "--test=deployed",
+            "--test",
+            target,
             "--no-fail-fast",
             "--",
         ]);
-        command.env("AEGIS_BIN", &aegis).env("AEGIS_URL", &url).env("AEGIS_DEPLOYMENT", &outputs);
-        // The tests are the deployment's identity provider.
-        command.env("AEGIS_TEST_ISSUER", issuer).env("AEGIS_TEST_PYTHON", emulator.program("python"));
-        emulator.known_to(command.args(which));
+        self.known_to(command.args(which));
         command
-    };
+    }
+
+    pub(crate) fn script(&self, path: &str, does: &str) -> Command {
+        let mut command = self.workshop.command(self.emulator.program("python"));
+        self.known_to(command.args(["-B", path, does]));
+        command
+    }
+
+    fn known_to(&self, command: &mut Command) {
+        command.env("AEGIS_BIN", &self.aegis).env("AEGIS_URL", &self.url).env("AEGIS_DEPLOYMENT", &self.outputs);
+        // The tests are the deployment's identity provider.
+        command.env("AEGIS_TEST_ISSUER", self.issuer).env("AEGIS_TEST_PYTHON", self.emulator.program("python"));
+        self.emulator.known_to(command);
+    }
+}
+
+/// The tests that speak to a deployment, wherever it is.
+fn stories(workshop: &Workshop, site: &Site<'_>) -> Result<Counts, NotPassed> {
+    let tests = |which: &[&str]| site.tests("deployed", which);
     let mut counts = child::run_cargo_tests(&mut tests(&["--skip", MCP, "--skip", OUTAGE]))?;
     add(&mut counts, &child::run_cargo_tests(&mut tests(&[OUTAGE]))?);
     match mcp::clients(workshop) {
@@ -190,7 +237,7 @@ impl<'a> Terraform<'a> {
             ("TF_VAR_oidc_client_id", "aegis".into()),
             ("TF_VAR_roles", ROLES.into()),
             // Nobody reaches the emulator by it, and what is named after it is told apart.
-            ("TF_VAR_public_url", "https://aegis.example".into()),
+            ("TF_VAR_public_url", "https://aegis.example.org".into()),
             ("TF_VAR_approval_page", "true".into()),
         ];
         Ok(Self { workshop, program, environment, scratch })

@@ -18,6 +18,7 @@ mod oidc;
 mod page;
 mod relay;
 mod report;
+mod scenarios;
 mod suites;
 mod tools;
 mod workshop;

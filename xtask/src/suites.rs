@@ -140,11 +140,20 @@ static SUITES: &[Suite] = &[
     Suite {
         name: "aws-deploy",
         proves: "Terraform deploys it, it answers as it should, a second plan changes nothing and nothing is left behind",
-        minutes: (7, 14),
+        minutes: (10, 17),
         installs: "ministack and boto3 from PyPI, in a venv; Terraform's provider for AWS, in the target folder; on Debian as \
                    root also python3 and python3-venv",
         kind: Kind::Test(Tier::Standard),
         run: deploy::run,
+    },
+    Suite {
+        name: "aws-deploy-long",
+        proves: "every scenario that needs nothing but an API holds on what Terraform deploys",
+        minutes: (11, 20),
+        installs: "ministack and boto3 from PyPI, in a venv; Terraform's provider for AWS, in the target folder; on Debian as \
+                   root also python3 and python3-venv",
+        kind: Kind::Test(Tier::Full),
+        run: deploy::run_scenarios,
     },
     Suite {
         name: "long",
