@@ -1,9 +1,12 @@
-//! A deployment in this process: the real pipeline, route table, software key store and SQLite store, with a clock the
-//! test moves and an identity provider the test signs for.
+//! The deployment that a scenario is told on. As a rule it lies in this process: the real pipeline, route table, software key
+//! store and SQLite store, with a clock the test moves and an identity provider the test signs for. Where `AEGIS_DEPLOYMENT`
+//! names one that is there already, it is that one, which has nothing of all this but its API.
 
 use crate::Answer;
 use crate::bill::{Bill, PaidCounters};
+use crate::deployed::{self, Deployed};
 use crate::roles::{Roles, act_as};
+use crate::site::site;
 use crate::telling::{Said, Telling};
 use aegis_core::agent::{Agent, Hold, HoldKind};
 use aegis_core::ambient::{Clock, Entropy, Timestamp};
@@ -42,6 +45,7 @@ use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -53,13 +57,63 @@ pub const BEGINNING: i64 = 1_790_000_000;
 /// Where the page of a deployment is that has one, before the approval's id.
 pub const APPROVAL_PAGE: &str = "https://aegis.example.org/approve/";
 
-pub struct Deployment<S = SqliteStore> {
+/// What every deployment has is its own; what only one in this process has, it has of [`InProcess`].
+pub struct Deployment<S = SqliteStore>(Place<S>);
+
+enum Place<S> {
+    Here(Box<InProcess<S>>),
+    There(Deployed),
+}
+
+/// What is asked of a deployment that has it not ends the scenario, at the line that asked.
+impl<S> Deref for Deployment<S> {
+    type Target = InProcess<S>;
+
+    #[track_caller]
+    fn deref(&self) -> &InProcess<S> {
+        match &self.0 {
+            Place::Here(here) => {
+                here.is_needed.store(true, Ordering::Relaxed);
+                here
+            }
+            Place::There(_) => panic!("{ONLY_HERE}"),
+        }
+    }
+}
+
+impl<S> DerefMut for Deployment<S> {
+    #[track_caller]
+    fn deref_mut(&mut self) -> &mut InProcess<S> {
+        match &mut self.0 {
+            Place::Here(here) => {
+                here.is_needed.store(true, Ordering::Relaxed);
+                here
+            }
+            Place::There(_) => panic!("{ONLY_HERE}"),
+        }
+    }
+}
+
+/// A scenario that could be told on any deployment is, or it is written down why not.
+impl<S> Drop for Deployment<S> {
+    fn drop(&mut self) {
+        if let Place::Here(here) = &self.0
+            && !here.is_needed.load(Ordering::Relaxed)
+        {
+            deployed::must_be_listed();
+        }
+    }
+}
+
+const ONLY_HERE: &str =
+    "this scenario needs what only a deployment in its own process has: it cannot be told on another";
+
+pub struct InProcess<S> {
     pub host: Arc<Host>,
     pub store: Arc<Faulty<S>>,
     provider: EncodingKey,
     kid: String,
     now: Arc<AtomicI64>,
-    logins: AtomicU64,
     folder: Option<tempfile::TempDir>,
     /// What the back end `stick` says of its keys.
     pub said: Said,
@@ -68,6 +122,8 @@ pub struct Deployment<S = SqliteStore> {
     halves: Option<Halves>,
     /// How the functions of operations behave that messages are forwarded to.
     pub functions: Arc<Behaviour>,
+    /// Whether anything of this was asked for.
+    is_needed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -166,9 +222,12 @@ impl PermitKeys for KeysInMemory {
 }
 
 impl Deployment {
-    /// One that turns nobody away for asking often.
+    /// An empty one that turns nobody away for asking often.
     pub async fn new() -> Self {
-        Self::with(1_000_000, 1_000_000).await
+        match deployed::is_meant() {
+            true => Self(Place::There(Deployed::emptied())),
+            false => Self::on_disk(1_000_000, 1_000_000).await,
+        }
     }
 
     /// Counts the uses on record, as the server does by itself a moment later.
@@ -178,6 +237,12 @@ impl Deployment {
 
     /// With these shares of a minute: of a source without credentials, and of a credential.
     pub async fn with(unverified: u64, requests: u64) -> Self {
+        let deployment = Self::on_disk(unverified, requests).await;
+        deployment.is_needed.store(true, Ordering::Relaxed);
+        deployment
+    }
+
+    async fn on_disk(unverified: u64, requests: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self::on(SqliteStore::open(folder.path()).unwrap(), Some(folder), unverified, requests).await
     }
@@ -186,12 +251,15 @@ impl Deployment {
 impl Deployment<MemoryStore> {
     /// One without a disk, for what a disk would only disturb.
     pub async fn in_memory() -> Self {
-        Self::on(MemoryStore::default(), None, u64::MAX, u64::MAX).await
+        let deployment = Self::on(MemoryStore::default(), None, u64::MAX, u64::MAX).await;
+        deployment.is_needed.store(true, Ordering::Relaxed);
+        deployment
     }
 }
 
 impl<S: Store + 'static> Deployment<S> {
     async fn on(store: S, folder: Option<tempfile::TempDir>, unverified: u64, requests: u64) -> Self {
+        assert!(!deployed::is_meant(), "{ONLY_HERE}");
         let now = Arc::new(AtomicI64::new(BEGINNING));
         let ticking = Arc::clone(&now);
         let clock = Clock::new(move || Timestamp::from_second(ticking.load(Ordering::SeqCst)).unwrap());
@@ -240,42 +308,69 @@ impl<S: Store + 'static> Deployment<S> {
         let host = Arc::new(host_of(&Arc::new(app), unverified, Operations::Here));
         let functions = Arc::new(Behaviour::default());
         let halves = std::env::var_os("AEGIS_TEST_HALVES").map(|_| Halves::new(&host, unverified, &now, &functions));
-        Self { host, store, provider, kid, now, logins: AtomicU64::new(0), folder, said, bill, halves, functions }
+        let is_needed = AtomicBool::new(false);
+        let here = InProcess { host, store, provider, kid, now, folder, said, bill, halves, functions, is_needed };
+        Self(Place::Here(Box::new(here)))
     }
 
-    /// The folder with the store.
-    pub fn folder(&self) -> PathBuf {
-        self.folder.as_ref().unwrap().path().to_path_buf()
-    }
-
-    /// The folder of the back end `stick`.
-    pub fn stick(&self) -> PathBuf {
-        self.folder.as_ref().unwrap().path().join(STICK)
-    }
-
-    /// Moves the clock.
-    pub fn pass(&self, seconds: i64) {
-        self.now.fetch_add(seconds, Ordering::SeqCst);
-    }
-
+    /// Seconds since 1970, by the clock of the deployment.
     pub fn now(&self) -> i64 {
-        self.now.load(Ordering::SeqCst)
+        match &self.0 {
+            Place::Here(here) => here.now.load(Ordering::SeqCst),
+            Place::There(_) => Timestamp::now().as_second(),
+        }
+    }
+
+    /// Moves the clock; waits until it has moved, where it is not the test's.
+    #[track_caller]
+    pub fn pass(&self, seconds: i64) {
+        match &self.0 {
+            Place::Here(here) => {
+                here.is_needed.fetch_or(seconds > WAITED, Ordering::Relaxed);
+                here.now.fetch_add(seconds, Ordering::SeqCst);
+            }
+            Place::There(_) if seconds <= WAITED => {
+                std::thread::sleep(std::time::Duration::from_secs(seconds.unsigned_abs()));
+            }
+            Place::There(_) => panic!("{ONLY_HERE}"),
+        }
+    }
+
+    /// Waits for the next minute where more than half of one has passed, by a clock that does not stand still.
+    pub fn begin_a_minute(&self) {
+        while matches!(self.0, Place::There(_)) && self.now() % 60 > 30 {
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+    }
+
+    /// Of its identity provider.
+    pub fn issuer(&self) -> &str {
+        match &self.0 {
+            Place::Here(_) => ISSUER,
+            Place::There(_) => site().issuer(),
+        }
     }
 
     /// What the identity provider would issue for a login now.
     pub fn id_token(&self, human: &str, roles: &[&str]) -> String {
+        static LOGINS: AtomicU64 = AtomicU64::new(0);
         let claims = json!({
-            "iss": ISSUER, "sub": human, "aud": "aegis", "iat": self.now(), "exp": self.now() + 300,
+            "iss": self.issuer(), "sub": human, "aud": "aegis", "iat": self.now(), "exp": self.now() + 300,
             "auth_time": self.now(), "amr": ["pwd"], "roles": roles,
-            "jti": self.logins.fetch_add(1, Ordering::SeqCst).to_string(),
+            "jti": LOGINS.fetch_add(1, Ordering::SeqCst).to_string(),
         });
         self.provider_signs(&claims)
     }
 
     /// A token of the provider's with these claims.
     pub fn provider_signs(&self, claims: &Value) -> String {
-        let header = Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::ES256) };
-        jsonwebtoken::encode(&header, claims, &self.provider).unwrap()
+        match &self.0 {
+            Place::Here(here) => {
+                let header = Header { kid: Some(here.kid.clone()), ..Header::new(Algorithm::ES256) };
+                jsonwebtoken::encode(&header, claims, &here.provider).unwrap()
+            }
+            Place::There(_) => site().provider_signs(claims),
+        }
     }
 
     /// Exchanges an ID token, as it is.
@@ -316,45 +411,39 @@ impl<S: Store + 'static> Deployment<S> {
 
     /// As a response would: for a day a human approves what the agent asks.
     pub async fn hold_for_step_up(&self, agent: &str) {
-        let item = repository::agent_item(&AgentId::try_from(agent.to_string()).unwrap());
-        let found: Option<Loaded<Agent>> = repository::load(self.store.as_ref(), &item).await.unwrap();
-        let (mut found, now) = (found.unwrap(), Timestamp::from_second(self.now()).unwrap());
-        let until = Timestamp::from_second(self.now() + 86_400).unwrap();
-        let cause = RecommendationId::new(now, &Entropy::system());
-        found.value.add_hold(Hold { kind: HoldKind::StepUp, until, cause }, now);
-        self.store.transact(vec![found.replace().unwrap()]).await.unwrap();
+        let (now, until) = (self.now(), self.now() + 86_400);
+        let [now, until] = [now, until].map(|second| Timestamp::from_second(second).unwrap());
+        let hold = Hold { kind: HoldKind::StepUp, until, cause: RecommendationId::new(now, &Entropy::system()) };
+        match &self.0 {
+            Place::Here(here) => {
+                let item = repository::agent_item(&AgentId::try_from(agent.to_string()).unwrap());
+                let found: Option<Loaded<Agent>> = repository::load(here.store.as_ref(), &item).await.unwrap();
+                let mut found = found.unwrap();
+                found.value.add_hold(hold, now);
+                here.store.transact(vec![found.replace().unwrap()]).await.unwrap();
+            }
+            Place::There(there) => there.hold(agent, &hold),
+        }
     }
 
     /// The same, on what `wrap` makes of its store.
     pub fn with_store(mut self, wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>) -> Self {
-        let split = self.halves.take().is_some();
-        let host = Arc::get_mut(&mut self.host).unwrap();
-        let app = Arc::get_mut(&mut host.app).unwrap();
-        app.store = wrap(Arc::clone(&app.store));
-        if split {
-            self.split();
+        self.change(|app| app.store = wrap(Arc::clone(&app.store)));
+        self
+    }
+
+    /// The same, with a page on which humans answer approvals; one that is there already has it.
+    pub fn with_approval_page(mut self) -> Self {
+        if let Place::Here(here) = &mut self.0 {
+            here.change(|app| app.approval_page = Some(APPROVAL_PAGE.to_string()));
         }
         self
     }
 
-    /// The same, with a page on which humans answer approvals.
-    pub fn with_approval_page(self) -> Self {
-        self.changed(|app| app.approval_page = Some(APPROVAL_PAGE.to_string()))
-    }
-
     /// The same, in front of this back end and no other.
-    pub fn with_backend(self, name: &str, keystore: Arc<dyn KeyStore>) -> Self {
+    pub fn with_backend(mut self, name: &str, keystore: Arc<dyn KeyStore>) -> Self {
         let backends = [(name.parse().unwrap(), keystore)].into();
-        self.changed(|app| app.keystores = KeyStores::new(own_keys(), backends))
-    }
-
-    fn changed(mut self, change: impl FnOnce(&mut App)) -> Self {
-        let split = self.halves.take().is_some();
-        let host = Arc::get_mut(&mut self.host).unwrap();
-        change(Arc::get_mut(&mut host.app).unwrap());
-        if split {
-            self.split();
-        }
+        self.change(|app| app.keystores = KeyStores::new(own_keys(), backends));
         self
     }
 
@@ -385,49 +474,17 @@ impl<S: Store + 'static> Deployment<S> {
     }
 
     pub async fn send(&self, request: Request<Bytes>) -> Answer {
-        if let Some(halves) = &self.halves
-            && edge::is_message(request.method(), request.uri().path())
-        {
-            return Answer::of(&act_as("mcp", handle(&halves.messages, request, SOURCE)).await);
-        }
-        let served = edge::operation_of(request.method(), request.uri().path());
-        match served.filter(|operation| self.halves.is_some() && *operation != "public") {
-            None if self.halves.is_some() && served == Some("public") => {
-                Answer::of(&act_as("public", handle(&self.host, request, SOURCE)).await)
-            }
-            None => Answer::of(&handle(&self.host, request, SOURCE).await),
-            Some(_) => self.send_by_halves(request).await,
+        match &self.0 {
+            Place::Here(here) => here.send(request).await,
+            Place::There(there) => there.send(request).await,
         }
     }
 
-    /// From now on as on AWS: an edge decides, and something else acts.
-    pub fn split(&mut self) {
-        self.halves = Some(Halves::new(&self.host, u64::MAX, &self.now, &self.functions));
-    }
-
+    /// Whether an edge decides, and something else acts.
     pub fn is_split(&self) -> bool {
-        self.halves.is_some()
-    }
-
-    /// What the edge says of a request.
-    pub async fn decide(&self, request: &Request<Bytes>) -> AtEdge {
-        let mut head = Request::builder().method(request.method()).uri(request.uri()).body(()).unwrap();
-        *head.headers_mut() = request.headers().clone();
-        act_as("authorizer", edge::decide(&self.host, &self.halves.as_ref().unwrap().edge, &head, SOURCE)).await
-    }
-
-    /// What is answered to a request that comes with this from an edge.
-    pub async fn act(&self, request: Request<Bytes>, crossing: &str) -> Answer {
-        let crossed = Crossed { signed: crossing, reader: &self.halves.as_ref().unwrap().reader };
-        let role = edge::operation_of(request.method(), request.uri().path()).unwrap();
-        Answer::of(&act_as(role, edge::act(&self.host, request, SOURCE, Some(crossed))).await)
-    }
-
-    /// As a gateway does: the edge first, without the body; then, with what it signed, the operation.
-    async fn send_by_halves(&self, request: Request<Bytes>) -> Answer {
-        match self.decide(&request).await {
-            AtEdge::Passes { crossing } => self.act(request, &crossing).await,
-            AtEdge::Refused(refusal) => Answer::of(&refusal.response()),
+        match &self.0 {
+            Place::Here(here) => here.halves.is_some(),
+            Place::There(_) => true,
         }
     }
 
@@ -452,6 +509,72 @@ impl<S: Store + 'static> Deployment<S> {
     }
 }
 
+impl<S: Store + 'static> InProcess<S> {
+    /// The folder with the store.
+    pub fn folder(&self) -> PathBuf {
+        self.folder.as_ref().unwrap().path().to_path_buf()
+    }
+
+    /// The folder of the back end `stick`.
+    pub fn stick(&self) -> PathBuf {
+        self.folder.as_ref().unwrap().path().join(STICK)
+    }
+
+    async fn send(&self, request: Request<Bytes>) -> Answer {
+        if let Some(halves) = &self.halves
+            && edge::is_message(request.method(), request.uri().path())
+        {
+            return Answer::of(&act_as("mcp", handle(&halves.messages, request, SOURCE)).await);
+        }
+        let served = edge::operation_of(request.method(), request.uri().path());
+        match served.filter(|operation| self.halves.is_some() && *operation != "public") {
+            None if self.halves.is_some() && served == Some("public") => {
+                Answer::of(&act_as("public", handle(&self.host, request, SOURCE)).await)
+            }
+            None => Answer::of(&handle(&self.host, request, SOURCE).await),
+            Some(_) => self.send_by_halves(request).await,
+        }
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut App)) {
+        let split = self.halves.take().is_some();
+        let host = Arc::get_mut(&mut self.host).unwrap();
+        change(Arc::get_mut(&mut host.app).unwrap());
+        if split {
+            self.split();
+        }
+    }
+
+    /// From now on as on AWS: an edge decides, and something else acts.
+    pub fn split(&mut self) {
+        self.halves = Some(Halves::new(&self.host, u64::MAX, &self.now, &self.functions));
+    }
+
+    /// What the edge says of a request.
+    pub async fn decide(&self, request: &Request<Bytes>) -> AtEdge {
+        let mut head = Request::builder().method(request.method()).uri(request.uri()).body(()).unwrap();
+        *head.headers_mut() = request.headers().clone();
+        act_as("authorizer", edge::decide(&self.host, &self.halves.as_ref().unwrap().edge, &head, SOURCE)).await
+    }
+
+    /// What is answered to a request that comes with this from an edge.
+    pub async fn act(&self, request: Request<Bytes>, crossing: &str) -> Answer {
+        let crossed = Crossed { signed: crossing, reader: &self.halves.as_ref().unwrap().reader };
+        let role = edge::operation_of(request.method(), request.uri().path()).unwrap();
+        Answer::of(&act_as(role, edge::act(&self.host, request, SOURCE, Some(crossed))).await)
+    }
+
+    /// As a gateway does: the edge first, without the body; then, with what it signed, the operation.
+    async fn send_by_halves(&self, request: Request<Bytes>) -> Answer {
+        match self.decide(&request).await {
+            AtEdge::Passes { crossing } => self.act(request, &crossing).await,
+            AtEdge::Refused(refusal) => Answer::of(&refusal.response()),
+        }
+    }
+}
+
+/// The longest that a scenario waits for a clock that is not the test's, in seconds.
+const WAITED: i64 = 5;
 /// Where requests come from.
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const STICK: &str = "stick";

@@ -40,8 +40,17 @@ impl Issuer {
             "iss": self.url, "sub": human, "aud": "aegis", "iat": now, "exp": now + 300, "auth_time": now,
             "email": human, "email_verified": true, "roles": roles, "jti": self.logins.fetch_add(1, Ordering::SeqCst).to_string(),
         });
+        self.signs(&claims)
+    }
+
+    /// A token with these claims.
+    pub fn signs(&self, claims: &Value) -> String {
         let header = Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::ES256) };
-        jsonwebtoken::encode(&header, &claims, &self.signer).unwrap()
+        jsonwebtoken::encode(&header, claims, &self.signer).unwrap()
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
     }
 }
 

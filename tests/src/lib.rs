@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod bill;
+pub mod deployed;
 pub mod deployment;
 pub mod issuer;
 pub mod mcp;

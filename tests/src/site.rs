@@ -32,11 +32,21 @@ pub fn site() -> &'static Site {
 /// Roles of who may do everything that a human may.
 pub const EVERYTHING: [&str; 4] = ["admin", "auditor", "operator", "user"];
 
-fn beside_outputs(name: &str) -> PathBuf {
+pub(crate) fn beside_outputs(name: &str) -> PathBuf {
     PathBuf::from(std::env::var_os("AEGIS_DEPLOYMENT").unwrap()).with_file_name(name)
 }
 
 impl Site {
+    /// Of its identity provider.
+    pub fn issuer(&self) -> &str {
+        self.issuer.url()
+    }
+
+    /// A token of the provider's with these claims.
+    pub fn provider_signs(&self, claims: &Value) -> String {
+        self.issuer.signs(claims)
+    }
+
     /// A name that no earlier run took.
     pub fn name(&self, what: &str) -> String {
         format!("{what}-{:x}", self.began)

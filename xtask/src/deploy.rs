@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::aws::{self, Emulator};
 use crate::child::{self, Counts, NotPassed};
 use crate::workshop::Workshop;
-use crate::{lambda, mcp, tools};
+use crate::{lambda, mcp, scenarios, tools};
 
 pub(crate) fn run(workshop: &Workshop) -> Result<Counts, NotPassed> {
     let (program, artifacts) = needed(workshop, "release")?;
@@ -19,9 +19,12 @@ pub(crate) fn run(workshop: &Workshop) -> Result<Counts, NotPassed> {
     add(
         &mut counts,
         &on_emulator(workshop, program, &artifacts, |deployed, terraform| {
+            scenarios::keep(deployed)?;
             deployed.report_first_responses(&artifacts);
             let mut counts = deployed.stories()?;
             count(&mut counts, terraform.is_settled()?);
+            // Last: nothing happens by itself in it any more.
+            add(&mut counts, &scenarios::tell(deployed, scenarios::CORE)?);
             Ok(counts)
         })?,
     );
@@ -39,6 +42,15 @@ pub(crate) fn run_long(workshop: &Workshop) -> Result<Counts, NotPassed> {
         add(&mut counts, &deployed.tests(&["restore::then"])?);
         count(&mut counts, terraform.is_settled()?);
         Ok(counts)
+    })
+}
+
+/// Every scenario that can be told on a deployment.
+pub(crate) fn run_scenarios(workshop: &Workshop) -> Result<Counts, NotPassed> {
+    let (program, artifacts) = needed(workshop, "release")?;
+    on_emulator(workshop, program, &artifacts, |deployed, _| {
+        scenarios::keep(deployed)?;
+        scenarios::tell(deployed, scenarios::ALL)
     })
 }
 
@@ -206,13 +218,14 @@ fn add(counts: &mut Counts, more: &Counts) {
     counts.skipped = counts.skipped.saturating_add(more.skipped);
 }
 
-/// A deployment, for the tests that speak to one.
-struct Deployed<'a> {
+/// A deployment, for tests and scripts that speak to one.
+pub(crate) struct Deployed<'a> {
     workshop: &'a Workshop,
     place: &'a Place,
     aegis: PathBuf,
     url: String,
-    outputs: PathBuf,
+    /// What Terraform put out of it.
+    pub(crate) outputs: PathBuf,
     issuer: &'a str,
 }
 
@@ -232,9 +245,7 @@ impl<'a> Deployed<'a> {
 
     /// What is said here decides nothing.
     fn report_first_responses(&self, artifacts: &Path) {
-        let mut command = self.workshop.command(self.place.python());
-        command.arg("tests/aws/first_response.py").arg(artifacts).env("AEGIS_DEPLOYMENT", &self.outputs);
-        if child::run(self.place.known_to(&mut command)).is_err() {
+        if child::run(self.script("tests/aws/first_response.py").arg(artifacts)).is_err() {
             println!("how long functions take to their first response is not known");
         }
     }
@@ -253,7 +264,7 @@ impl<'a> Deployed<'a> {
         }
         match mcp::clients(self.workshop) {
             Ok(mcp::Clients { python, node, folder }) => {
-                let mut command = self.command(&[MCP]);
+                let mut command = self.command("deployed", &[MCP]);
                 command.env("AEGIS_MCP_PYTHON", python).env("AEGIS_NODE", node).env("AEGIS_NODE_FOLDER", folder);
                 add(&mut counts, &child::run_cargo_tests(&mut command)?);
             }
@@ -289,24 +300,29 @@ impl<'a> Deployed<'a> {
     }
 
     fn tests(&self, which: &[&str]) -> Result<Counts, NotPassed> {
-        child::run_cargo_tests(&mut self.command(which))
+        child::run_cargo_tests(&mut self.command("deployed", which))
     }
 
-    fn command(&self, which: &[&str]) -> Command {
+    /// Of a program of tests, those.
+    pub(crate) fn command(&self, program: &str, which: &[&str]) -> Command {
         let mut command = self.workshop.cargo();
-        command.args([
-            "test",
-            "--package=aegis-tests",
-            "--features=deployed",
-            "--test=deployed",
-            "--no-fail-fast",
-            "--",
-        ]);
+        command.args(["test", "--package=aegis-tests", "--features=deployed", "--test", program]);
+        command.args(["--no-fail-fast", "--"]).args(which);
+        self.known_to(&mut command);
+        command
+    }
+
+    pub(crate) fn script(&self, path: &str) -> Command {
+        let mut command = self.workshop.command(self.place.python());
+        self.known_to(command.args(["-B", path]));
+        command
+    }
+
+    fn known_to(&self, command: &mut Command) {
         command.env("AEGIS_BIN", &self.aegis).env("AEGIS_URL", &self.url).env("AEGIS_DEPLOYMENT", &self.outputs);
         // The tests are the deployment's identity provider.
         command.env("AEGIS_TEST_ISSUER", self.issuer).env("AEGIS_TEST_PYTHON", self.place.python());
-        self.place.known_to(command.args(which));
-        command
+        self.place.known_to(command);
     }
 }
 
@@ -349,7 +365,7 @@ impl<'a> Terraform<'a> {
             ("TF_VAR_oidc_client_id", "aegis".into()),
             ("TF_VAR_roles", ROLES.into()),
             // Nobody reaches it by that name, and what is named after it is told apart.
-            ("TF_VAR_public_url", "https://aegis.example".into()),
+            ("TF_VAR_public_url", "https://aegis.example.org".into()),
             ("TF_VAR_approval_page", "true".into()),
         ];
         Ok(Self { workshop, program, environment, scratch })

@@ -19,6 +19,7 @@ mod oidc;
 mod page;
 mod relay;
 mod report;
+mod scenarios;
 mod suites;
 mod tools;
 mod workshop;

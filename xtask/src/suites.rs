@@ -140,7 +140,7 @@ static SUITES: &[Suite] = &[
     Suite {
         name: "aws-deploy",
         proves: "Terraform deploys it, it answers as it should, a second plan changes nothing and nothing is left behind",
-        minutes: (7, 14),
+        minutes: (11, 18),
         installs: "ministack and boto3 from PyPI, in a venv; Terraform's provider for AWS, in the target folder; on Debian as \
                    root also python3 and python3-venv",
         kind: Kind::Test(Tier::Standard),
@@ -154,6 +154,15 @@ static SUITES: &[Suite] = &[
                    root also python3 and python3-venv",
         kind: Kind::Test(Tier::Full),
         run: deploy::run_long,
+    },
+    Suite {
+        name: "aws-scenarios",
+        proves: "every scenario that needs nothing but an API holds on what Terraform deploys",
+        minutes: (11, 20),
+        installs: "ministack and boto3 from PyPI, in a venv; Terraform's provider for AWS, in the target folder; on Debian as \
+                   root also python3 and python3-venv",
+        kind: Kind::Test(Tier::Full),
+        run: deploy::run_scenarios,
     },
     Suite {
         name: "aws-account",

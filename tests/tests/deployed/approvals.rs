@@ -26,7 +26,7 @@ fn a_call_that_needs_humans_is_done_once_two_of_them_have_approved_it() {
     let refusal = sign(site, &token, &name, b"pay 10 EUR");
     assert_eq!((&refusal["decision"], &refusal["evaluation_id"]), (&json!("step_up"), &refusal["record"]), "{refusal}");
     let (approval, code) = (text(&refusal, "approval"), refusal["approval_code"].clone());
-    assert_eq!(text(&refusal, "approval_url"), format!("https://aegis.example/approve/{approval}"));
+    assert_eq!(text(&refusal, "approval_url"), format!("https://aegis.example.org/approve/{approval}"));
 
     // Not its own human alone.
     for (human, state) in [("heidi@org", "pending"), ("ivan@org", "approved")] {

@@ -68,7 +68,7 @@ fn a_human_answers_an_approval_on_a_page_that_runs_nothing_else() {
         "{policy}"
     );
     let text = page.body_mut().read_to_string().unwrap();
-    assert!(text.contains("https://aegis.example/approve/login"), "{text}");
+    assert!(text.contains("https://aegis.example.org/approve/login"), "{text}");
     for path in ["/approve/", "/approve/apr_unknown/approve"] {
         let (status, _, _) = ask("GET", path, None);
         assert_eq!(status, 404, "{path}");
@@ -86,7 +86,7 @@ fn who_proves_nothing_is_told_where_tokens_come_from() {
             .or_else(|| answer.headers().get("x-amzn-remapped-www-authenticate"));
         let challenge = challenge.unwrap().to_str().unwrap();
         let own = if path == "/mcp" { "/mcp" } else { "" };
-        let told = format!("resource_metadata=\"https://aegis.example/.well-known/oauth-protected-resource{own}\"");
+        let told = format!("resource_metadata=\"https://aegis.example.org/.well-known/oauth-protected-resource{own}\"");
         assert!(challenge.contains(&told), "{method} {path}: {challenge}");
     }
 }

@@ -14,6 +14,7 @@ async fn of_64_requests_at_once_a_limit_of_10_releases_exactly_10() {
         let alice = deployment.alice().await;
         deployment.key(&alice, "own-key", "Ed25519").await;
         let (_, token) = deployment.agent(&alice, "key:own-key:sign", json!({ "limits": { limit: 10 } })).await;
+        deployment.begin_a_minute();
         let asked: Vec<_> = (0..64)
             .map(|_| {
                 let (deployment, token) = (Arc::clone(&deployment), token.clone());

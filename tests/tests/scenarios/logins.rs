@@ -47,7 +47,7 @@ async fn a_login_of_unknown_age_is_not_a_fresh_one() {
     let deployment = Deployment::new().await;
     let now = deployment.now();
     let claims = json!({
-        "iss": "https://provider.example", "sub": "alice@org", "aud": "aegis", "iat": now, "exp": now + 300,
+        "iss": deployment.issuer(), "sub": "alice@org", "aud": "aegis", "iat": now, "exp": now + 300,
         "roles": ["operator", "user"],
     });
     let answer = deployment.exchange(&deployment.provider_signs(&claims)).await.ok();
@@ -62,7 +62,7 @@ async fn an_id_token_of_another_time_audience_or_issuer_is_refused() {
     let deployment = Deployment::new().await;
     let now = deployment.now();
     let good = json!({
-        "iss": "https://provider.example", "sub": "alice@org", "aud": "aegis", "iat": now, "exp": now + 300,
+        "iss": deployment.issuer(), "sub": "alice@org", "aud": "aegis", "iat": now, "exp": now + 300,
     });
     let with = |field: &str, value: serde_json::Value| {
         let mut claims = good.clone();

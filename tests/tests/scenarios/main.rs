@@ -26,6 +26,7 @@ mod http;
 mod import;
 mod keys;
 mod limits;
+mod listed;
 mod logins;
 mod mcp;
 mod recommendations;
