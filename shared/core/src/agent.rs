@@ -96,6 +96,16 @@ pub enum Purpose {
     Service,
 }
 
+impl Purpose {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Appliance => "appliance",
+            Self::Interactive => "interactive",
+            Self::Service => "service",
+        }
+    }
+}
+
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Stopped {
     #[schemars(with = "DateTime")]

@@ -120,7 +120,7 @@ pub struct OfKey {
 pub struct Behaviour<'a> {
     pub sighting: &'a Sighting,
     pub state: &'a State,
-    /// Of the agents with the same sponsor: stands in while the actor has too little history of its own.
+    /// Of the agents with the same parent and purpose: stands in while the actor has too little history of its own.
     pub template: Option<&'a State>,
     /// All agents of the human together, and their live counts: a burst that is split over sub-agents is one burst.
     pub fleet: Option<(&'a State, Live)>,
@@ -206,8 +206,10 @@ impl Behaviour<'_> {
             evidence.raise_pace(fleet.baseline_at(minute), live);
         }
         let template = self.template.map(|template| template.baseline_at(minute));
-        if let Some(template) = template.filter(|template| young > 0.0 && weigh::history(template) >= 1.0) {
-            evidence.blend(&self.state.weigh_by(template, self.sighting, &self.surroundings), young);
+        match template.filter(|template| weigh::history(template) >= 1.0) {
+            _ if young <= 0.0 => {}
+            Some(template) => evidence.blend(&self.state.weigh_by(template, self.sighting, &self.surroundings), young),
+            None => evidence.blend_organisation(self.sighting, &self.surroundings, young),
         }
         evidence
     }

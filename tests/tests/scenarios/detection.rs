@@ -143,6 +143,24 @@ async fn a_human_is_not_held_against_what_her_agents_do() {
     assert!(risks.clone().all(|risk| risk < 0.2), "{:?}", risks.collect::<Vec<_>>());
 }
 
+#[tokio::test]
+async fn a_young_agent_is_held_against_those_of_its_purpose_alone() {
+    let (deployment, _) = quiet_weeks().await;
+    for (purpose, held) in [("service", true), ("interactive", false)] {
+        let alice = deployment.alice().await;
+        let key = format!("{purpose}-key");
+        deployment.key(&alice, &key, "Ed25519").await;
+        let scope = format!("key:{key}:sign");
+        let (_, token) = deployment.agent(&alice, &scope, json!({ "purpose": purpose })).await;
+        deployment.post(&token, &format!("/v1/keys/{key}/sign"), message(b"x")).await.ok();
+        let newest = deployment.get(&alice, "/v1/audit?op=key.sign&limit=1").await.ok();
+        let record = &newest["items"][0];
+        assert_eq!(record["purpose"], purpose);
+        let factors = record["risk"]["factors"].as_array().unwrap();
+        assert_eq!(factors.iter().any(|factor| factor["factor"] == "new_key"), held, "{purpose}: {record}");
+    }
+}
+
 fn state_of(agent: &str) -> aegis_core::store::ItemKey {
     aegis_core::behaviour::item(&format!("actor/{agent}"))
 }

@@ -212,7 +212,7 @@ impl Sight<'_> {
 }
 
 pub(super) fn names_of(claims: &Claims) -> Names {
-    Names::of(&claims.sub, &claims.act.as_ref().map(Act::chain).unwrap_or_default())
+    Names::of(&claims.sub, &claims.act.as_ref().map(Act::chain).unwrap_or_default(), claims.purpose)
 }
 
 /// The risk of a request: what is known of it without a history, and how unusual it is for whoever asks. `live` says how
