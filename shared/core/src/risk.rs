@@ -57,6 +57,8 @@ pub enum FactorName {
     DetectionBlind,
     /// How much hangs on the key's environment: development 0, staging 1, production 2.
     Environment,
+    /// The key's environment, beside the one that the agent is for, in the same numbers.
+    EnvironmentMismatch,
     /// Decades by which all agents of the human together exceed what is usual.
     Fleet,
     /// The hour of the day, UTC; expected is the chance of activity in it.
@@ -98,6 +100,8 @@ pub struct Observation<'a> {
     /// `None` for a human, who has no scope.
     pub scope_breadth: Option<usize>,
     pub credential_issued_at: Timestamp,
+    /// Which environment the agent is for, where that is said.
+    pub environment: Option<Environment>,
     /// `None` where no existing key is used.
     pub key: Option<OfKey>,
     pub now: Timestamp,
@@ -142,16 +146,19 @@ pub fn score(observation: &Observation<'_>) -> Risk {
     let age = f64::from(i32::try_from(age).unwrap_or(i32::MAX));
     let breadth = observation.scope_breadth.map(|keys| f64::from(u16::try_from(keys).unwrap_or(u16::MAX)));
     let of_key = observation.key.map(|key| {
-        let environment = match key.environment {
-            Environment::Development => 0.0,
-            Environment::Staging => 1.0,
-            Environment::Production => 2.0,
-        };
+        let environment = rank(key.environment);
+        let meant = observation.environment.map_or(environment, rank);
         let tier = if key.tier == Tier::High { 1.0 } else { 0.0 };
         let shared = if key.shared { 1.0 } else { 0.0 };
         let factor = |factor, observed, weight| Factor { factor, observed, expected: 0.0, weight: observed * weight };
         [
             factor(FactorName::Environment, environment, 0.01),
+            Factor {
+                factor: FactorName::EnvironmentMismatch,
+                observed: environment,
+                expected: meant,
+                weight: (environment - meant).abs() * 0.1,
+            },
             factor(FactorName::KeyTier, tier, 0.05),
             factor(FactorName::KeyShared, shared, 0.03),
         ]
@@ -215,6 +222,15 @@ impl Behaviour<'_> {
     }
 }
 
+/// How much hangs on an environment.
+fn rank(environment: Environment) -> f64 {
+    match environment {
+        Environment::Development => 0.0,
+        Environment::Staging => 1.0,
+        Environment::Production => 2.0,
+    }
+}
+
 /// 0 up to `from`, 1 from `to` on, straight between.
 fn ramp(x: f64, from: f64, to: f64) -> f64 {
     ((x - from) / (to - from)).clamp(0.0, 1.0)
@@ -251,6 +267,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_key_of_another_environment_than_the_agent_is_for_counts() {
+        use Environment::{Development, Production, Staging};
+        let now = Timestamp::from_second(1_790_000_000).unwrap();
+        let table = [
+            (Some(Staging), Production, 0.1, 0.12),
+            (Some(Development), Production, 0.2, 0.22),
+            (Some(Development), Staging, 0.1, 0.11),
+            (Some(Production), Development, 0.2, 0.2),
+            (Some(Production), Production, 0.0, 0.02),
+            (None, Production, 0.0, 0.02),
+        ];
+        for (environment, of_key, weight, score_) in table {
+            let key = Some(OfKey { environment: of_key, tier: Tier::Standard, shared: false });
+            let risk =
+                score(&Observation { credential_issued_at: now, environment, key, now, ..Observation::default() });
+            let found = risk.factors.iter().find(|factor| factor.factor == FactorName::EnvironmentMismatch);
+            assert_eq!(found.map_or(0.0, |found| found.weight), weight, "{environment:?} {of_key:?}");
+            assert_eq!(risk.score, score_, "{environment:?} {of_key:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn the_score_is_the_sum_of_its_factors_and_within_bounds(
@@ -258,6 +296,7 @@ mod tests {
             age in 0..10_000_000_i64,
             high in any::<bool>(),
             blind in any::<bool>(),
+            meant in proptest::option::of(Just(Environment::Development)),
         ) {
             let now = Timestamp::from_second(1_790_000_000).unwrap();
             let issued = Timestamp::from_second(1_790_000_000 - age).unwrap();
@@ -266,6 +305,7 @@ mod tests {
             let observation = Observation {
                 scope_breadth: Some(breadth),
                 credential_issued_at: issued,
+                environment: meant,
                 key,
                 now,
                 detection_lag: blind.then_some(400),

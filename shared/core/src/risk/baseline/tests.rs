@@ -149,6 +149,7 @@ fn a_score_with_a_history_is_the_sum_of_its_factors() {
     let observation = Observation {
         scope_breadth: Some(9),
         credential_issued_at: issued,
+        environment: None,
         key: None,
         now,
         detection_lag: None,
