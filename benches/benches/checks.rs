@@ -157,6 +157,7 @@ fn claims() -> Claims {
         exp: BEGINNING + 3_600,
         jti: CredentialId::try_from(format!("crd_{:032x}", 7)).unwrap(),
         act: Act::of(&[agent(0)]),
+        purpose: None,
         authorization_details: serde_json::from_value(json!([])).unwrap(),
         create_keys: false,
         audit: false,

@@ -38,6 +38,7 @@ fn scoring(criterion: &mut Criterion) {
         let observation = Observation {
             scope_breadth: Some(8),
             credential_issued_at: now,
+            environment: None,
             key: None,
             now,
             detection_lag: None,

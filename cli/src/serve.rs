@@ -236,7 +236,7 @@ impl Server {
         detection::catch_up(&host, &store).await;
         let router = http::router(Arc::clone(&host), logins, settings.proxies.clone());
         let serving = tokio::spawn(listen::serve(listener, router, tls, Bounds::of_this_process(), stopped.clone()));
-        let counting = tokio::spawn(usage::count(Arc::clone(&store), stopped.clone()));
+        let counting = tokio::spawn(usage::count(Arc::clone(&host), Arc::clone(&store), stopped.clone()));
         let delivering = tokio::spawn(webhooks::deliver(Arc::clone(&host), courier, stopped.clone()));
         let detecting = tokio::spawn(detection::detect(Arc::clone(&host), Arc::clone(&store), stopped.clone()));
         let responding = tokio::spawn(detection::respond(Arc::clone(&host), stopped.clone()));

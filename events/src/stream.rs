@@ -2,6 +2,9 @@
 //! call may fail, be repeated or be cut short at any point.
 
 mod denial;
+mod usage;
+
+pub use usage::count_next;
 
 use crate::detect::{Consumer, Finding, StateId, severity, sighting, suggested};
 use aegis_core::ambient::{Timestamp, after_seconds};
@@ -239,6 +242,10 @@ async fn learn(app: &App, dismissal: &AuditRecord) -> Result<(), Error> {
         repository::load(app.store.as_ref(), &repository::recommendation_item(&id)).await?;
     let Some(found) = found else { return Ok(()) };
     let recommendation = &found.value.recommendation;
+    // What several did with a key is nobody's own behaviour; and its day is part of what is usual for it.
+    if recommendation.detector.is_about_a_key() {
+        return Ok(());
+    }
     let mut lessons: BTreeMap<StateId, Vec<Accepted>> = BTreeMap::new();
     for record in &recommendation.evidence.records {
         let Some(record) = journal::find(app.store.as_ref(), record).await? else { continue };

@@ -27,9 +27,9 @@ use aegis_core::store::Store;
 use aegis_core::store::fault::Faulty;
 use aegis_core::store::memory::MemoryStore;
 use aegis_core::token::{TokenKeys, public_jwk};
-use aegis_core::usage::consumer;
 use aegis_core::webhook::Reach;
 use aegis_embedded::store::SqliteStore;
+use aegis_events::stream;
 use aegis_functions::edge::{self, AtEdge, Crossed, Edge};
 use aegis_functions::forward::{self, Answered, Forward, Forwarded, Operations};
 use aegis_functions::mcp::Mcp;
@@ -232,7 +232,7 @@ impl Deployment {
 
     /// Counts the uses on record, as the server does by itself a moment later.
     pub async fn count_uses(&self) {
-        while consumer::count_next(self.store.as_ref(), self.store.inner()).await.unwrap() > 0 {}
+        while stream::count_next(&self.host.app, self.store.inner()).await.unwrap() > 0 {}
     }
 
     /// With these shares of a minute: of a source without credentials, and of a credential.

@@ -95,6 +95,7 @@ pub(crate) fn run(connection: &Connection, command: &Command) -> Result<(), Fail
                 delegate: None,
                 create_keys: None,
                 audit: None,
+                environment: None,
                 access_request: Some(request.clone()),
             };
             let changed = client.api.patch(&format!("/v1/agents/{}", text(&found, "agent")?), &follow)?;

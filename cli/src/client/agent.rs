@@ -1,6 +1,7 @@
 //! `aegis agent`: issuing agents, changing what they were granted, stopping them.
 
 use super::connection::{Client, Connection};
+use super::key::ENVIRONMENTS;
 use super::output::{self, field};
 use super::quantity::{Limit, Span, limits};
 use super::word;
@@ -8,6 +9,7 @@ use crate::Failure;
 use crate::api::{Answer, text};
 use aegis_core::agent::Purpose;
 use aegis_core::id::AgentId;
+use aegis_core::key::Environment;
 use aegis_core::name::{AgentLabel, HumanId, KeyRef};
 use aegis_core::operations::agents::{AmendAgent, IssueAgent};
 use aegis_core::operations::credentials::IssueCredential;
@@ -91,7 +93,8 @@ Examples:
   aegis agent issue --label claude-invoices --scopes \"key:invoice-2026:sign,verify\"
   aegis agent issue --label vault-warden --scopes \"key:team=build:rotate\" --create-keys \\
       --limit 5/day
-  aegis agent issue --label ci --purpose service --scopes \"key:team=build:sign\" --window 90d
+  aegis agent issue --label ci --purpose service --environment staging \\
+      --scopes \"key:team=build:sign\" --window 90d
   aegis agent issue --label ingest --scopes \"key:backups:encrypt key:invoices,receipts:verify\" \\
       --limit 200/day --limit 10/minute --max-uses 5000")]
 pub(crate) struct Issue {
@@ -121,6 +124,9 @@ pub(crate) struct Issue {
     /// said of you and your own agents
     #[arg(long)]
     audit: bool,
+    /// Which environment it is for: keys of another one count as risk [default: any]
+    #[arg(long, value_parser = word::<Environment>(&ENVIRONMENTS))]
+    environment: Option<Environment>,
 }
 
 #[derive(clap::Args)]
@@ -194,6 +200,9 @@ pub(crate) struct Amend {
     /// Whether it may read records, recommendations and baselines
     #[arg(long, value_name = "BOOL")]
     audit: Option<bool>,
+    /// Which environment it is for
+    #[arg(long, value_parser = word::<Environment>(&ENVIRONMENTS))]
+    environment: Option<Environment>,
 }
 
 /// An agent as people name it.
@@ -279,6 +288,7 @@ fn issue(client: &Client, arguments: &Issue) -> Result<(), Failure> {
         delegate: arguments.delegate,
         create_keys: arguments.create_keys,
         audit: arguments.audit,
+        environment: arguments.environment,
     };
     let agent = client.api.post("/v1/agents", &body)?.ok("issue the agent")?;
     let id = text(&agent, "id")?;
@@ -354,6 +364,7 @@ fn amend(client: &Client, arguments: &Amend) -> Result<(), Failure> {
         delegate: arguments.delegate,
         create_keys: arguments.create_keys,
         audit: arguments.audit,
+        environment: arguments.environment,
         access_request: None,
     };
     let agent = arguments.agent.id(client)?;
@@ -384,6 +395,7 @@ fn scope(client: &Client, agent: Option<&AgentRef>) -> Result<(), Failure> {
             ("delegates", field(scope, "/delegate")),
             ("makes keys", field(scope, "/create_keys")),
             ("reads records", field(scope, "/audit")),
+            ("environment", field(scope, "/environment")),
         ])
     })
 }
@@ -412,6 +424,7 @@ pub(super) fn render(agent: &Value) -> String {
         ("delegates", field(agent, "/grant/delegate")),
         ("makes keys", field(agent, "/grant/create_keys")),
         ("reads records", field(agent, "/grant/audit")),
+        ("environment", field(agent, "/grant/environment")),
         ("grant", format!("version {}", field(agent, "/grant/version"))),
         ("created", field(agent, "/created_at")),
     ])

@@ -213,7 +213,7 @@ fn algorithm() -> impl TypedValueParser<Value = Algorithm> {
 
 const CHANGES: [&str; 6] = ["tier", "environment", "canary", "labels", "no_labels", "rotate_every_days"];
 const TIERS: [&str; 2] = ["high", "standard"];
-const ENVIRONMENTS: [&str; 3] = ["development", "production", "staging"];
+pub(super) const ENVIRONMENTS: [&str; 3] = ["development", "production", "staging"];
 
 pub(crate) fn run(connection: &Connection, command: &Command) -> Result<(), Failure> {
     let client = connection.client()?;

@@ -4,6 +4,7 @@ use super::connection::{Client, Connection};
 use super::output::{self, field};
 use crate::Failure;
 use aegis_core::id::{InvalidId, RecommendationId};
+use aegis_core::recommendation::Detector;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -137,7 +138,10 @@ fn act(client: &Client, answer: &Answer, verb: &str) -> Result<(), Failure> {
 const HEADINGS: [&str; 7] = ["AT", "SEVERITY", "DETECTOR", "ACTOR", "RESPONSES", "ANSWER", "RECOMMENDATION"];
 
 fn row(item: &Value) -> [String; 7] {
-    let actor = Some(field(item, "/agent")).filter(|agent| !agent.is_empty());
+    // What is about a key, nobody alone did.
+    let of_key = field(item, "/detector") == Detector::KeyUsageSpike.as_str();
+    let about = if of_key { "/evidence/key" } else { "/agent" };
+    let about = Some(field(item, about)).filter(|about| !about.is_empty());
     let answer = match (item.get("undone"), item.get("dismissed")) {
         (Some(_), _) => "undone",
         (None, Some(_)) => "dismissed",
@@ -147,7 +151,7 @@ fn row(item: &Value) -> [String; 7] {
         output::moment(item, "/at"),
         field(item, "/severity"),
         field(item, "/detector"),
-        actor.unwrap_or_else(|| field(item, "/sponsor")),
+        about.unwrap_or_else(|| field(item, "/sponsor")),
         actions(item),
         answer.to_string(),
         field(item, "/id"),

@@ -2,6 +2,7 @@
 //! for, says nothing of anybody's behaviour.
 
 use super::watch::Subject;
+use aegis_core::behaviour::template;
 use aegis_core::reason::Reason;
 use aegis_core::record::{AuditRecord, Outcome};
 use aegis_core::risk::sighting::{Class, Network, Seen, Sighting, client_hash, hash, hash_of_name, operation_hash};
@@ -15,7 +16,7 @@ pub enum StateId {
     Fleet(String),
     /// What all know of each other.
     Organisation,
-    /// The agents directly below a human or an agent.
+    /// Those that are alike: [`template`].
     Template(String),
 }
 
@@ -34,13 +35,10 @@ impl StateId {
 /// Who a record is about: actor, fleet, template; `None` if it says nothing of behaviour.
 pub fn states(record: &AuditRecord) -> Option<[StateId; 3]> {
     record.operation.action()?;
-    let human = record.human.as_ref()?.to_string();
-    let (actor, above) = match record.agents.as_slice() {
-        [] => (human.clone(), human.clone()),
-        [agent] => (agent.to_string(), human.clone()),
-        [agent, above, ..] => (agent.to_string(), above.to_string()),
-    };
-    Some([StateId::Actor(actor), StateId::Fleet(human), StateId::Template(above)])
+    let human = record.human.as_ref()?;
+    let actor = record.agents.first().map_or_else(|| human.to_string(), ToString::to_string);
+    let template = template(human, &record.agents, record.purpose);
+    Some([StateId::Actor(actor), StateId::Fleet(human.to_string()), StateId::Template(template)])
 }
 
 /// The subject and the sighting of a record.
@@ -54,6 +52,7 @@ pub fn sighting(record: &AuditRecord) -> Option<(Subject, Sighting)> {
         human,
         fleet: hash_of_name(&fleet),
         template: if human { 0 } else { hash_of_name(&template) },
+        of_human: record.agents.len() == 1,
     };
     let key = record.key.as_ref().map(ToString::to_string);
     let key = key.or_else(|| record.key_requested.as_ref().map(ToString::to_string));
@@ -75,4 +74,30 @@ pub fn sighting(record: &AuditRecord) -> Option<(Subject, Sighting)> {
         scope: 0,
     };
     Some((subject, s))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aegis_core::agent::Purpose;
+
+    #[test]
+    fn an_agent_is_like_those_of_its_human_and_purpose_or_those_below_the_same_agent() {
+        let record: AuditRecord = serde_json::from_str(include_str!("../../samples/audit-record.json")).unwrap();
+        let agent = |n: u8| format!("agt_{n:032x}").try_into().unwrap();
+        let table = [
+            (vec![], None, "template/alice@org", false),
+            (vec![agent(1)], Some(Purpose::Service), "template/alice@org/service", true),
+            (vec![agent(1)], Some(Purpose::Interactive), "template/alice@org/interactive", true),
+            (vec![agent(1)], None, "template/alice@org", true),
+            (vec![agent(2), agent(1)], Some(Purpose::Service), "template/agt_00000000000000000000000000000001", false),
+        ];
+        for (agents, purpose, path, of_human) in table {
+            let record = AuditRecord { agents, purpose, ..record.clone() };
+            let [_, _, template] = states(&record).unwrap();
+            let (subject, _) = sighting(&record).unwrap();
+            assert_eq!((template.path().as_str(), subject.of_human), (path, of_human), "{purpose:?}");
+            assert_eq!(subject.template == 0, record.agents.is_empty());
+        }
+    }
 }

@@ -33,7 +33,7 @@ fn run(events: &[Event]) -> (Watch, Fired) {
 fn history(attack: &[(u8, u8, u8, u16)]) -> Vec<Event> {
     let mut events = Vec::new();
     let mut add = |actor: u64, at: i64, key: u32, operation: u32, near: u32, outcome: Seen| {
-        let subject = Subject { actor, human: false, fleet: 9, template: 9 };
+        let subject = Subject { actor, human: false, fleet: 9, template: 9, of_human: true };
         let id = u32::try_from(events.len()).unwrap() + 1;
         let network = Network { near, wide: near / 10 };
         let class = Class::Make;
@@ -112,7 +112,7 @@ fn a_burst_of_new_keys_fires_and_ordinary_work_does_not() {
 /// What becomes of a human's request on the ninth day, in this hour, after one a day between nine and five.
 fn at_hour(hour: i64) -> (Grade, Vec<Detector>) {
     let mut watch = Watch::default();
-    let subject = Subject { actor: 5, human: true, fleet: 5, template: 0 };
+    let subject = Subject { actor: 5, human: true, fleet: 5, template: 0, of_human: false };
     let network = Network { near: 100, wide: 10 };
     let hours = [9, 16, 10, 14, 9, 15, 10, 16].into_iter().chain([hour]);
     let mut judgement = Judgement::default();
@@ -141,9 +141,9 @@ fn a_human_is_asked_about_at_night_and_not_in_an_hour_of_the_day_that_was_never_
 fn beginner(template: u64, outcome: Seen) -> Grade {
     let mut watch = Watch::default();
     for (subject, s) in history(&[]) {
-        watch.take(&Subject { template, ..subject }, &s);
+        watch.take(&Subject { template, of_human: template == 9, ..subject }, &s);
     }
-    let subject = Subject { actor: 3, human: false, fleet: 9, template };
+    let subject = Subject { actor: 3, human: false, fleet: 9, template, of_human: template == 9 };
     let began = BEGAN + 21 * 86_400_000;
     let mut grade = Grade::None;
     for n in 0..4_u32 {

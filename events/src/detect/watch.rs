@@ -17,6 +17,8 @@ pub struct Subject {
     pub fleet: u64,
     /// What it is one of several of: those with the same parent and of the same sort; 0 where that is not known.
     pub template: u64,
+    /// Whether it is an agent directly below a human.
+    pub of_human: bool,
 }
 
 /// States by the hash of whose they are.
@@ -69,7 +71,7 @@ impl Watch {
         {
             evidence.blend(&state.weigh_by(template.baseline_at(minute), s, &around), 1.0 - own);
             // Agents of an agent are made for one task; those of a human for any.
-            evidence.borrowed = subject.template == subject.fleet;
+            evidence.borrowed = subject.of_human;
         }
         evidence
     }

@@ -86,9 +86,11 @@ const CLASS: u32 = 2004;
 pub fn finding(record: &AuditRecord, found: &AgentRecommendation, source: &str) -> DetectionFinding {
     let title = title(found.detector);
     let fact = found.detector.states_a_fact();
-    let whose = found.agent.as_ref().map_or_else(|| found.sponsor.to_string(), ToString::to_string);
+    let whose = found.subject();
     let mut actor = actor_of(record);
-    actor.user = Some(super::User { uid: found.sponsor.to_string(), name: found.sponsor.to_string() });
+    let user = || super::User { uid: found.sponsor.to_string(), name: found.sponsor.to_string() };
+    // Who made a key did not do what several did with it.
+    actor.user = (!found.detector.is_about_a_key()).then(user);
     actor.app_uid = found.agent.as_ref().map(ToString::to_string);
     actor.app_name = None;
     let credential = found.evidence.credential.as_ref().or(record.credential.as_ref()).map(ToString::to_string);
@@ -157,6 +159,7 @@ fn title(detector: Detector) -> &'static str {
         Detector::CredentialShared => "One credential is used from two places",
         Detector::HumanMachineRate => "A human's credential works as fast as a machine",
         Detector::KeySet => "Keys outside those normally used",
+        Detector::KeyUsageSpike => "A key is used far more than usual, by several together",
         Detector::LowAndSlow => "More use than usual, slowly",
         Detector::NewOperation => "An operation not used on this key before",
         Detector::NewSource => "A network or client not used before",

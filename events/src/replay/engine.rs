@@ -139,7 +139,9 @@ impl Engine {
         if fleet != 0 {
             self.fleets.insert(actor, fleet);
         }
-        Subject { actor, human: event.kind == Kind::Human, fleet, template: parent.unwrap_or(0) }
+        // Of what purpose an agent is, an event does not say.
+        let template = parent.unwrap_or(0);
+        Subject { actor, human: event.kind == Kind::Human, fleet, template, of_human: template == fleet }
     }
 }
 

@@ -8,8 +8,8 @@ use aegis_core::heartbeat::Heartbeat;
 use aegis_core::journal::Settled;
 use aegis_core::pipeline::{self, App};
 use aegis_core::store::{Expect, Item, ItemKey, StoreError};
-use aegis_core::usage::consumer::count_next;
 use aegis_core::{maintenance, response};
+use aegis_events::stream;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,7 +63,7 @@ async fn count(app: &App) -> usize {
 
 async fn count_some(app: &App) -> Result<usize, Error> {
     let beginning = pipeline::deployment(app).await?.created_at;
-    count_next(app.store.as_ref(), &Settled::new(app.store.as_ref(), beginning, app.clock.now())).await
+    stream::count_next(app, &Settled::new(app.store.as_ref(), beginning, app.clock.now())).await
 }
 
 /// The function is given 55 seconds for everything.

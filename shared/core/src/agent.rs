@@ -2,6 +2,7 @@
 
 use crate::ambient::{DateTime, Timestamp};
 use crate::id::{AgentId, CredentialId, KeyId, RecommendationId, RecordId};
+use crate::key::Environment;
 use crate::name::{AgentLabel, HumanId};
 use crate::reason::Reason;
 use crate::scope::Scope;
@@ -96,6 +97,16 @@ pub enum Purpose {
     Service,
 }
 
+impl Purpose {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Appliance => "appliance",
+            Self::Interactive => "interactive",
+            Self::Service => "service",
+        }
+    }
+}
+
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Stopped {
     #[schemars(with = "DateTime")]
@@ -133,6 +144,9 @@ pub struct Grant {
     /// Whether it may read what is on record, as its human may.
     #[serde(default)]
     pub audit: bool,
+    /// Which environment it is for: keys of another one count as risk, of this agent and of all below it. Absent: for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
 }
 
 impl Grant {
@@ -148,6 +162,7 @@ impl Grant {
             limits: asked.limits.intersect(self.limits),
             create_keys: asked.create_keys && self.create_keys,
             audit: asked.audit && self.audit,
+            environment: asked.environment.or(self.environment),
             ..asked
         }
     }
@@ -373,6 +388,7 @@ pub(crate) mod tests {
                 delegate: false,
                 create_keys: false,
                 audit: false,
+                environment: None,
             },
             created_at: now,
             stopped: None,
@@ -408,6 +424,7 @@ pub(crate) mod tests {
                 delegate: true,
                 create_keys: false,
                 audit: false,
+                environment: None,
             },
         )
     }

@@ -1,6 +1,7 @@
 //! What is known of everybody's behaviour, as it lies in the store: written by the consumer of the journal, read with each
 //! use of a key. Never written on the way of a request.
 
+use crate::agent::Purpose;
 use crate::ambient::Timestamp;
 use crate::encoding::base64_bytes;
 use crate::error::Error;
@@ -24,7 +25,18 @@ use std::sync::Arc;
 /// How long a deployment learns before anything is decided on what is usual there, in seconds: a week.
 pub const LEARNING: i64 = 7 * 86_400;
 
-/// Where a state lies: `actor/NAME`, `fleet/HUMAN`, `template/NAME` or `organisation`.
+/// Whom an actor is like: the agents directly below the same human, of the same purpose; or those below the same agent, which
+/// all have its purpose.
+pub fn template(human: &HumanId, agents: &[AgentId], purpose: Option<Purpose>) -> String {
+    match (agents, purpose) {
+        ([_, above, ..], _) => above.to_string(),
+        ([_], Some(purpose)) => format!("{human}/{}", purpose.as_str()),
+        // A human has no like; of an agent of hers that an older token or record names, the purpose is not known.
+        ([] | [_], _) => human.to_string(),
+    }
+}
+
+/// Where a state lies: `actor/NAME`, `fleet/HUMAN`, `template/HUMAN/PURPOSE`, `template/AGENT` or `organisation`.
 pub fn item(path: &str) -> ItemKey {
     ItemKey::state(format!("behaviour/{path}"), "state")
 }
@@ -85,17 +97,17 @@ impl<'de, T: Decode> Deserialize<'de> for Decoded<T> {
 pub(crate) struct Names {
     actor: String,
     fleet: String,
-    /// What stands in while the actor has no history: the agents with the same parent.
+    /// What stands in while the actor has no history.
     template: String,
     is_human: bool,
 }
 
 impl Names {
     /// Of the human who asks, or of the agent, with those above it.
-    pub(crate) fn of(human: &HumanId, agents: &[AgentId]) -> Self {
+    pub(crate) fn of(human: &HumanId, agents: &[AgentId], purpose: Option<Purpose>) -> Self {
         let fleet = human.to_string();
         let actor = agents.first().map_or_else(|| fleet.clone(), ToString::to_string);
-        let template = agents.get(1).map_or_else(|| fleet.clone(), ToString::to_string);
+        let template = template(human, agents, purpose);
         Self { actor, fleet, template, is_human: agents.is_empty() }
     }
 

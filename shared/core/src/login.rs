@@ -189,6 +189,7 @@ fn session(
         exp: expires_at.as_second(),
         jti: id,
         act: None,
+        purpose: None,
         authorization_details: None,
         create_keys: false,
         audit: false,

@@ -18,14 +18,23 @@ pub struct AgentRecommendation {
     pub at: Timestamp,
     pub detector: Detector,
     pub severity: Severity,
-    /// Absent where the finding is about the human herself, or about all her agents.
+    /// Absent where the finding is about the human herself, about all her agents, or about a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentId>,
-    /// The human behind the agent.
+    /// The human behind the agent; of a finding about a key the human who made the key.
     pub sponsor: HumanId,
     pub evidence: Evidence,
     /// What the detector advises, the most fitting first.
     pub suggested_actions: Vec<ResponseAction>,
+}
+
+impl AgentRecommendation {
+    /// Whom or what it is about: the agent, the key, or else the human.
+    pub fn subject(&self) -> &str {
+        let key = self.evidence.key.as_ref().filter(|_| self.detector.is_about_a_key());
+        let of = self.agent.as_ref().map(AgentId::as_str).or_else(|| key.map(KeyId::as_str));
+        of.unwrap_or(self.sponsor.as_str())
+    }
 }
 
 /// What looks for one kind of misuse. [`Detector::CanaryKey`] and [`Detector::ScopeViolation`] state facts, and so does
@@ -47,6 +56,8 @@ pub enum Detector {
     HumanMachineRate,
     /// Keys outside those the actor normally uses.
     KeySet,
+    /// A key is used far more than usual, by several together of whom none alone explains it.
+    KeyUsageSpike,
     /// More than usual for hours, at a rate that is not unusual at any moment.
     LowAndSlow,
     /// An operation the actor does not use on this key.
@@ -64,7 +75,7 @@ pub enum Detector {
 }
 
 impl Detector {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::AgentSpawnRate,
         Self::AgentsInConcert,
         Self::ApprovalDenied,
@@ -72,6 +83,7 @@ impl Detector {
         Self::CredentialShared,
         Self::HumanMachineRate,
         Self::KeySet,
+        Self::KeyUsageSpike,
         Self::LowAndSlow,
         Self::NewOperation,
         Self::NewSource,
@@ -90,6 +102,7 @@ impl Detector {
             Self::CredentialShared => "credential_shared",
             Self::HumanMachineRate => "human_machine_rate",
             Self::KeySet => "key_set",
+            Self::KeyUsageSpike => "key_usage_spike",
             Self::LowAndSlow => "low_and_slow",
             Self::NewOperation => "new_operation",
             Self::NewSource => "new_source",
@@ -103,6 +116,11 @@ impl Detector {
     /// Whether a finding is a fact, not a matter of likelihood: such a response has no blast-radius budget.
     pub fn states_a_fact(self) -> bool {
         matches!(self, Self::CanaryKey | Self::ScopeProbe | Self::ScopeViolation)
+    }
+
+    /// Whether a finding is about a key, whoever used it: nobody is to be stopped for it.
+    pub fn is_about_a_key(self) -> bool {
+        self == Self::KeyUsageSpike
     }
 }
 

@@ -1,5 +1,6 @@
 //! The audit record: who did what, with which key, and why it was allowed or refused. Never payloads, tokens or keys.
 
+use crate::agent::Purpose;
 use crate::ambient::{DateTime, Timestamp};
 use crate::id::{AgentId, ApprovalId, CredentialId, KeyId, RecordId, RequestId};
 use crate::name::{HumanId, KeyRef};
@@ -41,6 +42,9 @@ pub struct AuditRecord {
     /// The agent that asked, then the agents above it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<AgentId>,
+    /// Of the agent that asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<Purpose>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<CredentialId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -106,6 +110,7 @@ impl AuditRecord {
             error: None,
             human: None,
             agents: Vec::new(),
+            purpose: None,
             credential: None,
             key: None,
             key_requested: None,

@@ -69,10 +69,9 @@ pub(crate) async fn decide(
         false => None,
     };
     let (mut ledger, expect) = found.unwrap_or((LedgerDocument::default(), Expect::Absent));
-    let subject = recommendation.agent.as_ref().map_or(recommendation.sponsor.as_str(), AgentId::as_str);
     // That each recommendation is answered once, its own document sees to. To the ledger each is new: it forgets by time.
     let id = RecommendationId::new(app.clock.now(), &app.entropy);
-    let case = Case { id: &id, subject };
+    let case = Case { id: &id, subject: recommendation.subject() };
     let admission = ledger.0.admit(&plan, case, recommendation.at);
     (orders.actions, orders.suppressed) = (admission.carried_out, admission.suppressed);
     if plan.needs_ledger() {

@@ -57,6 +57,8 @@ pub enum FactorName {
     DetectionBlind,
     /// How much hangs on the key's environment: development 0, staging 1, production 2.
     Environment,
+    /// The key's environment, beside the one that the agent is for, in the same numbers.
+    EnvironmentMismatch,
     /// Decades by which all agents of the human together exceed what is usual.
     Fleet,
     /// The hour of the day, UTC; expected is the chance of activity in it.
@@ -98,6 +100,8 @@ pub struct Observation<'a> {
     /// `None` for a human, who has no scope.
     pub scope_breadth: Option<usize>,
     pub credential_issued_at: Timestamp,
+    /// Which environment the agent is for, where that is said.
+    pub environment: Option<Environment>,
     /// `None` where no existing key is used.
     pub key: Option<OfKey>,
     pub now: Timestamp,
@@ -120,7 +124,7 @@ pub struct OfKey {
 pub struct Behaviour<'a> {
     pub sighting: &'a Sighting,
     pub state: &'a State,
-    /// Of the agents with the same sponsor: stands in while the actor has too little history of its own.
+    /// Of the agents with the same parent and purpose: stands in while the actor has too little history of its own.
     pub template: Option<&'a State>,
     /// All agents of the human together, and their live counts: a burst that is split over sub-agents is one burst.
     pub fleet: Option<(&'a State, Live)>,
@@ -142,16 +146,19 @@ pub fn score(observation: &Observation<'_>) -> Risk {
     let age = f64::from(i32::try_from(age).unwrap_or(i32::MAX));
     let breadth = observation.scope_breadth.map(|keys| f64::from(u16::try_from(keys).unwrap_or(u16::MAX)));
     let of_key = observation.key.map(|key| {
-        let environment = match key.environment {
-            Environment::Development => 0.0,
-            Environment::Staging => 1.0,
-            Environment::Production => 2.0,
-        };
+        let environment = rank(key.environment);
+        let meant = observation.environment.map_or(environment, rank);
         let tier = if key.tier == Tier::High { 1.0 } else { 0.0 };
         let shared = if key.shared { 1.0 } else { 0.0 };
         let factor = |factor, observed, weight| Factor { factor, observed, expected: 0.0, weight: observed * weight };
         [
             factor(FactorName::Environment, environment, 0.01),
+            Factor {
+                factor: FactorName::EnvironmentMismatch,
+                observed: environment,
+                expected: meant,
+                weight: (environment - meant).abs() * 0.1,
+            },
             factor(FactorName::KeyTier, tier, 0.05),
             factor(FactorName::KeyShared, shared, 0.03),
         ]
@@ -206,10 +213,21 @@ impl Behaviour<'_> {
             evidence.raise_pace(fleet.baseline_at(minute), live);
         }
         let template = self.template.map(|template| template.baseline_at(minute));
-        if let Some(template) = template.filter(|template| young > 0.0 && weigh::history(template) >= 1.0) {
-            evidence.blend(&self.state.weigh_by(template, self.sighting, &self.surroundings), young);
+        match template.filter(|template| weigh::history(template) >= 1.0) {
+            _ if young <= 0.0 => {}
+            Some(template) => evidence.blend(&self.state.weigh_by(template, self.sighting, &self.surroundings), young),
+            None => evidence.blend_organisation(self.sighting, &self.surroundings, young),
         }
         evidence
+    }
+}
+
+/// How much hangs on an environment.
+fn rank(environment: Environment) -> f64 {
+    match environment {
+        Environment::Development => 0.0,
+        Environment::Staging => 1.0,
+        Environment::Production => 2.0,
     }
 }
 
@@ -249,6 +267,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_key_of_another_environment_than_the_agent_is_for_counts() {
+        use Environment::{Development, Production, Staging};
+        let now = Timestamp::from_second(1_790_000_000).unwrap();
+        let table = [
+            (Some(Staging), Production, 0.1, 0.12),
+            (Some(Development), Production, 0.2, 0.22),
+            (Some(Development), Staging, 0.1, 0.11),
+            (Some(Production), Development, 0.2, 0.2),
+            (Some(Production), Production, 0.0, 0.02),
+            (None, Production, 0.0, 0.02),
+        ];
+        for (environment, of_key, weight, score_) in table {
+            let key = Some(OfKey { environment: of_key, tier: Tier::Standard, shared: false });
+            let risk =
+                score(&Observation { credential_issued_at: now, environment, key, now, ..Observation::default() });
+            let found = risk.factors.iter().find(|factor| factor.factor == FactorName::EnvironmentMismatch);
+            assert_eq!(found.map_or(0.0, |found| found.weight), weight, "{environment:?} {of_key:?}");
+            assert_eq!(risk.score, score_, "{environment:?} {of_key:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn the_score_is_the_sum_of_its_factors_and_within_bounds(
@@ -256,6 +296,7 @@ mod tests {
             age in 0..10_000_000_i64,
             high in any::<bool>(),
             blind in any::<bool>(),
+            meant in proptest::option::of(Just(Environment::Development)),
         ) {
             let now = Timestamp::from_second(1_790_000_000).unwrap();
             let issued = Timestamp::from_second(1_790_000_000 - age).unwrap();
@@ -264,6 +305,7 @@ mod tests {
             let observation = Observation {
                 scope_breadth: Some(breadth),
                 credential_issued_at: issued,
+                environment: meant,
                 key,
                 now,
                 detection_lag: blind.then_some(400),

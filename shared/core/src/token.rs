@@ -1,6 +1,7 @@
 //! Access tokens: RFC 9068 `at+jwt`, `sub` = the human, `act` = the agent (RFC 8693), the scope as
 //! `authorization_details` (RFC 9396). A token proves who asks; whether it still may, the store says each time.
 
+use crate::agent::Purpose;
 use crate::ambient::Timestamp;
 use crate::encoding::{base64url, from_base64url};
 use crate::error::Error;
@@ -38,6 +39,9 @@ pub struct Claims {
     /// The agent, and within it the agents above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub act: Option<Act>,
+    /// The agent's. Absent for a human, and in older tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<Purpose>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization_details: Option<Scope<KeyId>>,
     /// What the grant held beside keys when this was issued: a grant that is widened needs a fresh token.
@@ -469,6 +473,7 @@ pub(crate) mod tests {
             exp: NOW + 3_600,
             jti: CredentialId::try_from(format!("crd_{:032x}", 7)).unwrap(),
             act: Act::of(&[id(2), id(1)]),
+            purpose: None,
             authorization_details: Some(Scope(vec![])),
             create_keys: true,
             audit: false,

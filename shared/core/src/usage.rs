@@ -4,14 +4,17 @@
 
 pub(crate) mod breadth;
 pub mod consumer;
+pub mod pace;
 
 use crate::ambient::{DateTime, Timestamp};
 use crate::error::Error;
 use crate::id::{AgentId, KeyId};
+use crate::name::HumanId;
 use crate::record::{AuditRecord, Outcome};
 use crate::repository::{self, Document};
 use crate::scope::Action;
 use crate::store::{ItemKey, MAX_BATCH, Store};
+use pace::{Crowded, Pace};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -123,18 +126,23 @@ pub struct KeyUsage {
     agents: BTreeMap<AgentId, i64>,
     /// The last day on which there was an agent more.
     more_agents: Option<i64>,
+    #[serde(default)]
+    pace: Pace,
 }
 
 impl KeyUsage {
     pub fn new(key: KeyId) -> Self {
-        Self { key, counts: Counts::default(), agents: BTreeMap::new(), more_agents: None }
+        Self { key, counts: Counts::default(), agents: BTreeMap::new(), more_agents: None, pace: Pace::default() }
     }
 
     /// Adds a record of this key.
     pub fn add(&mut self, record: &AuditRecord) {
         let Some(event) = Event::of(record) else { return };
         self.counts.add(event, record.at);
-        let (Event::Used(_), Some(agent)) = (event, record.agents.first()) else { return };
+        let Event::Used(_) = event else { return };
+        let human = || record.human.as_ref().map(HumanId::as_str);
+        self.pace.add(record.agents.first().map(AgentId::as_str).or_else(human).unwrap_or_default(), record.at);
+        let Some(agent) = record.agents.first() else { return };
         let today = day(record.at);
         let newest = self.agents.values().copied().max().unwrap_or(today).max(today);
         self.agents.retain(|_, last| in_window(*last, newest));
@@ -146,6 +154,16 @@ impl KeyUsage {
             }
             None => self.more_agents = self.more_agents.max(Some(today)),
         }
+    }
+
+    /// Whether it is used far more than ever in its last days, by several together.
+    pub fn crowded(&self) -> Option<Crowded> {
+        self.pace.crowded(&self.counts.days)
+    }
+
+    /// Whether `at` lies in the newest hour of its uses.
+    fn is_newest(&self, at: Timestamp) -> bool {
+        self.pace.is_newest(at)
     }
 
     /// How many agents used it in the days that count now, and whether there were more.

@@ -3,7 +3,6 @@
 use aegis_core::feed::Feed;
 use aegis_core::id::RecordId;
 use aegis_core::journal::Settled;
-use aegis_core::usage::consumer::count_next;
 use aegis_events::bundle::{self, Bundle};
 use aegis_events::stream;
 use aegis_tests::bill::Units;
@@ -171,9 +170,7 @@ async fn count() -> Counted {
     }
     deployment.pass(600);
     let beginning = aegis_core::pipeline::deployment(app).await.unwrap().created_at;
-    while count_next(app.store.as_ref(), &Settled::new(app.store.as_ref(), beginning, app.clock.now())).await.unwrap()
-        > 0
-    {}
+    while stream::count_next(app, &Settled::new(app.store.as_ref(), beginning, app.clock.now())).await.unwrap() > 0 {}
     let streamed = deployment.bill.take().remove("").unwrap();
     let each = |units: Units| {
         let of = f64::from(SIGNATURES);

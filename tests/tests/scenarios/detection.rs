@@ -143,6 +143,75 @@ async fn a_human_is_not_held_against_what_her_agents_do() {
     assert!(risks.clone().all(|risk| risk < 0.2), "{:?}", risks.collect::<Vec<_>>());
 }
 
+#[tokio::test]
+async fn a_young_agent_is_held_against_those_of_its_purpose_alone() {
+    let (deployment, _) = quiet_weeks().await;
+    for (purpose, held) in [("service", true), ("interactive", false)] {
+        let alice = deployment.alice().await;
+        let key = format!("{purpose}-key");
+        deployment.key(&alice, &key, "Ed25519").await;
+        let scope = format!("key:{key}:sign");
+        let (_, token) = deployment.agent(&alice, &scope, json!({ "purpose": purpose })).await;
+        deployment.post(&token, &format!("/v1/keys/{key}/sign"), message(b"x")).await.ok();
+        let newest = deployment.get(&alice, "/v1/audit?op=key.sign&limit=1").await.ok();
+        let record = &newest["items"][0];
+        assert_eq!(record["purpose"], purpose);
+        let factors = record["risk"]["factors"].as_array().unwrap();
+        assert_eq!(factors.iter().any(|factor| factor["factor"] == "new_key"), held, "{purpose}: {record}");
+    }
+}
+
+/// What the agent is for, its own grant says, or one above it; a grant that says nothing, as those of before, adds nothing.
+#[tokio::test]
+async fn a_key_of_another_environment_than_the_agent_is_for_is_a_factor_of_risk() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    for environment in ["production", "staging"] {
+        let key = json!({ "name": environment, "algorithm": "Ed25519", "environment": environment, "activate": true });
+        deployment.post(&alice, "/v1/keys", key).await.ok();
+    }
+    let scope = "key:production,staging:sign";
+    let (agent, for_staging) =
+        deployment.agent(&alice, scope, json!({ "environment": "staging", "delegate": true })).await;
+    assert_eq!(deployment.get(&alice, &format!("/v1/agents/{agent}")).await.ok()["grant"]["environment"], "staging");
+    let (sub_agent, below) = deployment.agent(&for_staging, scope, json!({})).await;
+    assert_eq!(
+        deployment.get(&alice, &format!("/v1/agents/{sub_agent}")).await.ok()["grant"]["environment"],
+        "staging"
+    );
+    let (_, below_production) = deployment.agent(&for_staging, scope, json!({ "environment": "production" })).await;
+    let (_, for_any) = deployment.agent(&alice, scope, json!({})).await;
+    let mismatch = |observed: f64, expected: f64| json!({ "factor": "environment_mismatch", "observed": observed, "expected": expected, "weight": 0.1 });
+    let table = [
+        (&for_staging, "production", Some(mismatch(2.0, 1.0)), 0.12),
+        (&for_staging, "staging", None, 0.01),
+        (&below, "production", Some(mismatch(2.0, 1.0)), 0.12),
+        (&below_production, "production", Some(mismatch(2.0, 1.0)), 0.12),
+        (&below_production, "staging", Some(mismatch(1.0, 2.0)), 0.11),
+        (&for_any, "production", None, 0.02),
+    ];
+    for (token, key, want, score) in table {
+        deployment.post(token, &format!("/v1/keys/{key}/sign"), message(b"x")).await.ok();
+        let newest = deployment.get(&alice, "/v1/audit?op=key.sign&limit=1").await.ok();
+        let risk = &newest["items"][0]["risk"];
+        let factors = risk["factors"].as_array().unwrap();
+        let found = factors.iter().find(|factor| factor["factor"] == "environment_mismatch");
+        assert_eq!(found, want.as_ref(), "{key}: {risk}");
+        assert_eq!(risk["score"], score, "{key}: {risk}");
+        deployment.pass(1);
+    }
+    // It holds from the next request on.
+    let production = json!({ "environment": "production" });
+    deployment.call(http::Method::PATCH, &alice, &format!("/v1/agents/{agent}"), Some(production)).await.ok();
+    deployment.post(&for_staging, "/v1/keys/production/sign", message(b"x")).await.ok();
+    let newest = deployment.get(&alice, "/v1/audit?op=key.sign&limit=1").await.ok();
+    assert_eq!(newest["items"][0]["risk"]["score"], 0.02);
+    deployment
+        .post(&alice, "/v1/agents", json!({ "label": "x", "scope": scope, "environment": "test" }))
+        .await
+        .refused(400);
+}
+
 fn state_of(agent: &str) -> aegis_core::store::ItemKey {
     aegis_core::behaviour::item(&format!("actor/{agent}"))
 }

@@ -244,3 +244,62 @@ fn names(found: &Value) -> Vec<String> {
     factors.sort_by(|a, b| b["weight"].as_f64().unwrap().total_cmp(&a["weight"].as_f64().unwrap()));
     factors.iter().map(|factor| text(factor, "factor")).collect()
 }
+
+/// Twenty agents of two humans use a key once a day each; one day each uses it eight times within the hour. None of them is
+/// told of for that: the key is, once, and nobody is stopped.
+#[tokio::test]
+async fn a_key_that_many_use_a_little_more_is_told_of_and_none_of_them_is_stopped() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    let key = json!({ "name": "shared-key", "algorithm": "Ed25519", "environment": "development", "activate": true });
+    let key = text(&deployment.post(&alice, "/v1/keys", key).await.ok(), "id");
+    let bob = deployment.log_in("bob@org", &["operator", "user"]).await;
+    let mut agents = Vec::new();
+    for n in 0..20 {
+        let by = if n % 2 == 0 { &alice } else { &bob };
+        let (agent, _) = deployment.agent(by, "key:shared-key:sign", json!({ "purpose": "service" })).await;
+        agents.push(agent);
+    }
+    let round = async |times: usize, pause: i64| {
+        drain(&deployment).await;
+        let (alice, bob) = (deployment.alice().await, deployment.log_in("bob@org", &["operator", "user"]).await);
+        let mut tokens = Vec::new();
+        for (n, agent) in agents.iter().enumerate() {
+            tokens.push(deployment.token(if n % 2 == 0 { &alice } else { &bob }, agent).await);
+        }
+        for _ in 0..times {
+            for token in &tokens {
+                deployment.post(token, "/v1/keys/shared-key/sign", message(b"x")).await.ok();
+                deployment.pass(pause);
+                drain(&deployment).await;
+            }
+        }
+        deployment.count_uses().await;
+    };
+    for _ in 0..12 {
+        round(1, 60).await;
+        deployment.pass(DAY - 20 * 60);
+    }
+    let calm = recommendations(&deployment, &deployment.alice().await).await;
+    assert_eq!(calm, Vec::<Value>::new());
+    round(8, 20).await;
+    let found = recommendations(&deployment, &deployment.alice().await).await;
+    let told: Vec<&Value> = found.iter().filter(|found| found["detector"] == "key_usage_spike").collect();
+    let [spike] = told.as_slice() else { panic!("{found:?}") };
+    assert_eq!((&spike["evidence"]["key"], spike.get("agent")), (&json!(key), None), "{spike}");
+    assert_eq!((&spike["severity"], &spike["sponsor"]), (&json!("medium"), &json!("alice@org")), "{spike}");
+    assert_eq!(spike["evidence"]["records"].as_array().unwrap().len(), 16);
+    let factor = &spike["evidence"]["factors"][0];
+    assert_eq!(
+        (&factor["factor"], factor["observed"].as_f64().unwrap() >= 160.0),
+        (&json!("volume"), true),
+        "{factor}"
+    );
+    let done: Vec<&Value> = spike["responses"].as_array().unwrap().iter().map(|done| &done["action"]).collect();
+    assert_eq!(done, [&json!("alert")], "{spike}");
+    assert!(found.iter().all(|found| found.get("agent").is_none()), "each by itself is inconspicuous: {found:?}");
+    // It goes on, and is not told again that day.
+    round(2, 20).await;
+    let again = recommendations(&deployment, &deployment.alice().await).await;
+    assert_eq!(again.iter().filter(|found| found["detector"] == "key_usage_spike").count(), 1);
+}

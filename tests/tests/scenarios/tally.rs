@@ -237,7 +237,7 @@ async fn what_two_consumers_take_in_at_once_is_what_one_would() {
         stream::observe(&alone.deployment.host.app, vec![Arc::clone(record)]).await.unwrap();
     }
     let states = async |of: &Story| {
-        let paths = [format!("actor/{}", raced.agent), "fleet/alice@org".into(), "template/alice@org".into()];
+        let paths = [format!("actor/{}", raced.agent), "fleet/alice@org".into(), "template/alice@org/service".into()];
         let mut states = Vec::new();
         for path in paths.into_iter().chain(["organisation".to_string()]) {
             let stored = of.deployment.store.get(&behaviour::item(&path)).await.unwrap().unwrap();

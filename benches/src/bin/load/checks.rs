@@ -82,6 +82,7 @@ impl Checks {
                 black_box(risk::score(&Observation {
                     scope_breadth,
                     credential_issued_at,
+                    environment: None,
                     key: None,
                     now,
                     detection_lag: None,

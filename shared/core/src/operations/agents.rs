@@ -8,7 +8,7 @@ use crate::ambient::{DateTime, Timestamp, after_seconds};
 use crate::encoding::{object, optional_object};
 use crate::error::Error;
 use crate::id::{AccessRequestId, AgentId, KeyId};
-use crate::key::{Key, KeyRecord};
+use crate::key::{Environment, Key, KeyRecord};
 use crate::name::{AgentLabel, KeyRef};
 use crate::operation::Operation;
 use crate::pipeline::{App, Done, Note, Permit};
@@ -52,6 +52,10 @@ pub struct IssueAgent {
     /// Whether the agent may read records, recommendations and baselines that its human may read.
     #[serde(default)]
     pub audit: bool,
+    /// Which environment the agent is for: that it uses keys of another one counts as risk, and is not refused for that alone. For any if
+    /// absent; below an agent, for its parent's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
 }
 
 /// Issues an agent: of the human who asks, or below the agent who asks. A sub-agent gets the window and the limits that
@@ -83,6 +87,7 @@ pub async fn issue_agent(
         delegate: input.delegate,
         create_keys: input.create_keys,
         audit: input.audit,
+        environment: input.environment,
     };
     may_grant(app, permit, &asked)?;
     let facts = permit.facts();
@@ -139,6 +144,8 @@ pub struct AmendAgent {
     pub create_keys: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
     /// The agent's request that this follows. What is not said here is as it asks: its scope is added to the agent's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_request: Option<AccessRequestId>,
@@ -175,6 +182,7 @@ pub async fn amend_agent(app: &App, permit: &Permit, input: &AmendAgent) -> Resu
     agent.grant.delegate = input.delegate.unwrap_or(agent.grant.delegate);
     agent.grant.create_keys = input.create_keys.unwrap_or(agent.grant.create_keys);
     agent.grant.audit = input.audit.unwrap_or(agent.grant.audit);
+    agent.grant.environment = input.environment.or(agent.grant.environment);
     if input.create_keys == Some(true) {
         may_grant(app, permit, &agent.grant)?;
     }
@@ -257,6 +265,9 @@ pub struct AgentScope {
     pub delegate: bool,
     pub create_keys: bool,
     pub audit: bool,
+    /// Which environment it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
 }
 
 /// Shows what an agent may do. An agent may ask this of itself.
@@ -279,6 +290,7 @@ pub async fn agent_scope(app: &App, permit: &Permit) -> Result<Done<AgentScope>,
         delegate: agent.grant.delegate,
         create_keys: agent.grant.create_keys,
         audit: agent.grant.audit,
+        environment: agent.grant.environment,
     }))
 }
 

@@ -134,6 +134,7 @@ async fn claims_for(
         exp: expires_at.as_second(),
         jti: id.clone(),
         act: Act::of(&ids),
+        purpose: Some(agent.purpose),
         authorization_details: Some(agent.grant.scope.clone()),
         create_keys: holds(|grant| grant.create_keys, facts.claims.create_keys),
         audit: holds(|grant| grant.audit, facts.claims.audit),

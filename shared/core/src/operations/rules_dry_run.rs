@@ -96,8 +96,7 @@ fn judge(
     did: Vec<Response>,
 ) -> DryRunItem {
     let plan = rules.plan(&known.trigger(recommendation));
-    let subject = recommendation.agent.as_ref().map_or(recommendation.sponsor.as_str(), AgentId::as_str);
-    let case = Case { id: &recommendation.id, subject };
+    let case = Case { id: &recommendation.id, subject: recommendation.subject() };
     let Admission { carried_out, suppressed } =
         plan.as_ref().map(|plan| ledger.admit(plan, case, at)).unwrap_or_default();
     // What befell others with it, as the agent above it, follows from what befell the agent itself.

@@ -212,7 +212,7 @@ impl Sight<'_> {
 }
 
 pub(super) fn names_of(claims: &Claims) -> Names {
-    Names::of(&claims.sub, &claims.act.as_ref().map(Act::chain).unwrap_or_default())
+    Names::of(&claims.sub, &claims.act.as_ref().map(Act::chain).unwrap_or_default(), claims.purpose)
 }
 
 /// The risk of a request: what is known of it without a history, and how unusual it is for whoever asks. `live` says how
@@ -224,16 +224,17 @@ pub(super) fn score(
     now: Timestamp,
     live: Option<[Live; 2]>,
 ) -> Risk {
+    let key = match found {
+        Found::Key { record: Some(record), .. } => Some(&record.value.key),
+        _ => None,
+    };
+    let mut meant = facts.chain.iter().filter_map(|agent| agent.value.grant.environment);
     let mut observation = Observation {
         scope_breadth: facts.claims.authorization_details.as_ref().map(|scope| scope.breadth()),
         credential_issued_at: Timestamp::from_second(facts.claims.iat).unwrap_or(now),
-        key: match found {
-            Found::Key { record: Some(record), .. } => {
-                let key = &record.value.key;
-                Some(OfKey { environment: key.environment, tier: key.tier, shared: key.is_shared() })
-            }
-            _ => None,
-        },
+        // Of the nearest that is for another one: what an agent is not for, none below it is for.
+        environment: key.and_then(|key| meant.find(|meant| *meant != key.environment)),
+        key: key.map(|key| OfKey { environment: key.environment, tier: key.tier, shared: key.is_shared() }),
         now,
         detection_lag: facts.known.as_ref().and_then(|(_, known)| known.detection_lag(now)),
         behaviour: None,

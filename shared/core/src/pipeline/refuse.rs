@@ -184,6 +184,7 @@ pub(super) fn begin_record(
     AuditRecord {
         human: Some(claims.sub.clone()),
         agents: claims.act.as_ref().map(|act| act.chain()).unwrap_or_default(),
+        purpose: claims.purpose,
         credential: Some(claims.jti.clone()),
         request_digest: request.body.map(|body| app.digest_key.request(request.operation.as_str(), key.as_ref(), body)),
         key,

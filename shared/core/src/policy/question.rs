@@ -2,7 +2,6 @@
 //! same question.
 
 use super::{AgentFacts, ApprovalFacts, Principal, Resource, Standing};
-use crate::agent::Purpose;
 use crate::error::Cause;
 use crate::key::{Environment, Key, Tier};
 use crate::operation::Operation;
@@ -104,13 +103,10 @@ impl<'a> Question<'a> {
 }
 
 fn described_agent<'a>(agent: &AgentFacts<'a>) -> Described<'a> {
-    let purpose = match agent.purpose {
-        Purpose::Appliance => "appliance",
-        Purpose::Interactive => "interactive",
-        Purpose::Service => "service",
-    };
-    let attributes =
-        [("sponsor", Value::Reference(Kind::Human.uid(agent.sponsor.as_str()))), ("purpose", Value::Text(purpose))];
+    let attributes = [
+        ("sponsor", Value::Reference(Kind::Human.uid(agent.sponsor.as_str()))),
+        ("purpose", Value::Text(agent.purpose.as_str())),
+    ];
     let parent = agent.parent.map(|parent| ("parent", Value::Reference(Kind::Agent.uid(parent.as_str()))));
     Described {
         uid: Kind::Agent.uid(agent.id.as_str()),

@@ -1,6 +1,7 @@
 //! What a request amounts to: decades of evidence by channel, and the score they make.
 
 use super::baseline::{self, Baseline, log2};
+use super::sighting::Sighting;
 use super::weigh::{above, history, surge};
 use super::{Factor, FactorName, Live};
 
@@ -114,7 +115,13 @@ pub struct Surroundings {
     pub operation: Familiar,
     pub network: Familiar,
     pub client: Familiar,
+    /// Whether anything is known of others.
+    pub organisation: bool,
 }
+
+/// What a network, or a client, that nobody in the organisation ever used amounts to, in decades, of an agent of which as
+/// good as nothing is known. Both together make a score of 0.36: they stop nobody by themselves.
+const UNKNOWN_TO_ALL: f64 = 1.0;
 
 /// Evidence by channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -179,6 +186,22 @@ impl Evidence {
             self.refused_now = kind.refused_now;
             self.refused_keys = self.refused_keys.min(kind.refused_keys);
             self.refused_times = self.refused_times.min(kind.refused_times);
+        }
+    }
+
+    /// What an agent with too little history of its own gets where of its like too little is known as well. Which keys and
+    /// operations it begins with, its grant says; where from and with what, the organisation knows. Adds evidence, and takes
+    /// none away.
+    pub fn blend_organisation(&mut self, s: &Sighting, around: &Surroundings, share: f64) {
+        if around.human || !around.organisation {
+            return;
+        }
+        let seen = [(Channel::Network, around.network, s.network.near), (Channel::Client, around.client, s.client)];
+        for (channel, familiar, value) in seen {
+            let decades = UNKNOWN_TO_ALL * share;
+            if value != 0 && familiar == Familiar::Nobody && decades > self.of(channel).decades {
+                self.set(channel, decades, 1.0, 0.0);
+            }
         }
     }
 

@@ -224,7 +224,7 @@ fn undoes(baseline: &Baseline, operation: u32) -> bool {
 }
 
 /// Decades by which `value` tops the daily peaks, and what they usually are.
-pub(super) fn above(peak: &Peak, days: f32, value: f32, least_spread: f64) -> f64 {
+pub(crate) fn above(peak: &Peak, days: f32, value: f32, least_spread: f64) -> f64 {
     if value <= peak.highest || days <= 0.0 {
         return 0.0;
     }

@@ -78,7 +78,9 @@ impl RuleSet {
     pub fn plan(&self, trigger: &Trigger) -> Option<Plan> {
         let rule = self.rule(trigger)?;
         let possible = |action: &RuleAction| {
-            !(action.needs_agent() && trigger.subject == Subject::Human || action.needs_key() && trigger.tier.is_none())
+            !(action.needs_agent() && trigger.subject == Subject::Human
+                || action.needs_actor() && trigger.detector.is_about_a_key()
+                || action.needs_key() && trigger.tier.is_none())
         };
         let mut actions: Vec<RuleAction> = rule.actions.iter().copied().filter(possible).collect();
         if actions.is_empty() {

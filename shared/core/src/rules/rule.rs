@@ -76,7 +76,8 @@ impl Rule {
         let tier = trigger.tier.unwrap_or_default();
         (self.detectors.is_empty() || self.detectors.contains(&trigger.detector))
             && trigger.severity >= self.severity
-            && (self.purposes.is_empty() || self.purposes.contains(&trigger.subject))
+            && (self.purposes.is_empty()
+                || self.purposes.contains(&trigger.subject) && !trigger.detector.is_about_a_key())
             && (self.tiers.is_empty() || self.tiers.contains(&tier))
     }
 
@@ -243,6 +244,11 @@ impl RuleAction {
 
     pub(super) fn needs_agent(self) -> bool {
         self.may_be_inline()
+    }
+
+    /// Whether it stops whoever a human stands behind.
+    pub(super) fn needs_actor(self) -> bool {
+        self.needs_agent() || matches!(self, Self::RevokeCredential | Self::RevokeFleet)
     }
 
     pub(super) fn needs_key(self) -> bool {

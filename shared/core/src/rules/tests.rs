@@ -4,12 +4,28 @@ use crate::id::RecommendationId;
 use crate::key::Tier;
 use proptest::prelude::*;
 
-use Detector::{CanaryKey, NewSource, OffHours, ScopeProbe, ScopeViolation, UsageSpike};
+use Detector::{CanaryKey, KeyUsageSpike, NewSource, OffHours, ScopeProbe, ScopeViolation, UsageSpike};
 use RuleAction::{Alert, Deny, FreezeAgent, RevokeAgent, RevokeCredential, RotateKey, StepUp};
 use Severity::{Critical, High, Low, Medium};
 use Subject::{Appliance, Human, Interactive, Service};
 
 const DAY: i64 = 1_790_000_000;
+
+/// Nobody is stopped for what several did with a key, whatever the rules say; what is about somebody does not fit it.
+#[test]
+fn what_is_about_a_key_stops_nobody() {
+    let trigger = Trigger { detector: KeyUsageSpike, severity: Medium, subject: Human, tier: Some(Tier::Standard) };
+    let table = [
+        ("actions = [\"revoke_fleet\", \"revoke_credential\", \"freeze_agent\"]", Some(vec![Alert])),
+        ("actions = [\"revoke_fleet\", \"rotate_key\"]", Some(vec![RotateKey])),
+        ("actions = [\"alert\"]\npurposes = [\"human\"]", None),
+        ("actions = [\"alert\"]\npurposes = [\"service\"]", None),
+    ];
+    for (text, want) in table {
+        let set = rules(&format!("[[rule]]\nname = \"spike\"\n{text}"));
+        assert_eq!(set.plan(&trigger).map(|plan| plan.actions), want, "{text}");
+    }
+}
 
 #[test]
 fn the_built_in_rules_are_valid_and_say_what_the_defaults_are() {

@@ -3,11 +3,12 @@
 //! The place in the feed and the documents are one transaction, so a batch that is read again after a crash was either
 //! counted, and then lies before the place, or was not.
 
+use super::pace::Crowded;
 use super::{AgentUsage, KeyUsage, subjects, usage_item};
 use crate::error::Error;
 use crate::feed::{BATCH, Feed, Place};
 use crate::id::{AgentId, KeyId};
-use crate::record::AuditRecord;
+use crate::record::{AuditRecord, Outcome};
 use crate::repository::{self, Document, Loaded};
 use crate::store::{Expect, ItemKey, Items, Put, Store};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,40 +19,81 @@ pub const CONSUMER: &str = "usage";
 /// Most documents in a transaction beside the place: at their largest some 3 MiB, of the 4 that a transaction holds.
 const DOCUMENTS: usize = 64;
 
-/// Counts the next records, and returns how many it took from the feed; none where nothing came since. A call may fail,
-/// be repeated or be cut short at any point.
-///
-/// # Errors
-/// [`Error::Contended`] if another process counts at the same time; [`Error::Unavailable`].
-pub async fn count_next(store: &dyn Store, feed: &dyn Feed) -> Result<usize, Error> {
-    let (place, expect) = Place::of(store, CONSUMER).await?;
-    let records = feed.after(place.last.as_ref(), BATCH).await?;
-    let (batch, items) = take(&records);
-    let Some(last) = batch.last() else { return Ok(0) };
-    let items: Vec<ItemKey> = items.into_iter().map(usage_item).collect();
-    let read = store.batch_get(&items).await?;
-    let mut keys: BTreeMap<KeyId, Held<KeyUsage>> = BTreeMap::new();
-    let mut agents: BTreeMap<AgentId, Held<AgentUsage>> = BTreeMap::new();
-    for record in batch {
-        let (key, agent) = subjects(record);
-        if let Some(key) = key {
-            if !keys.contains_key(key) {
-                keys.insert(key.clone(), Held::of(&read, KeyUsage::new(key.clone()))?);
+/// The next records, counted and not written yet. A call may fail, be repeated or be cut short at any point: what was not
+/// committed is counted again, and comes to the same.
+pub struct Counting {
+    records: Vec<Arc<AuditRecord>>,
+    keys: BTreeMap<KeyId, Held<KeyUsage>>,
+    agents: BTreeMap<AgentId, Held<AgentUsage>>,
+    place: Place,
+    expect: Expect,
+}
+
+/// A key that several together use far more than ever, and the records of these uses that were counted last.
+#[derive(Clone, Debug)]
+pub struct Spike {
+    pub key: KeyId,
+    pub crowded: Crowded,
+    pub records: Vec<Arc<AuditRecord>>,
+}
+
+impl Counting {
+    /// Counts the next records; `None` where nothing came since.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn next(store: &dyn Store, feed: &dyn Feed) -> Result<Option<Self>, Error> {
+        let (place, expect) = Place::of(store, CONSUMER).await?;
+        let records = feed.after(place.last.as_ref(), BATCH).await?;
+        let (batch, items) = take(&records);
+        let Some(last) = batch.last() else { return Ok(None) };
+        let place = Place { last: Some(last.id.clone()), ..place };
+        let items: Vec<ItemKey> = items.into_iter().map(usage_item).collect();
+        let read = store.batch_get(&items).await?;
+        let mut keys: BTreeMap<KeyId, Held<KeyUsage>> = BTreeMap::new();
+        let mut agents: BTreeMap<AgentId, Held<AgentUsage>> = BTreeMap::new();
+        for record in batch {
+            let (key, agent) = subjects(record);
+            if let Some(key) = key {
+                if !keys.contains_key(key) {
+                    keys.insert(key.clone(), Held::of(&read, KeyUsage::new(key.clone()))?);
+                }
+                keys.entry(key.clone()).and_modify(|held| held.value.add(record));
             }
-            keys.entry(key.clone()).and_modify(|held| held.value.add(record));
-        }
-        if let Some(agent) = agent {
-            if !agents.contains_key(agent) {
-                agents.insert(agent.clone(), Held::of(&read, AgentUsage::new(agent.clone()))?);
+            if let Some(agent) = agent {
+                if !agents.contains_key(agent) {
+                    agents.insert(agent.clone(), Held::of(&read, AgentUsage::new(agent.clone()))?);
+                }
+                agents.entry(agent.clone()).and_modify(|held| held.value.add(record));
             }
-            agents.entry(agent.clone()).and_modify(|held| held.value.add(record));
         }
+        Ok(Some(Self { records: batch.to_vec(), keys, agents, place, expect }))
     }
-    let place = Place { last: Some(last.id.clone()), ..place };
-    let keys = keys.values().map(Held::put);
-    let puts = keys.chain(agents.values().map(Held::put)).chain([place.put(expect)]);
-    store.transact(puts.collect::<Result<Vec<Put>, Error>>()?).await?;
-    Ok(batch.len())
+
+    /// The keys that these records show to be used far more than ever.
+    pub fn spikes(&self) -> Vec<Spike> {
+        let spike = |(key, held): (&KeyId, &Held<KeyUsage>)| {
+            let shows = |record: &&Arc<AuditRecord>| {
+                let of_key = record.outcome == Outcome::Ok && subjects(record).0 == Some(key);
+                of_key && held.value.is_newest(record.at)
+            };
+            let records: Vec<_> = self.records.iter().filter(shows).cloned().collect();
+            let crowded = held.value.crowded().filter(|_| !records.is_empty())?;
+            Some(Spike { key: key.clone(), crowded, records })
+        };
+        self.keys.iter().filter_map(spike).collect()
+    }
+
+    /// Writes the counts, and returns how many records they hold.
+    ///
+    /// # Errors
+    /// [`Error::Contended`] if another process counts at the same time; [`Error::Unavailable`].
+    pub async fn commit(self, store: &dyn Store) -> Result<usize, Error> {
+        let puts = self.keys.values().map(Held::put).chain(self.agents.values().map(Held::put));
+        let puts = puts.chain([self.place.put(self.expect)]);
+        store.transact(puts.collect::<Result<Vec<Put>, Error>>()?).await?;
+        Ok(self.records.len())
+    }
 }
 
 /// As many of the records as one transaction can count, and whom they are about.
@@ -97,11 +139,17 @@ mod tests {
     use super::*;
     use crate::id::RecordId;
     use crate::operation::Operation;
-    use crate::record::Outcome;
     use crate::store::fault::{Fault, Faulty, Operation as Call};
     use crate::store::memory::MemoryStore;
     use async_trait::async_trait;
     use proptest::prelude::*;
+
+    async fn count_next(store: &dyn Store, feed: &dyn Feed) -> Result<usize, Error> {
+        match Counting::next(store, feed).await? {
+            Some(counting) => counting.commit(store).await,
+            None => Ok(0),
+        }
+    }
 
     /// Hands out few at once, so that there are many batches.
     struct Records(Vec<AuditRecord>, usize);

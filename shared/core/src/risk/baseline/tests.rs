@@ -1,5 +1,5 @@
 use super::*;
-use crate::risk::evidence::{Channel, Surroundings};
+use crate::risk::evidence::{Channel, Familiar, Surroundings, score_of};
 use crate::risk::sighting::{Class, Network, Sighting};
 use crate::risk::state::{MOST_STATE, State};
 use crate::risk::table::Standing;
@@ -149,6 +149,7 @@ fn a_score_with_a_history_is_the_sum_of_its_factors() {
     let observation = Observation {
         scope_breadth: Some(9),
         credential_issued_at: issued,
+        environment: None,
         key: None,
         now,
         detection_lag: None,
@@ -162,6 +163,40 @@ fn a_score_with_a_history_is_the_sum_of_its_factors() {
         assert!(has(name), "{name:?}: {risk:?}");
     }
     assert!(evidence.of(Channel::Burst).observed >= 80.0);
+}
+
+/// Where neither its own days nor those of its like tell anything, the organisation does, of where from and with what.
+#[test]
+fn what_nobody_in_the_organisation_ever_used_counts_for_an_agent_of_which_nothing_is_known() {
+    let mut settled = State::default();
+    for n in 0..700_u32 {
+        settled.take(&sighting(n, BEGAN + i64::from(n) * 1_800_000, 5));
+    }
+    let young = State::default();
+    let s = sighting(5_000, BEGAN + 700 * 1_800_000, 5);
+    let known = Surroundings {
+        organisation: true,
+        network: Familiar::Others,
+        client: Familiar::Fleet,
+        ..Surroundings::default()
+    };
+    let unknown = Surroundings { organisation: true, ..Surroundings::default() };
+    let table = [
+        ("from nowhere, with something", &young, None, unknown, 0.36),
+        ("from nowhere", &young, None, Surroundings { client: Familiar::Wave, ..unknown }, 0.083),
+        ("as others do", &young, None, known, 0.0),
+        ("before anything is known of others", &young, None, Surroundings::default(), 0.0),
+        ("a human", &young, None, Surroundings { human: true, ..unknown }, 0.0),
+        ("its like is known", &young, Some(&settled), unknown, 0.0),
+        ("its like is new, too", &young, Some(&young), unknown, 0.36),
+        ("it is known itself", &settled, None, unknown, 0.0),
+    ];
+    for (what, state, template, surroundings, want) in table {
+        let live = Live { second: 1, ten_seconds: 1, minute: 1 };
+        let behaviour = Behaviour { sighting: &s, state, template, fleet: None, surroundings, live };
+        let score = score_of(behaviour.evidence().total());
+        assert!((score - want).abs() < 0.001, "{what}: {score}");
+    }
 }
 
 /// A fleet that does 80 a second has an agent that does them, or many.
