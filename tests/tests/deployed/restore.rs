@@ -53,8 +53,9 @@ fn then_nothing_issued_before_works_and_the_keys_are_as_they_were() {
     let rosa = site.log_in("rosa@org", &EVERYTHING);
     // Of the revocation the table knows nothing; the trail does.
     assert_eq!(site.get(&rosa, &format!("/v1/agents/{agent}")).ok()["state"], "active");
-    let trail = site.get(&rosa, &format!("/v1/audit?op=agent.revoke&agent={agent}")).ok();
-    assert_eq!(trail["items"].as_array().unwrap().len(), 1);
+    let trail = site.get(&rosa, "/v1/audit?op=agent.revoke&limit=200").ok();
+    let revoked = |record: &Value| record["object"] == agent.as_str();
+    assert!(trail["items"].as_array().unwrap().iter().any(revoked), "{trail}");
     let restored = site.get(&rosa, "/v1/audit?op=deployment.restore").ok();
     assert_eq!(restored["items"][0]["object"], "epoch 1 to 2");
 
