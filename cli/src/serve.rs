@@ -17,6 +17,7 @@ mod webhooks;
 use crate::Failure;
 use aegis_core::ambient::{Clock, Entropy, Timestamp};
 use aegis_core::deployment::DigestKey;
+use aegis_core::error::Chain;
 use aegis_core::feed::Feed;
 use aegis_core::keystore::KeyStores;
 use aegis_core::login::{HumanClaim, Logins, Provider};
@@ -284,7 +285,7 @@ impl Server {
         }
         match tokio::time::timeout(LAST_REQUESTS, self.housekeeping).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(error = %error, "housekeeping failed"),
+            Ok(Err(error)) => tracing::error!(error = %Chain(&error), "housekeeping failed"),
             // Whatever it was about, the next start goes on with it.
             Err(_) => tracing::warn!("housekeeping still under way was cut off"),
         }
@@ -293,12 +294,12 @@ impl Server {
         for (task, what) in [(self.detecting, "detection"), (self.responding, "responses")] {
             match tokio::time::timeout(LAST_REQUESTS, task).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(error = %error, what, "a task failed"),
+                Ok(Err(error)) => tracing::error!(error = %Chain(&error), what, "a task failed"),
                 Err(_) => tracing::warn!(what, "a task still under way was cut off"),
             }
         }
         if let Err(error) = self.counting.await {
-            tracing::error!(error = %error, "counting uses failed");
+            tracing::error!(error = %Chain(&error), "counting uses failed");
         }
         aegis_functions::write_summaries(&self.host, Timestamp::MAX).await;
     }
@@ -334,10 +335,10 @@ async fn keep_house(host: Arc<Host>, store: Arc<SqliteStore>, mut stopped: watch
         let now = host.app.clock.now();
         aegis_functions::write_summaries(&host, now).await;
         if let Err(error) = maintenance::run_due(&host.app).await {
-            tracing::error!(error = %error, "scheduled work failed");
+            tracing::error!(error = %Chain(&error), "scheduled work failed");
         }
         if let Err(error) = store.sweep_expired(now).await {
-            tracing::error!(error = %error, "expired items not removed");
+            tracing::error!(error = %Chain(&error), "expired items not removed");
         }
     }
 }

@@ -44,16 +44,18 @@ impl Bundle {
     }
 }
 
-/// The records of a bundle. What cannot be read now cannot be read later either, and keeps nobody from the others.
+/// The records of a bundle, and whether these are all: what cannot be read keeps nobody from the others.
 ///
 /// # Errors
 /// What is no bundle.
-pub fn unpack(bundle: Value) -> Result<Vec<AuditRecord>, serde_json::Error> {
+pub fn unpack(bundle: Value) -> Result<(Vec<AuditRecord>, bool), serde_json::Error> {
     let Unpacked { records } = serde_json::from_value(bundle)?;
+    let all = records.len();
     let read = records.into_iter().map(serde_json::from_value);
-    Ok(read
-        .filter_map(|read| read.inspect_err(|error| tracing::error!(error = %error, "a record was passed over")).ok())
-        .collect())
+    let told = |error: &serde_json::Error| tracing::error!(error = %error, "a record cannot be read");
+    let read: Vec<AuditRecord> = read.filter_map(|read| read.inspect_err(told).ok()).collect();
+    let whole = read.len() == all;
+    Ok((read, whole))
 }
 
 #[derive(Deserialize)]
@@ -112,7 +114,8 @@ mod tests {
         }
         let json = bundle.into_json();
         assert!((MOST / 2..=MOST + 20).contains(&json.len()), "{}", json.len());
-        let out = unpack(serde_json::from_str(&json).unwrap()).unwrap();
+        let (out, whole) = unpack(serde_json::from_str(&json).unwrap()).unwrap();
+        assert!(whole);
         assert_eq!(out.iter().map(|record| record.latency_us).collect::<Vec<_>>(), taken);
     }
 
@@ -126,7 +129,8 @@ mod tests {
     #[test]
     fn one_that_cannot_be_read_keeps_nobody_from_the_others() {
         let good = serde_json::to_value(recorded()).unwrap();
-        assert_eq!(unpack(json!({ "records": [good, 7, { "id": "?" }, good] })).unwrap().len(), 2);
+        let (read, whole) = unpack(json!({ "records": [good, 7, { "id": "?" }, good] })).unwrap();
+        assert_eq!((read.len(), whole), (2, false));
         unpack(json!({ "record": [] })).unwrap_err();
     }
 }

@@ -1,6 +1,7 @@
 //! Detection: reads committed records and answers what it finds.
 
 use super::follow::follow;
+use aegis_core::error::Chain;
 use aegis_core::heartbeat::Heartbeat;
 use aegis_core::response;
 use aegis_embedded::store::SqliteStore;
@@ -50,7 +51,7 @@ pub(super) async fn catch_up(host: &Host, store: &SqliteStore) {
         match stream::drain(&host.app, store).await {
             Ok(0) => return,
             Ok(_) => {}
-            Err(error) => return tracing::error!(error = %error, "detection failed, to be tried again"),
+            Err(error) => return tracing::error!(error = %Chain(&error), "detection failed, to be tried again"),
         }
     }
 }

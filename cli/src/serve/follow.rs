@@ -1,6 +1,6 @@
 //! Work that follows the journal, a moment behind it, until the server stops. No request waits for this.
 
-use aegis_core::error::Error;
+use aegis_core::error::{Chain, Error};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -24,7 +24,7 @@ pub(super) async fn follow<F: Future<Output = Result<usize, Error>>>(
                 Ok(_) if *stopped.borrow() => return,
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::error!(what, error = %error, "a task failed, to be tried again");
+                    tracing::error!(what, error = %Chain(&error), "a task failed, to be tried again");
                     break;
                 }
             }

@@ -4,6 +4,7 @@ mod finish;
 
 use super::local_issuer::LocalIssuer;
 use super::proxies::Proxies;
+use aegis_core::error::Chain;
 use aegis_core::id::RequestId;
 use aegis_functions::page::{self, AtProvider};
 use aegis_functions::{Host, MAX_BODY, Stranded, handle, problem, strand};
@@ -97,7 +98,7 @@ async fn answer(
     match answered.await {
         Ok(response) => response.map(Body::from),
         Err(error) => {
-            tracing::error!(error = %error, "request failed");
+            tracing::error!(error = %Chain(&error), "request failed");
             refuse(Stranded::Crashed)
         }
     }

@@ -2,6 +2,7 @@
 
 use super::config::Settings;
 use crate::Failure;
+use aegis_core::error::Chain;
 use aegis_core::feed::Feed;
 use aegis_events::published::render;
 use aegis_functions::Host;
@@ -38,7 +39,7 @@ pub(super) async fn deliver(host: Arc<Host>, courier: Courier, mut stopped: watc
         }
         match courier.turn().await {
             Ok(backlog) => host.metrics.webhooks_stand(backlog.pending, backlog.lag_seconds),
-            Err(error) => tracing::error!(error = %error, "webhooks not served"),
+            Err(error) => tracing::error!(error = %Chain(&error), "webhooks not served"),
         }
         let posts = courier.take_posts();
         host.metrics.posted(posts.delivered, posts.failed, posts.dead);

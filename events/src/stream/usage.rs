@@ -25,7 +25,7 @@ const DAY: i64 = 86_400;
 pub async fn count_next(app: &App, feed: &dyn Feed) -> Result<usize, Error> {
     let Some(counting) = Counting::next(app.store.as_ref(), feed).await? else { return Ok(0) };
     for spike in counting.spikes() {
-        passed_over(raise(app, &spike).await)?;
+        passed_over(raise(app, spike).await)?;
     }
     counting.commit(app.store.as_ref()).await
 }

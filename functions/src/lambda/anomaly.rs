@@ -21,10 +21,13 @@ pub async fn answer(function: Arc<Function>, batch: QueueEvent) -> Result<BatchA
                 let heartbeat = serde_json::from_value::<Heartbeat>(event.detail).ok();
                 through = through.into_iter().chain(heartbeat).max_by_key(|heartbeat| heartbeat.through);
             }
-            Ok(event) => match event.records() {
-                Some(told) => records.extend(told.into_iter().map(Arc::new)),
-                None => answer.again(&message.message_id),
-            },
+            Ok(event) => {
+                let (told, whole) = event.records();
+                records.extend(told.into_iter().map(Arc::new));
+                if !whole {
+                    answer.again(&message.message_id);
+                }
+            }
             Err(error) => tracing::error!(error = %Chain(&error), "an event was passed over"),
         }
     }

@@ -259,21 +259,21 @@ pub(super) struct BusEvent {
 }
 
 impl BusEvent {
-    /// The records that it tells of. `None` of an event of another kind: a program that knows it may come.
-    pub(super) fn records(self) -> Option<Vec<AuditRecord>> {
+    /// The records that it tells of, and whether these are all: a program that can read the others, or knows an event of this kind,
+    /// may come. Until then they lie in the queue of what was given up.
+    pub(super) fn records(self) -> (Vec<AuditRecord>, bool) {
         let read = match self.kind.as_str() {
-            "AuditRecord" => serde_json::from_value(self.detail).map(|record| vec![record]),
+            "AuditRecord" => serde_json::from_value(self.detail).map(|record| (vec![record], true)),
             "AuditRecords" => bundle::unpack(self.detail),
             kind => {
                 tracing::error!(kind, "an event of a kind that this program does not know");
-                return None;
+                return (Vec::new(), false);
             }
         };
-        // What cannot be read now cannot be read later either.
-        Some(read.unwrap_or_else(|error| {
-            tracing::error!(error = %Chain(&error), "a record was passed over");
-            Vec::new()
-        }))
+        read.unwrap_or_else(|error| {
+            tracing::error!(error = %Chain(&error), "a record cannot be read");
+            (Vec::new(), false)
+        })
     }
 }
 

@@ -19,7 +19,9 @@ pub async fn answer(function: Arc<Function>, batch: QueueEvent) -> Result<BatchA
         let done = match read {
             Ok(recommendation) => tell(&function, &recommendation).await,
             Err(error) => {
-                tracing::error!(error = %Chain(&error), "a recommendation was passed over");
+                // A program that is newer may have written it.
+                tracing::error!(error = %Chain(&error), "a recommendation cannot be read");
+                answer.again(&message.message_id);
                 Ok(())
             }
         };

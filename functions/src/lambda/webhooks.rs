@@ -59,13 +59,17 @@ async fn write_down(app: &App, records: &[AuditRecord]) -> Result<(), Error> {
     Ok(())
 }
 
-/// What cannot be read now cannot be read later either.
+/// What cannot be read comes again: a program that is newer may have written it.
 fn records(batch: &QueueEvent, answer: &mut BatchAnswer) -> Vec<AuditRecord> {
     let mut records = Vec::new();
     for message in &batch.records {
         match message.event().map(BusEvent::records) {
-            Ok(Some(told)) => records.extend(told),
-            Ok(None) => answer.again(&message.message_id),
+            Ok((told, whole)) => {
+                records.extend(told);
+                if !whole {
+                    answer.again(&message.message_id);
+                }
+            }
             Err(error) => tracing::error!(error = %Chain(&error), "an event was passed over"),
         }
     }

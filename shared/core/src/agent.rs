@@ -162,7 +162,6 @@ impl Grant {
             limits: asked.limits.intersect(self.limits),
             create_keys: asked.create_keys && self.create_keys,
             audit: asked.audit && self.audit,
-            environment: asked.environment.or(self.environment),
             ..asked
         }
     }

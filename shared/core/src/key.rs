@@ -154,6 +154,22 @@ pub enum Environment {
     Staging,
 }
 
+impl Environment {
+    /// How much hangs on it, in steps.
+    pub(crate) fn rank(self) -> u8 {
+        match self {
+            Self::Development => 0,
+            Self::Staging => 1,
+            Self::Production => 2,
+        }
+    }
+
+    /// Steps between two.
+    pub(crate) fn apart(self, other: Self) -> u8 {
+        self.rank().abs_diff(other.rank())
+    }
+}
+
 /// Whether a use protects something new or processes what was protected before (NIST SP 800-57 part 1 §5.3.4).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Usage {

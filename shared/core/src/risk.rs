@@ -146,6 +146,7 @@ pub fn score(observation: &Observation<'_>) -> Risk {
     let age = f64::from(i32::try_from(age).unwrap_or(i32::MAX));
     let breadth = observation.scope_breadth.map(|keys| f64::from(u16::try_from(keys).unwrap_or(u16::MAX)));
     let of_key = observation.key.map(|key| {
+        let rank = |environment: Environment| f64::from(environment.rank());
         let environment = rank(key.environment);
         let meant = observation.environment.map_or(environment, rank);
         let tier = if key.tier == Tier::High { 1.0 } else { 0.0 };
@@ -216,18 +217,9 @@ impl Behaviour<'_> {
         match template.filter(|template| weigh::history(template) >= 1.0) {
             _ if young <= 0.0 => {}
             Some(template) => evidence.blend(&self.state.weigh_by(template, self.sighting, &self.surroundings), young),
-            None => evidence.blend_organisation(self.sighting, &self.surroundings, young),
+            None => evidence.blend_organisation(own, self.sighting, &self.surroundings, young),
         }
         evidence
-    }
-}
-
-/// How much hangs on an environment.
-fn rank(environment: Environment) -> f64 {
-    match environment {
-        Environment::Development => 0.0,
-        Environment::Staging => 1.0,
-        Environment::Production => 2.0,
     }
 }
 

@@ -156,14 +156,9 @@ impl KeyUsage {
         }
     }
 
-    /// Whether it is used far more than ever in its last days, by several together.
-    pub fn crowded(&self) -> Option<Crowded> {
-        self.pace.crowded(&self.counts.days)
-    }
-
-    /// Whether `at` lies in the newest hour of its uses.
-    fn is_newest(&self, at: Timestamp) -> bool {
-        self.pace.is_newest(at)
+    /// Whether it was used far more than ever in its last days, by several together, in the hour or on the day of `at`.
+    fn crowded(&self, at: Timestamp) -> Option<Crowded> {
+        self.pace.crowded(at, &self.counts.days)
     }
 
     /// How many agents used it in the days that count now, and whether there were more.

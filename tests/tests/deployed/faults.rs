@@ -90,25 +90,44 @@ fn a_function_that_is_out_of_time_releases_nothing() {
     let site = site();
     let frank = site.log_in("frank@org", &EVERYTHING);
     let name = site.name("out-of-time");
-    let key = text(&site.key(&frank, &name, "HMAC-SHA256"), "id");
-    let (_, token) = site.agent(&frank, &format!("key:{name}:mac"), "service");
-    let mac = format!("/v1/keys/{name}/mac");
-    let function = text(&output("function_names"), "op-key-mac");
-    let seconds = |timeout: &Value| {
-        let asked = json!({ "FunctionName": function, "Timeout": timeout });
-        let told = call("lambda", "update_function_configuration", &asked);
-        assert_eq!(&told["Timeout"], timeout, "{told}");
-    };
-    let usual = call("lambda", "get_function_configuration", &json!({ "FunctionName": function }))["Timeout"].clone();
-    seconds(&json!(2));
+    let key = text(&site.key(&frank, &name, "AES-256-GCM"), "id");
+    let (_, token) = site.agent(&frank, &format!("key:{name}:generate-data-key"), "service");
+    let data_key = || site.post(&token, &format!("/v1/keys/{name}/generate-data-key"), json!({}));
+    let hurried = Hurried::new("op-key-generate-data-key", 2);
     let fault = Fault::of("DynamoDB_20120810.PutItem", &key, "hold", ALWAYS);
-    let failed = site.post(&token, &mac, message(b"now"));
-    assert!(failed.status >= 500 && failed.body.get("mac").is_none(), "{failed:?}");
+    let failed = data_key();
+    assert!(failed.status >= 500 && failed.body.get("plaintext").is_none(), "{failed:?}");
     assert_eq!(fault.happened(), 1);
-    drop(fault);
-    seconds(&usual);
-    site.post(&token, &mac, message(b"after")).ok();
-    assert_eq!(settled(site, &frank, &key, "key.mac", 1).len(), 1);
+    drop((fault, hurried));
+    assert!(data_key().ok()["plaintext"].is_string());
+    assert_eq!(settled(site, &frank, &key, "key.generate-data-key", 1).len(), 1);
+}
+
+/// A function that is given less time, until this is dropped.
+struct Hurried {
+    function: String,
+    usual: Value,
+}
+
+impl Hurried {
+    fn new(function: &str, seconds: u32) -> Self {
+        let function = text(&output("function_names"), function);
+        let found = call("lambda", "get_function_configuration", &json!({ "FunctionName": function }));
+        let hurried = Self { function, usual: found["Timeout"].clone() };
+        assert_eq!(hurried.set(&json!(seconds))["Timeout"], json!(seconds));
+        hurried
+    }
+
+    fn set(&self, seconds: &Value) -> Value {
+        let asked = json!({ "FunctionName": self.function, "Timeout": seconds });
+        call("lambda", "update_function_configuration", &asked)
+    }
+}
+
+impl Drop for Hurried {
+    fn drop(&mut self) {
+        self.set(&self.usual);
+    }
 }
 
 /// The records of what a key did, once there are as many as are expected.

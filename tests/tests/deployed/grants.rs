@@ -1,5 +1,5 @@
-//! Each grant of a role is needed: without it, its function says that it cannot, and releases nothing. That it can do nothing
-//! else is tried by `tests/aws/suite/test_direct.py`.
+//! Without a grant that its work needs a function releases nothing: those of one role, each taken away by itself. That roles can do
+//! nothing else is tried by `tests/aws/suite/test_direct.py`.
 #![expect(clippy::indexing_slicing, reason = "a missing field fails the test that names it")]
 
 use aegis_tests::account::{Fault, call, output};
@@ -7,7 +7,7 @@ use aegis_tests::site::{EVERYTHING, site};
 use aegis_tests::{message, text};
 use serde_json::{Value, json};
 
-/// Of an operation that no other test asks the deployment for.
+/// Of an operation that no other test asks the deployment for: checking a MAC.
 #[test]
 fn what_a_role_is_not_granted_its_function_does_not_do() {
     let site = site();

@@ -27,7 +27,6 @@ fn while_detection_lies_behind_first_uses_are_asked_about() {
     });
     wait_for("a heartbeat", || (call("dynamodb", "update_item", &back) == json!({})).then_some(()));
     let refused = site.post(&token, &sign, message(b"first"));
-    println!("{}", refused.body);
     assert_eq!(refused.refused(403), "step_up", "{}", refused.body);
     drop(silent);
     // Records that waited are told, and nobody asks any more.

@@ -1,7 +1,9 @@
 //! The functions of a deployment are replaced while agents use it.
 
+use aegis_tests::account::{call, output};
 use aegis_tests::message;
 use aegis_tests::site::{EVERYTHING, site, wait_for};
+use serde_json::json;
 use std::path::PathBuf;
 
 /// Somebody applies another version meanwhile, and writes a file once that is done.
@@ -16,13 +18,18 @@ fn requests_go_on_while_functions_are_replaced() {
     let outputs = PathBuf::from(std::env::var_os("AEGIS_DEPLOYMENT").unwrap());
     let (is_there, done) = (outputs.with_file_name("upgrading"), outputs.with_file_name("upgraded"));
     std::fs::write(is_there, "").unwrap();
-    let mut signed = 0;
+    let function = output("function_names")["op-key-sign"].clone();
+    let code =
+        || call("lambda", "get_function_configuration", &json!({ "FunctionName": function }))["CodeSha256"].clone();
+    let (before, mut signed) = (code(), 0);
     while !done.exists() {
         site.post(&token, &sign, message(b"meanwhile")).ok();
         signed += 1;
     }
     site.post(&token, &sign, message(b"afterwards")).ok();
     println!("{signed} signatures while functions were replaced");
+    assert!(signed > 0);
+    assert_ne!(code(), before, "nothing was replaced");
     let report = format!("/v1/audit?op=key.sign&outcome=ok&limit=200&agent={agent}");
     wait_for("the last record", || {
         let found = site.get(&uma, &report).ok();

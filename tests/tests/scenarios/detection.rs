@@ -174,20 +174,24 @@ async fn a_key_of_another_environment_than_the_agent_is_for_is_a_factor_of_risk(
     let (agent, for_staging) =
         deployment.agent(&alice, scope, json!({ "environment": "staging", "delegate": true })).await;
     assert_eq!(deployment.get(&alice, &format!("/v1/agents/{agent}")).await.ok()["grant"]["environment"], "staging");
-    let (sub_agent, below) = deployment.agent(&for_staging, scope, json!({})).await;
-    assert_eq!(
-        deployment.get(&alice, &format!("/v1/agents/{sub_agent}")).await.ok()["grant"]["environment"],
-        "staging"
-    );
+    let (_, below) = deployment.agent(&for_staging, scope, json!({})).await;
     let (_, below_production) = deployment.agent(&for_staging, scope, json!({ "environment": "production" })).await;
+    let development = json!({ "environment": "development", "delegate": true });
+    let (_, for_development) = deployment.agent(&alice, scope, development).await;
+    let (_, below_development) = deployment.agent(&for_development, scope, json!({ "environment": "staging" })).await;
     let (_, for_any) = deployment.agent(&alice, scope, json!({})).await;
-    let mismatch = |observed: f64, expected: f64| json!({ "factor": "environment_mismatch", "observed": observed, "expected": expected, "weight": 0.1 });
+    let mismatch = |observed: f64, expected: f64| {
+        let weight = (observed - expected).abs() / 10.0;
+        json!({ "factor": "environment_mismatch", "observed": observed, "expected": expected, "weight": weight })
+    };
     let table = [
         (&for_staging, "production", Some(mismatch(2.0, 1.0)), 0.12),
         (&for_staging, "staging", None, 0.01),
         (&below, "production", Some(mismatch(2.0, 1.0)), 0.12),
         (&below_production, "production", Some(mismatch(2.0, 1.0)), 0.12),
         (&below_production, "staging", Some(mismatch(1.0, 2.0)), 0.11),
+        // What is nearer to the key takes nothing away.
+        (&below_development, "production", Some(mismatch(2.0, 0.0)), 0.22),
         (&for_any, "production", None, 0.02),
     ];
     for (token, key, want, score) in table {
@@ -203,9 +207,12 @@ async fn a_key_of_another_environment_than_the_agent_is_for_is_a_factor_of_risk(
     // It holds from the next request on.
     let production = json!({ "environment": "production" });
     deployment.call(http::Method::PATCH, &alice, &format!("/v1/agents/{agent}"), Some(production)).await.ok();
-    deployment.post(&for_staging, "/v1/keys/production/sign", message(b"x")).await.ok();
-    let newest = deployment.get(&alice, "/v1/audit?op=key.sign&limit=1").await.ok();
-    assert_eq!(newest["items"][0]["risk"]["score"], 0.02);
+    for token in [&for_staging, &below] {
+        deployment.post(token, "/v1/keys/production/sign", message(b"x")).await.ok();
+        let newest = deployment.get(&alice, "/v1/audit?op=key.sign&limit=1").await.ok();
+        assert_eq!(newest["items"][0]["risk"]["score"], 0.02);
+        deployment.pass(1);
+    }
     deployment
         .post(&alice, "/v1/agents", json!({ "label": "x", "scope": scope, "environment": "test" }))
         .await

@@ -302,4 +302,12 @@ async fn a_key_that_many_use_a_little_more_is_told_of_and_none_of_them_is_stoppe
     round(2, 20).await;
     let again = recommendations(&deployment, &deployment.alice().await).await;
     assert_eq!(again.iter().filter(|found| found["detector"] == "key_usage_spike").count(), 1);
+    // No agent is told, whoever made the key: it may be one of those who used it.
+    let carol = deployment.log_in("carol@org", &["auditor", "user"]).await;
+    let (_, reader) = deployment.agent(&carol, "key:shared-key:sign", json!({ "audit": true })).await;
+    let listed = recommendations(&deployment, &reader).await;
+    assert!(listed.iter().all(|found| found["detector"] != "key_usage_spike"), "{listed:?}");
+    let path = format!("/v1/recommendations/{}", text(spike, "id"));
+    assert_eq!(deployment.get(&reader, &path).await.refused(403), "policy");
+    assert_eq!(deployment.get(&carol, &path).await.ok()["detector"], "key_usage_spike");
 }

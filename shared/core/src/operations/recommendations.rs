@@ -34,7 +34,7 @@ pub async fn list_recommendations(
     let store = app.store.as_ref();
     let mut page =
         repository::list::<RecommendationRecord>(store, index, partition, Order::Descending, limit, after).await?;
-    page.items.retain(|found| !is_hidden(permit, found));
+    page.items.retain(|found| !is_hidden(permit, found) && (sees_all(app, permit) || is_own(permit, found)));
     page.items.iter_mut().for_each(|found| tell(permit, found));
     Ok(Done::read(PageOf { items: page.items, next_cursor: page.next.as_ref().map(cursor_at) }))
 }
@@ -146,7 +146,15 @@ fn sees_all(app: &App, permit: &Permit) -> bool {
 fn is_hidden(permit: &Permit, found: &RecommendationRecord) -> bool {
     let facts = permit.facts();
     let found = &found.recommendation;
-    !facts.chain.is_empty() && (found.sponsor == facts.human.id || found.detector == Detector::CanaryKey)
+    let of_own = found.sponsor == facts.human.id;
+    // What several did with a key is of whoever did it, and names none of them.
+    !facts.chain.is_empty() && (of_own || found.detector == Detector::CanaryKey || found.detector.is_about_a_key())
+}
+
+/// Whether it is about her or her agents. What others do with a key that she made is not.
+fn is_own(permit: &Permit, found: &RecommendationRecord) -> bool {
+    let found = &found.recommendation;
+    found.sponsor == permit.facts().human.id && !found.detector.is_about_a_key()
 }
 
 /// To an agent a key that does not exist and one outside a scope look alike.
@@ -161,7 +169,7 @@ fn tell(permit: &Permit, found: &mut RecommendationRecord) {
 async fn load(app: &App, permit: &Permit, id: &RecommendationId) -> Result<Loaded<RecommendationRecord>, Error> {
     let item = repository::recommendation_item(id);
     let found: Option<Loaded<RecommendationRecord>> = repository::load(app.store.as_ref(), &item).await?;
-    let own = |found: &Loaded<RecommendationRecord>| found.value.recommendation.sponsor == permit.facts().human.id;
+    let own = |found: &Loaded<RecommendationRecord>| is_own(permit, &found.value);
     match (sees_all(app, permit), found) {
         (_, Some(found)) if is_hidden(permit, &found.value) => Err(Error::Denied { reason: Reason::Policy }),
         (true, found) => found.ok_or(Error::NotFound { kind: "recommendation" }),

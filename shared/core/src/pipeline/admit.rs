@@ -228,12 +228,12 @@ pub(super) fn score(
         Found::Key { record: Some(record), .. } => Some(&record.value.key),
         _ => None,
     };
-    let mut meant = facts.chain.iter().filter_map(|agent| agent.value.grant.environment);
+    let meant = facts.chain.iter().filter_map(|agent| agent.value.grant.environment);
     let mut observation = Observation {
         scope_breadth: facts.claims.authorization_details.as_ref().map(|scope| scope.breadth()),
         credential_issued_at: Timestamp::from_second(facts.claims.iat).unwrap_or(now),
-        // Of the nearest that is for another one: what an agent is not for, none below it is for.
-        environment: key.and_then(|key| meant.find(|meant| *meant != key.environment)),
+        // Of whichever is furthest from the key's: what an agent is not for, none below it is for.
+        environment: key.and_then(|key| meant.max_by_key(|meant| meant.apart(key.environment))),
         key: key.map(|key| OfKey { environment: key.environment, tier: key.tier, shared: key.is_shared() }),
         now,
         detection_lag: facts.known.as_ref().and_then(|(_, known)| known.detection_lag(now)),

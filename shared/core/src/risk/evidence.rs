@@ -2,6 +2,7 @@
 
 use super::baseline::{self, Baseline, log2};
 use super::sighting::Sighting;
+use super::table::Standing;
 use super::weigh::{above, history, surge};
 use super::{Factor, FactorName, Live};
 
@@ -122,6 +123,7 @@ pub struct Surroundings {
 /// What a network, or a client, that nobody in the organisation ever used amounts to, in decades, of an agent of which as
 /// good as nothing is known. Both together make a score of 0.36: they stop nobody by themselves.
 const UNKNOWN_TO_ALL: f64 = 1.0;
+const MINUTES_OF_A_DAY: u32 = 1_440;
 
 /// Evidence by channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -190,16 +192,21 @@ impl Evidence {
     }
 
     /// What an agent with too little history of its own gets where of its like too little is known as well. Which keys and
-    /// operations it begins with, its grant says; where from and with what, the organisation knows. Adds evidence, and takes
-    /// none away.
-    pub fn blend_organisation(&mut self, s: &Sighting, around: &Surroundings, share: f64) {
+    /// operations it begins with, its grant says; where from and with what, the organisation knows, unless it is settled in its own
+    /// days. Adds evidence, and takes none away.
+    pub fn blend_organisation(&mut self, own: &Baseline, s: &Sighting, around: &Surroundings, share: f64) {
         if around.human || !around.organisation {
             return;
         }
-        let seen = [(Channel::Network, around.network, s.network.near), (Channel::Client, around.client, s.client)];
-        for (channel, familiar, value) in seen {
-            let decades = UNKNOWN_TO_ALL * share;
-            if value != 0 && familiar == Familiar::Nobody && decades > self.of(channel).decades {
+        let (day, decades) = (baseline::minute_of(s.at) / MINUTES_OF_A_DAY, UNKNOWN_TO_ALL * share);
+        let is_own = |standing: Standing| matches!(standing, Standing::Known { .. });
+        let seen = [
+            (Channel::Network, around.network, s.network.near, is_own(own.networks.standing(s.network.near, day))),
+            (Channel::Client, around.client, s.client, is_own(own.clients.standing(s.client, day))),
+        ];
+        for (channel, familiar, value, is_own) in seen {
+            let is_new = value != 0 && familiar == Familiar::Nobody && !is_own;
+            if is_new && decades > self.of(channel).decades {
                 self.set(channel, decades, 1.0, 0.0);
             }
         }

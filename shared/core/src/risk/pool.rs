@@ -122,7 +122,7 @@ impl Pool {
             operation: familiar(Sort::Operation, s.operation),
             network,
             client: familiar(Sort::Client, s.client),
-            organisation: !self.users.is_empty(),
+            organisation: self.users.values().flatten().any(|user| user.actor != half(actor)),
         }
     }
 

@@ -80,6 +80,8 @@ impl RuleSet {
         let possible = |action: &RuleAction| {
             !(action.needs_agent() && trigger.subject == Subject::Human
                 || action.needs_actor() && trigger.detector.is_about_a_key()
+                // A key that many use is changed for what many do if a rule says so of that, and not of anything.
+                || action.needs_key() && trigger.detector.is_about_a_key() && rule.detectors.is_empty()
                 || action.needs_key() && trigger.tier.is_none())
         };
         let mut actions: Vec<RuleAction> = rule.actions.iter().copied().filter(possible).collect();

@@ -17,7 +17,8 @@ fn what_is_about_a_key_stops_nobody() {
     let trigger = Trigger { detector: KeyUsageSpike, severity: Medium, subject: Human, tier: Some(Tier::Standard) };
     let table = [
         ("actions = [\"revoke_fleet\", \"revoke_credential\", \"freeze_agent\"]", Some(vec![Alert])),
-        ("actions = [\"revoke_fleet\", \"rotate_key\"]", Some(vec![RotateKey])),
+        ("actions = [\"revoke_fleet\", \"rotate_key\"]", Some(vec![Alert])),
+        ("actions = [\"revoke_fleet\", \"rotate_key\"]\ndetectors = [\"key_usage_spike\"]", Some(vec![RotateKey])),
         ("actions = [\"alert\"]\npurposes = [\"human\"]", None),
         ("actions = [\"alert\"]\npurposes = [\"service\"]", None),
     ];

@@ -4,7 +4,8 @@
 //! counted, and then lies before the place, or was not.
 
 use super::pace::Crowded;
-use super::{AgentUsage, KeyUsage, subjects, usage_item};
+use super::{AgentUsage, KeyUsage, day, subjects, usage_item};
+use crate::ambient::Timestamp;
 use crate::error::Error;
 use crate::feed::{BATCH, Feed, Place};
 use crate::id::{AgentId, KeyId};
@@ -25,11 +26,13 @@ pub struct Counting {
     records: Vec<Arc<AuditRecord>>,
     keys: BTreeMap<KeyId, Held<KeyUsage>>,
     agents: BTreeMap<AgentId, Held<AgentUsage>>,
+    /// By key and day.
+    spikes: BTreeMap<(KeyId, i64), Spike>,
     place: Place,
     expect: Expect,
 }
 
-/// A key that several together use far more than ever, and the records of these uses that were counted last.
+/// A key that several together use far more than ever, and the records of these uses that were counted last: of one hour.
 #[derive(Clone, Debug)]
 pub struct Spike {
     pub key: KeyId,
@@ -52,13 +55,21 @@ impl Counting {
         let read = store.batch_get(&items).await?;
         let mut keys: BTreeMap<KeyId, Held<KeyUsage>> = BTreeMap::new();
         let mut agents: BTreeMap<AgentId, Held<AgentUsage>> = BTreeMap::new();
-        for record in batch {
+        let mut spikes: BTreeMap<(KeyId, i64), Spike> = BTreeMap::new();
+        for (n, record) in batch.iter().enumerate() {
             let (key, agent) = subjects(record);
             if let Some(key) = key {
                 if !keys.contains_key(key) {
                     keys.insert(key.clone(), Held::of(&read, KeyUsage::new(key.clone()))?);
                 }
                 keys.entry(key.clone()).and_modify(|held| held.value.add(record));
+                // After each use, so that it is the same however many are counted at once.
+                let used = record.outcome == Outcome::Ok;
+                if let Some(crowded) = keys.get(key).filter(|_| used).and_then(|held| held.value.crowded(record.at)) {
+                    let records = of_its_hour(batch.get(..=n).unwrap_or_default(), key, record.at);
+                    let spike = Spike { key: key.clone(), crowded, records };
+                    spikes.insert((key.clone(), day(record.at)), spike);
+                }
             }
             if let Some(agent) = agent {
                 if !agents.contains_key(agent) {
@@ -67,21 +78,12 @@ impl Counting {
                 agents.entry(agent.clone()).and_modify(|held| held.value.add(record));
             }
         }
-        Ok(Some(Self { records: batch.to_vec(), keys, agents, place, expect }))
+        Ok(Some(Self { records: batch.to_vec(), keys, agents, spikes, place, expect }))
     }
 
     /// The keys that these records show to be used far more than ever.
-    pub fn spikes(&self) -> Vec<Spike> {
-        let spike = |(key, held): (&KeyId, &Held<KeyUsage>)| {
-            let shows = |record: &&Arc<AuditRecord>| {
-                let of_key = record.outcome == Outcome::Ok && subjects(record).0 == Some(key);
-                of_key && held.value.is_newest(record.at)
-            };
-            let records: Vec<_> = self.records.iter().filter(shows).cloned().collect();
-            let crowded = held.value.crowded().filter(|_| !records.is_empty())?;
-            Some(Spike { key: key.clone(), crowded, records })
-        };
-        self.keys.iter().filter_map(spike).collect()
+    pub fn spikes(&self) -> impl Iterator<Item = &Spike> {
+        self.spikes.values()
     }
 
     /// Writes the counts, and returns how many records they hold.
@@ -94,6 +96,13 @@ impl Counting {
         store.transact(puts.collect::<Result<Vec<Put>, Error>>()?).await?;
         Ok(self.records.len())
     }
+}
+
+/// The uses of a key in the hour of `at`.
+fn of_its_hour(records: &[Arc<AuditRecord>], key: &KeyId, at: Timestamp) -> Vec<Arc<AuditRecord>> {
+    let hour = |at: Timestamp| at.as_second().div_euclid(3_600);
+    let of_key = |record: &&Arc<AuditRecord>| record.outcome == Outcome::Ok && subjects(record).0 == Some(key);
+    records.iter().filter(of_key).filter(|record| hour(record.at) == hour(at)).cloned().collect()
 }
 
 /// As many of the records as one transaction can count, and whom they are about.

@@ -24,7 +24,7 @@ const TIMES: u32 = 2;
 /// Decades from which on it is told, chosen on the train seeds of `aegis-bench-detect`.
 const DECADES: f64 = 3.5;
 
-/// What is kept of it: at most some 3 KiB, whatever happened before.
+/// What is kept of it: at most some 6 KiB, whatever happened before.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Pace {
     /// Uses by hour since 1970, of the newest and the [`HOURS`] before.
@@ -34,12 +34,34 @@ pub struct Pace {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     busiest: BTreeMap<i64, u32>,
     #[serde(default)]
-    hour: Crowd,
+    hour: Crowds,
     #[serde(default)]
-    day: Crowd,
+    day: Crowds,
 }
 
-/// Who used the key in the newest hour, or on the newest day.
+/// Of the newest hour or day, and of the one before: a record may come a minute late.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+struct Crowds {
+    newest: Crowd,
+    before: Crowd,
+}
+
+impl Crowds {
+    fn add(&mut self, at: i64, actor: &str) {
+        if at > self.newest.at {
+            self.before = std::mem::replace(&mut self.newest, Crowd { at, by: BTreeMap::new() });
+        }
+        if let Some(crowd) = [&mut self.newest, &mut self.before].into_iter().find(|crowd| crowd.at == at) {
+            crowd.add(actor);
+        }
+    }
+
+    fn of(&self, at: i64) -> Option<&Crowd> {
+        [&self.newest, &self.before].into_iter().find(|crowd| crowd.at == at)
+    }
+}
+
+/// Who used the key in one hour, or on one day.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 struct Crowd {
     at: i64,
@@ -78,31 +100,24 @@ impl Pace {
         self.day.add(today, actor);
     }
 
-    /// Whether `at` lies in the newest hour.
-    pub(super) fn is_newest(&self, at: Timestamp) -> bool {
-        at.as_second().div_euclid(3_600) == self.hour.at
-    }
-
-    /// Whether the newest hour, or the newest day, is far above the last days' without whoever used the key most in it. `days` are
-    /// the key's uses by day. The more unlikely of the two.
-    pub(super) fn crowded(&self, days: &BTreeMap<i64, u64>) -> Option<Crowded> {
-        let today = self.day.at;
+    /// Whether the hour, or the day, of `at` is far above those of the days before without whoever used the key most in it. `days` are
+    /// the key's uses by day. The more unlikely of the two. Asked after each use, it comes to the same however uses are read at once.
+    pub(super) fn crowded(&self, at: Timestamp, days: &BTreeMap<i64, u64>) -> Option<Crowded> {
+        let (hour, today) = (at.as_second().div_euclid(3_600), day(at));
         let busiest = self.busiest.iter().map(|(day, uses)| (*day, *uses));
         let days = || days.iter().map(|(day, uses)| (*day, u32::try_from(*uses).unwrap_or(u32::MAX)));
         let of_today = days().find(|(day, _)| *day == today).map(|(_, uses)| uses);
-        let of_hour = self.hour.crowded(busiest, self.hours.get(&self.hour.at).copied(), today);
-        let of_day = self.day.crowded(days(), of_today, today);
+        let of_hour =
+            self.hour.of(hour).and_then(|crowd| crowd.crowded(busiest, self.hours.get(&hour).copied(), today));
+        let of_day = self.day.of(today).and_then(|crowd| crowd.crowded(days(), of_today, today));
         of_hour.into_iter().chain(of_day).max_by(|a, b| a.decades.total_cmp(&b.decades))
     }
 }
 
 impl Crowd {
-    fn add(&mut self, at: i64, actor: &str) {
-        if at > self.at {
-            (self.at, self.by) = (at, BTreeMap::new());
-        }
+    fn add(&mut self, actor: &str) {
         let actor = hash(actor.as_bytes());
-        if at == self.at && (self.by.len() < ACTORS || self.by.contains_key(&actor)) {
+        if self.by.len() < ACTORS || self.by.contains_key(&actor) {
             let uses = self.by.entry(actor).or_default();
             *uses = uses.saturating_add(1);
         }
@@ -120,7 +135,9 @@ impl Crowd {
             days += 1.0;
             most = most.max(uses);
         }
-        let rest = observed.saturating_sub(self.by.values().copied().max().unwrap_or(0));
+        // Of those told apart: one of the others may explain what is left.
+        let told_apart = self.by.values().copied().fold(0, u32::saturating_add);
+        let rest = told_apart.saturating_sub(self.by.values().copied().max().unwrap_or(0));
         if actors < CROWD || days < LEAST_DAYS || rest < LEAST_USES || rest < most.saturating_mul(TIMES) {
             return None;
         }
@@ -134,6 +151,7 @@ impl Crowd {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     const BEGAN: i64 = 1_790_000_000 - 1_790_000_000 % 86_400;
     const DAY: i64 = 86_400;
@@ -141,15 +159,18 @@ mod tests {
     /// A use: who, and the second after the beginning.
     type Use = (usize, i64);
 
-    fn crowded(uses: &[Use]) -> (Pace, Option<Crowded>) {
+    /// What is found on the last day, asked after each use; and the days on which something is.
+    fn crowded(uses: &[Use]) -> (Option<Crowded>, BTreeSet<i64>) {
         let (mut pace, mut days) = (Pace::default(), BTreeMap::new());
+        let (mut last, mut found_on) = (None, BTreeSet::new());
         for (actor, second) in uses {
             let at = Timestamp::from_second(BEGAN + second).unwrap();
             pace.add(&format!("agent-{actor}"), at);
             *days.entry(day(at)).or_insert(0) += 1;
+            last = pace.crowded(at, &days);
+            found_on.extend(last.iter().map(|_| second.div_euclid(DAY)));
         }
-        let found = pace.crowded(&days);
-        (pace, found)
+        (last, found_on)
     }
 
     /// Twenty days on each of which three agents use the key twice in each of eight hours.
@@ -165,7 +186,7 @@ mod tests {
     }
 
     fn after(more: Vec<Use>) -> Option<Crowded> {
-        crowded(&[usual(), more].concat()).1
+        crowded(&[usual(), more].concat()).0
     }
 
     #[test]
@@ -197,7 +218,7 @@ mod tests {
         let uses = |days: i64| usual().into_iter().filter(|(_, at)| *at < days * DAY).collect::<Vec<_>>();
         for (days, found) in [(6, false), (7, true)] {
             let uses = [uses(days), hour(days, 30, 10)].concat();
-            assert_eq!(crowded(&uses).1.is_some(), found, "{days}");
+            assert_eq!(crowded(&uses).0.is_some(), found, "{days}");
         }
         assert_eq!(after([hour(20, 30, 10), hour(21, 30, 10)].concat()), None);
     }
@@ -209,7 +230,7 @@ mod tests {
             pace.add(&format!("agent-{}", n % 1_000), Timestamp::from_second(BEGAN + n * 60).unwrap());
         }
         let length = serde_json::to_string(&pace).unwrap().len();
-        assert!(length < 3_500, "{length}");
+        assert!(length < 6_000, "{length}");
     }
 
     proptest! {
@@ -227,7 +248,7 @@ mod tests {
                 uses.iter().zip(&shifts).map(|(used, shift)| (used.1 + shift, *used)).collect();
             late.sort_by_key(|(at, _)| *at);
             let late: Vec<Use> = late.into_iter().map(|(_, used)| used).collect();
-            prop_assert_eq!(crowded(&uses), crowded(&late));
+            prop_assert_eq!(crowded(&uses).1, crowded(&late).1);
         }
     }
 }
