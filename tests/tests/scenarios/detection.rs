@@ -158,6 +158,8 @@ async fn a_young_agent_is_held_against_those_of_its_purpose_alone() {
         assert_eq!(record["purpose"], purpose);
         let factors = record["risk"]["factors"].as_array().unwrap();
         assert_eq!(factors.iter().any(|factor| factor["factor"] == "new_key"), held, "{purpose}: {record}");
+        // Of two records of one second neither is known to be the newest.
+        deployment.pass(1);
     }
 }
 
