@@ -47,7 +47,7 @@ const PROGRAMS: &[(&str, u64)] = &[
     ("operation", 14_336),
     ("publish", 7_300),
     ("respond", 8_900),
-    ("scheduled", 8_900),
+    ("scheduled", 9_250),
     ("setup", 7_350),
     ("webhooks", 8_900),
 ];
