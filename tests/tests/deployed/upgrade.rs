@@ -21,14 +21,19 @@ fn requests_go_on_while_functions_are_replaced() {
     let function = output("function_names")["op-key-sign"].clone();
     let code =
         || call("lambda", "get_function_configuration", &json!({ "FunctionName": function }))["CodeSha256"].clone();
-    let (before, mut signed) = (code(), 0);
+    let (before, mut signed, mut cut_off) = (code(), 0, 0);
     while !done.exists() {
-        site.post(&token, &sign, message(b"meanwhile")).ok();
-        signed += 1;
+        let answer = site.post(&token, &sign, message(b"meanwhile"));
+        match answer.status {
+            200 => signed += 1,
+            // AWS lets a call come to its end; the emulator ends the function that it replaces.
+            500.. => cut_off += 1,
+            _ => panic!("{answer:?}"),
+        }
     }
     site.post(&token, &sign, message(b"afterwards")).ok();
-    println!("{signed} signatures while functions were replaced");
-    assert!(signed > 0);
+    println!("{signed} signatures while functions were replaced, {cut_off} cut off");
+    assert!(signed > 0 && cut_off <= 2, "of the authorizer, and of what signs");
     assert_ne!(code(), before, "nothing was replaced");
     let report = format!("/v1/audit?op=key.sign&outcome=ok&limit=200&agent={agent}");
     wait_for("the last record", || {
