@@ -40,11 +40,14 @@ pub(crate) enum Does {
 
 impl Does {
     fn named(name: &str) -> Option<Self> {
-        let all = [Self::Throttle, Self::LoseAnswer, Self::Hold, Self::KillBefore, Self::KillAfter];
-        ["throttle", "lose-answer", "hold", "kill-before", "kill-after"]
-            .iter()
-            .zip(all)
-            .find_map(|(known, does)| (*known == name).then_some(does))
+        match name {
+            "throttle" => Some(Self::Throttle),
+            "lose-answer" => Some(Self::LoseAnswer),
+            "hold" => Some(Self::Hold),
+            "kill-before" => Some(Self::KillBefore),
+            "kill-after" => Some(Self::KillAfter),
+            _ => None,
+        }
     }
 }
 

@@ -78,8 +78,6 @@ pub struct Crowded {
     pub expected: f64,
     /// How unlikely the part of all but the busiest is.
     pub decades: f64,
-    /// At least as many took part.
-    pub actors: usize,
 }
 
 impl Pace {
@@ -125,7 +123,7 @@ impl Crowd {
 
     /// `usual` are the uses of each day, or of its busiest hour.
     fn crowded(&self, usual: impl Iterator<Item = (i64, u32)>, observed: Option<u32>, today: i64) -> Option<Crowded> {
-        let (observed, actors) = (observed?, self.by.len());
+        let observed = observed?;
         let (mut peak, mut days, mut most) = (Peak::default(), 0.0_f32, 0);
         for (_, uses) in usual.filter(|(day, _)| *day < today && in_window(*day, today)) {
             let value = log2(uses);
@@ -138,12 +136,12 @@ impl Crowd {
         // Of those told apart: one of the others may explain what is left.
         let told_apart = self.by.values().copied().fold(0, u32::saturating_add);
         let rest = told_apart.saturating_sub(self.by.values().copied().max().unwrap_or(0));
-        if actors < CROWD || days < LEAST_DAYS || rest < LEAST_USES || rest < most.saturating_mul(TIMES) {
+        if self.by.len() < CROWD || days < LEAST_DAYS || rest < LEAST_USES || rest < most.saturating_mul(TIMES) {
             return None;
         }
         let decades = above(&peak, days, log2(rest), 0.7);
         let expected = baseline::usual(&peak, days);
-        (decades >= DECADES).then_some(Crowded { observed, expected, decades, actors })
+        (decades >= DECADES).then_some(Crowded { observed, expected, decades })
     }
 }
 
@@ -192,7 +190,7 @@ mod tests {
     #[test]
     fn many_that_use_a_key_a_little_more_are_found_and_one_that_does_it_alone_is_not() {
         let found = after(hour(20, 30, 10)).unwrap();
-        assert_eq!((found.observed, found.actors), (300, 30));
+        assert_eq!(found.observed, 300);
         assert!((found.expected - 6.0).abs() < 0.01 && found.decades >= DECADES, "{found:?}");
         let table = [
             ("one agent", hour(20, 1, 300)),
