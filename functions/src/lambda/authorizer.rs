@@ -47,10 +47,16 @@ async fn authorized(function: &Function, request: GatewayRequest) -> Result<Auth
         AtEdge::Passes { crossing } => Ok(Authorized::new(true, &method, BTreeMap::from([(CROSSING, crossing)]))),
         AtEdge::Refused(refusal) => match refusal.status {
             StatusCode::UNAUTHORIZED => Err(Unauthorized.into()),
-            StatusCode::FORBIDDEN => Ok(Authorized::new(false, &method, told(*refusal))),
+            status if is_denial(status) => Ok(Authorized::new(false, &method, told(*refusal))),
             status => Err(format!("{status}: {}", refusal.title).into()),
         },
     }
+}
+
+/// What the gateway answers 403 for: also a path that to the gateway is a route, and to Aegis none, as one with an escaped slash. Were
+/// that a failure, whoever sends one would have the alarms go off.
+fn is_denial(status: StatusCode) -> bool {
+    matches!(status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND)
 }
 
 /// What the gateway puts into the body of its 403.
@@ -73,6 +79,8 @@ mod tests {
     fn a_stranger_is_no_failure() {
         assert!(!is_failure(&Unauthorized.into()));
         assert!(is_failure(&format!("{}: the store did not answer", StatusCode::SERVICE_UNAVAILABLE).into()));
+        assert!(is_denial(StatusCode::FORBIDDEN) && is_denial(StatusCode::NOT_FOUND));
+        assert!(!is_denial(StatusCode::SERVICE_UNAVAILABLE) && !is_denial(StatusCode::INTERNAL_SERVER_ERROR));
         // What API Gateway answers 401 for.
         assert_eq!(Unauthorized.to_string(), "Unauthorized");
     }
