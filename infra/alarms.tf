@@ -4,17 +4,19 @@ locals {
   alarms = merge(
     {
       authorizer-errors = {
-        about     = "Requests are refused because the authorizer fails."
-        namespace = "AWS/Lambda", metric = "Errors", statistic = "Sum", above = 0, minutes = 1
-        of        = { FunctionName = aws_lambda_function.this["authorizer"].function_name }
+        about = "Requests are refused because the authorizer fails."
+        # Not the errors that Lambda counts: whoever has no token is one of those. Where the authorizer crashes or runs out of its
+        # time, it tells nothing, and the gateway answers 503: `api-5xx`.
+        namespace = "Aegis", metric = "AuthorizerErrors", statistic = "Sum", above = 0, minutes = 1
+        of        = { Deployment = aws_cloudwatch_event_bus.this.name }
       }
       api-5xx = {
-        about     = "Requests fail that should not."
-        namespace = "AWS/ApiGateway", metric = "5XXError", statistic = "Sum", above = 0, minutes = 5
+        about     = "Requests fail that should not, also where the authorizer or a function crashes or runs out of its time."
+        namespace = "AWS/ApiGateway", metric = "5XXError", statistic = "Sum", above = 0, minutes = 1
         of        = { ApiName = aws_api_gateway_rest_api.this.name, Stage = aws_api_gateway_stage.this.stage_name }
       }
       stream-age = {
-        about     = "Records are committed faster than they are told, or not told at all."
+        about     = "Records are told later than they are committed. Where none is told at all, detection-lag says so."
         namespace = "AWS/Lambda", metric = "IteratorAge", statistic = "Maximum", above = 60000, minutes = 1
         of        = { FunctionName = aws_lambda_function.this["publish"].function_name }
       }

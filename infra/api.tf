@@ -275,7 +275,8 @@ resource "aws_api_gateway_method_settings" "all" {
   method_path = "*/*"
 
   settings {
-    metrics_enabled        = true
+    # By method they are paid for, each by itself; those of the stage, which the alarm is on, are there anyway.
+    metrics_enabled        = false
     throttling_rate_limit  = var.throttling_rate
     throttling_burst_limit = var.throttling_burst
   }

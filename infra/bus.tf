@@ -145,7 +145,7 @@ resource "aws_scheduler_schedule" "minute" {
     role_arn = aws_iam_role.scheduler.arn
     input    = jsonencode({})
 
-    # The next minute does what this one could not.
+    # The next minute does what this one could not: this is about calls that Lambda does not take, below about those that fail.
     retry_policy {
       maximum_event_age_in_seconds = 60
       maximum_retry_attempts       = 0
@@ -153,6 +153,15 @@ resource "aws_scheduler_schedule" "minute" {
   }
 
   depends_on = [aws_iam_role_policy.scheduler]
+}
+
+# A schedule's call is queued by Lambda, which would make a failed one twice more.
+resource "aws_lambda_function_event_invoke_config" "minute" {
+  for_each = toset(local.each_minute)
+
+  function_name                = aws_lambda_function.this[each.key].function_name
+  maximum_event_age_in_seconds = 60
+  maximum_retry_attempts       = 0
 }
 
 resource "aws_iam_role" "scheduler" {

@@ -3,7 +3,8 @@ locals {
   operation_of = { for function, operations in local.operations : function => operations[0] }
 
   # Partitions of the state table, by their beginnings, which IAM compares, and who reads the journal. The suite `halves` holds
-  # every write and every read of the scenarios against this file (tests/src/roles.rs).
+  # every write and every read of the scenarios against this file, and whether each partition is written by whom it lets
+  # (tests/src/roles.rs).
   # - decides: what deciding on a request writes: whoever leaves its scope is stopped in the same write.
   # - asks: an operation decides again, and opens and redeems approvals besides.
   # - changes: what the operations of a kind change, by what their names begin with. Those that use a key, or read, change nothing.

@@ -11,7 +11,7 @@ variable "name" {
 }
 
 variable "artifacts" {
-  description = "The folder with the zips: authorizer.zip, operation.zip, setup.zip, publish.zip, anomaly.zip, respond.zip, scheduled.zip, webhooks.zip."
+  description = "The folder with the zips, as `cargo xtask zips` makes them: anomaly.zip, authorizer.zip, mcp.zip, operation.zip, publish.zip, respond.zip, scheduled.zip, setup.zip, webhooks.zip."
   type        = string
 }
 
@@ -186,15 +186,21 @@ variable "tags" {
   default     = {}
 }
 
+variable "webhooks_to_this_machine" {
+  description = "For tests on an emulator alone, never on AWS, where it is refused: webhooks may be sent to the machine that the functions run on. On AWS it is the functions' own runtime that listens there."
+  type        = bool
+  default     = false
+
+  # The account of emulators, which is nobody's on AWS.
+  validation {
+    condition     = !var.webhooks_to_this_machine || data.aws_caller_identity.this.account_id == "000000000000"
+    error_message = "Only on an emulator: on AWS the functions' own runtime listens on their machine."
+  }
+}
+
 locals {
   tags    = merge(var.tags, { "aegis:deployment" = var.name })
   account = data.aws_caller_identity.this.account_id
   region  = data.aws_region.this.name
   aws     = data.aws_partition.this.partition
-}
-
-variable "webhooks_to_this_machine" {
-  description = "Whether webhooks may be sent to the machine that the functions run on: for tests on an emulator. On AWS it is the functions' own runtime that listens there."
-  type        = bool
-  default     = false
 }

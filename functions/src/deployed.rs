@@ -129,4 +129,39 @@ mod tests {
             }
         }
     }
+
+    const INFRA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra");
+
+    /// What the blocks of a kind in a file of the module are called.
+    fn named(file: &str, kind: &str) -> BTreeSet<String> {
+        let text = std::fs::read_to_string(format!("{INFRA}/{file}")).unwrap();
+        let begins = format!("{kind} \"");
+        let names = text.lines().filter_map(|line| line.strip_prefix(&begins)?.split('"').next());
+        names.map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn all_that_the_module_takes_and_gives_is_in_its_readme() {
+        let readme = std::fs::read_to_string(format!("{INFRA}/README.md")).unwrap();
+        let (takes, gives) = readme.split_once("\n| output | |\n").unwrap();
+        for (table, file, kind) in [(takes, "variables.tf", "variable"), (gives, "outputs.tf", "output")] {
+            let names = named(file, kind);
+            assert!(names.len() > 5, "{names:?}");
+            for name in names {
+                assert!(table.contains(&format!("\n| `{name}` | ")), "{kind} {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_module_names_each_program_that_it_needs() {
+        let variables = std::fs::read_to_string(format!("{INFRA}/variables.tf")).unwrap();
+        let (_, artifacts) = variables.split_once("variable \"artifacts\"").unwrap();
+        let (artifacts, _) = artifacts.split_once("\n}").unwrap();
+        let programs = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/bin")).unwrap();
+        for program in programs.map(|file| file.unwrap().path()) {
+            let zip = format!(" {}.zip", program.file_stem().unwrap().to_str().unwrap());
+            assert!(artifacts.contains(&zip), "{zip}");
+        }
+    }
 }

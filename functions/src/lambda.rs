@@ -2,6 +2,7 @@
 
 pub mod anomaly;
 pub mod authorizer;
+mod emf;
 mod events;
 mod hosts;
 pub mod mcp;

@@ -21,12 +21,6 @@ mock_provider "aws" {
   mock_resource "aws_sqs_queue" {
     defaults = { arn = "arn:aws:sqs:eu-central-1:111122223333:aegis" }
   }
-  mock_resource "aws_dynamodb_table" {
-    defaults = {
-      arn        = "arn:aws:dynamodb:eu-central-1:111122223333:table/aegis"
-      stream_arn = "arn:aws:dynamodb:eu-central-1:111122223333:table/aegis/stream/1"
-    }
-  }
   mock_resource "aws_lambda_function" {
     defaults = {
       arn        = "arn:aws:lambda:eu-central-1:111122223333:function:aegis"
@@ -45,6 +39,25 @@ mock_provider "aws" {
   mock_resource "aws_api_gateway_rest_api" {
     defaults = { execution_arn = "arn:aws:execute-api:eu-central-1:111122223333:api" }
   }
+}
+
+# Each table its own, so that a statement tells which it is about.
+override_resource {
+  target = aws_dynamodb_table.state
+  values = { arn = "arn:aws:dynamodb:eu-central-1:111122223333:table/aegis-state" }
+}
+
+override_resource {
+  target = aws_dynamodb_table.journal
+  values = {
+    arn        = "arn:aws:dynamodb:eu-central-1:111122223333:table/aegis-journal"
+    stream_arn = "arn:aws:dynamodb:eu-central-1:111122223333:table/aegis-journal/stream/1"
+  }
+}
+
+override_resource {
+  target = aws_dynamodb_table.permit_keys
+  values = { arn = "arn:aws:dynamodb:eu-central-1:111122223333:table/aegis-permit-keys" }
 }
 
 variables {
@@ -142,4 +155,128 @@ run "that_tells_when_it_fails" {
     condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.this : length(alarm.alarm_actions) > 0 && length(alarm.ok_actions) > 0])
     error_message = "Each alarm is heard."
   }
+}
+
+run "that_lets_nobody_write_what_is_none_of_its_own" {
+  # Of all statements about the state table, what writes there at all.
+  assert {
+    condition = alltrue(flatten([
+      for has in values(local.statements) : [
+        for statement in has : (
+          length(setsubtract(statement.Action, ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"])) == 0
+          || length(try(statement.Condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"], [])) > 0
+        )
+        if contains(statement.Resource, aws_dynamodb_table.state.arn)
+      ]
+    ]))
+    error_message = "Who writes state writes partitions that are named."
+  }
+  assert {
+    condition = (
+      toset(flatten([
+        for statement in local.statements["authorizer"] : try(statement.Condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"], [])
+      ]))
+      == toset(["i:agent/*", "i:credential/*", "i:recommendation/*", "i:response/*", "i:responses", "n:live/*", "n:uses/*"])
+    )
+    error_message = "The authorizer stops agents, counts, and writes no keys, humans or rules."
+  }
+  assert {
+    condition = (
+      toset([for function, has in local.statements : function if anytrue(flatten([
+        for statement in has : [
+          for partition in try(statement.Condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"], []) : contains(["i:*", "n:*"], partition)
+        ]
+      ]))])
+      == toset(["scheduled", "setup"])
+    )
+    error_message = "Two functions write any partition."
+  }
+  assert {
+    condition = alltrue(flatten([
+      for has in values(local.statements) : [
+        for statement in has : length(setsubtract(statement.Action, ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"])) == 0
+        if contains(statement.Resource, aws_dynamodb_table.journal.arn)
+      ]
+    ]))
+    error_message = "Nobody updates or deletes in the journal."
+  }
+  assert {
+    condition = (
+      [for function, has in local.statements : function if anytrue([
+        for statement in has : contains(statement.Resource, aws_dynamodb_table.permit_keys.arn) && contains(statement.Action, "dynamodb:PutItem")
+      ])]
+      == ["authorizer"]
+    )
+    error_message = "Only the authorizer writes the public keys of permits."
+  }
+  assert {
+    condition = alltrue(flatten([
+      for has in values(local.statements) : [for statement in has : [for action in statement.Action : !strcontains(action, "*")]]
+    ]))
+    error_message = "Each action is named."
+  }
+}
+
+run "that_decides_each_time_and_keeps_what_it_must" {
+  assert {
+    condition     = aws_api_gateway_authorizer.this.authorizer_result_ttl_in_seconds == 0
+    error_message = "A decision that is cached is a revoked agent that still works."
+  }
+  assert {
+    condition     = aws_api_gateway_authorizer.this.identity_source == ""
+    error_message = "A request without a token is the authorizer's to refuse, and to record."
+  }
+  assert {
+    condition = alltrue([
+      for table in [aws_dynamodb_table.state, aws_dynamodb_table.journal] :
+      table.point_in_time_recovery[0].enabled && table.ttl[0].enabled && table.ttl[0].attribute_name == "ttl" && table.deletion_protection_enabled
+    ])
+    error_message = "Tables can be had back, and what expires goes by itself."
+  }
+  assert {
+    condition     = aws_dynamodb_table.permit_keys.ttl[0].enabled && aws_dynamodb_table.permit_keys.ttl[0].attribute_name == "ttl"
+    error_message = "The public keys of permits go by themselves."
+  }
+  assert {
+    condition = (
+      toset([for group in aws_cloudwatch_log_group.function : group.retention_in_days]) == toset([90])
+      && length(aws_cloudwatch_log_group.function) == length(aws_lambda_function.this)
+    )
+    error_message = "Each function's log ends."
+  }
+}
+
+run "that_alarms_for_no_stranger" {
+  assert {
+    condition = (
+      aws_cloudwatch_metric_alarm.this["authorizer-errors"].namespace == "Aegis"
+      && aws_cloudwatch_metric_alarm.this["authorizer-errors"].dimensions == tomap({ Deployment = "aegis" })
+    )
+    error_message = "Lambda counts whoever has no token among the errors of the authorizer."
+  }
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.this["api-5xx"].threshold == 0 && aws_cloudwatch_metric_alarm.this["api-5xx"].period == 60
+    error_message = "Where the authorizer crashes, it cannot say so: the gateway does."
+  }
+}
+
+run "that_pays_for_no_metrics_that_nobody_reads" {
+  assert {
+    condition     = aws_api_gateway_method_settings.all.settings[0].metrics_enabled == false
+    error_message = "Metrics by method cost for each method."
+  }
+  assert {
+    condition     = alltrue([for config in aws_lambda_function_event_invoke_config.minute : config.maximum_retry_attempts == 0])
+    error_message = "The next minute does what this one could not."
+  }
+}
+
+run "that_posts_to_no_machine_of_aws" {
+  command = plan
+
+  variables {
+    webhooks_to_this_machine = true
+  }
+
+  expect_failures = [var.webhooks_to_this_machine]
 }

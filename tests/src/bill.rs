@@ -17,7 +17,7 @@ pub struct Units {
     pub read: f64,
     /// Of 1 KiB, indexes included.
     pub written: f64,
-    /// Round trips.
+    /// Calls of DynamoDB. A page of an index of the journal counts as one, though its records are fetched by another.
     pub calls: u32,
 }
 
@@ -107,12 +107,18 @@ pub struct PaidCounters {
 #[async_trait]
 impl SharedCounters for PaidCounters {
     async fn count(&self, actors: [&str; 2], now: Timestamp) -> Result<[Live; 2], Error> {
-        actors.iter().for_each(|_| self.bill.note(&crate::roles::role(), 0.5, 1.0));
+        for _ in actors {
+            self.bill.note(&crate::roles::role(), 0.0, 1.0);
+            self.bill.note(&crate::roles::role(), 0.5, 0.0);
+        }
         Ok(actors.map(|actor| self.counters.count(actor, now)))
     }
 
     async fn look(&self, actors: [&str; 2], now: Timestamp) -> Result<[Live; 2], Error> {
-        actors.iter().for_each(|_| self.bill.note(&crate::roles::role(), 1.0, 0.0));
+        for _ in actors {
+            self.bill.note(&crate::roles::role(), 0.5, 0.0);
+            self.bill.note(&crate::roles::role(), 0.5, 0.0);
+        }
         Ok(actors.map(|actor| self.counters.look(actor, now)))
     }
 }

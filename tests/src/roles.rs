@@ -8,8 +8,10 @@ use aegis_core::store::{
 use aegis_functions::deployed;
 use async_trait::async_trait;
 use serde::Deserialize;
-use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::sync::{Arc, LazyLock, Mutex};
 
 tokio::task_local! {
     /// Whose role acts: `authorizer`, `mcp`, or an operation by its name.
@@ -46,22 +48,56 @@ struct Readers {
 static PARTITIONS: LazyLock<Partitions> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../infra/partitions.json")).unwrap());
 
+/// Leave to write what begins like this, by where `infra/partitions.json` gives it.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Grant {
+    by: String,
+    partitions: String,
+}
+
+impl Grant {
+    fn all(by: &str, partitions: &[String]) -> Vec<Self> {
+        partitions.iter().map(|partitions| Self { by: by.to_string(), partitions: partitions.clone() }).collect()
+    }
+
+    fn covers(&self, partition: &str) -> bool {
+        match self.partitions.strip_suffix('*') {
+            Some(beginning) => partition.starts_with(beginning),
+            None => partition == self.partitions,
+        }
+    }
+}
+
 impl Partitions {
     /// As `infra/iam.tf` makes it.
-    fn writes(&self, role: &str) -> Vec<String> {
+    fn writes(&self, role: &str) -> Vec<Grant> {
         if role == "authorizer" {
-            return self.decides.clone();
+            return Grant::all(role, &self.decides);
         }
         // Forwards, and changes nothing.
         if role == "mcp" {
             return Vec::new();
         }
-        let kind = role.split('.').next().unwrap_or_default();
-        let changes = self.changes.get(role).or_else(|| self.changes.get(&format!("{kind}.")));
+        let kind = format!("{}.", role.split('.').next().unwrap_or_default());
+        let own = self.changes.get_key_value(role).or_else(|| self.changes.get_key_value(&kind));
+        let own = own.map(|(by, partitions)| Grant::all(by, partitions)).unwrap_or_default();
         let repeatable = deployed::table().iter().any(|route| route.operation == Some(role) && route.idempotent);
-        let remembered = repeatable.then(|| "idempotency/*".to_string());
-        let own = changes.into_iter().flatten().cloned();
-        self.decides.iter().chain(&self.asks).cloned().chain(own).chain(remembered).collect()
+        let remembered =
+            repeatable.then(|| Grant { by: "repeatable".to_string(), partitions: "idempotency/*".to_string() });
+        let decided = Grant::all("decides", &self.decides).into_iter().chain(Grant::all("asks", &self.asks));
+        decided.chain(own).chain(remembered).collect()
+    }
+
+    fn counts(&self) -> Vec<Grant> {
+        Grant::all("counts", &self.counts)
+    }
+
+    /// What all of them may write.
+    fn every_grant(&self) -> BTreeSet<Grant> {
+        let operations = deployed::table().into_iter().filter_map(|route| route.operation);
+        let roles = operations.chain(["authorizer", "public"]).flat_map(|role| self.writes(role));
+        let changes = self.changes.iter().flat_map(|(by, partitions)| Grant::all(by, partitions));
+        roles.chain(changes).chain(self.counts()).collect()
     }
 
     fn reads_journal(&self, role: &str) -> bool {
@@ -72,12 +108,45 @@ impl Partitions {
     }
 }
 
-fn allowed(patterns: &[String], partition: &str) -> bool {
-    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
-        Some(beginning) => partition.starts_with(beginning),
-        None => partition == pattern,
-    })
+/// Whether one of them is leave to write there. What is used of them goes into the file that `AEGIS_TEST_USED` names.
+fn allowed(grants: &[Grant], partition: &str) -> bool {
+    static KNOWN: Mutex<BTreeSet<Grant>> = Mutex::new(BTreeSet::new());
+    let covering: Vec<_> = grants.iter().filter(|grant| grant.covers(partition)).collect();
+    if let Some(used) = std::env::var_os("AEGIS_TEST_USED") {
+        for grant in &covering {
+            if KNOWN.lock().unwrap().insert(Grant::clone(grant)) {
+                let mut file = OpenOptions::new().append(true).create(true).open(&used).unwrap();
+                file.write_all(format!("{} {}\n", grant.by, grant.partitions).as_bytes()).unwrap();
+            }
+        }
+    }
+    !covering.is_empty()
 }
+
+/// The grants that nothing on this list of uses needed, but for those of which is known why.
+pub fn idle(used: &str) -> Vec<String> {
+    let used: BTreeSet<&str> = used.lines().collect();
+    let all = PARTITIONS.every_grant();
+    let all: BTreeSet<_> = all.into_iter().map(|Grant { by, partitions }| format!("{by} {partitions}")).collect();
+    let told = |grant: &str| USED_ELSEWHERE.iter().any(|(elsewhere, _)| *elsewhere == grant);
+    let idle = all.iter().filter(|grant| !used.contains(grant.as_str()) && !told(grant)).cloned();
+    // Nor is the list longer than it must be.
+    let needless = USED_ELSEWHERE.iter().map(|(grant, _)| *grant);
+    let needless = needless
+        .filter(|grant| used.contains(grant) || !all.contains(*grant))
+        .map(|grant| format!("{grant}, as known"));
+    idle.chain(needless).collect()
+}
+
+/// Grants that are used where the suite `halves` does not see it, and why they are there.
+const USED_ELSEWHERE: &[(&str, &str)] = &[
+    ("authorizer credential/*", "rules may order of a violation that the credential is revoked"),
+    ("authorizer response/*", "rules may order of a violation what takes longer, as a rotation"),
+    ("authorizer responses", "rules may order of a violation what is done so often at most"),
+    ("counts live/*", "kept in memory there: `bill::PaidCounters`"),
+    ("decides response/*", "as the authorizer's: an operation decides on what came by no gateway"),
+    ("decides responses", "as the authorizer's"),
+];
 
 /// Refuses loudly what a role would refuse, and writes the bill.
 pub struct Roles<S> {
@@ -137,7 +206,7 @@ impl<S: Store> Store for Roles<S> {
     async fn add(&self, additions: &[Add]) -> Result<Vec<i64>, StoreError> {
         for Add { counter, .. } in additions {
             Self::check("add to", place(counter), |role| {
-                role != "mcp" && allowed(&PARTITIONS.counts, &counter.partition)
+                role != "mcp" && allowed(&PARTITIONS.counts(), &counter.partition)
             });
         }
         self.bill.note(&role(), 0.0, bill::of_additions(additions));

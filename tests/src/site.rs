@@ -89,6 +89,13 @@ impl Site {
         answer(plain().run(request.body(body.to_string()).unwrap()))
     }
 
+    /// The same of somebody who says that it is handed on for another.
+    pub fn post_for(&self, token: &str, path: &str, forwarded_for: &str, body: Value) -> Answer {
+        let request = self.request(&Method::POST, token, path).header("x-forwarded-for", forwarded_for);
+        let request = request.header("content-type", "application/json");
+        answer(plain().run(request.body(body.to_string()).unwrap()))
+    }
+
     pub fn call(&self, method: &Method, token: &str, path: &str, body: Option<Value>) -> Answer {
         let request = self.request(method, token, path);
         let Some(body) = body else { return answer(plain().run(request.body(()).unwrap())) };

@@ -6,6 +6,7 @@
 use std::io::IsTerminal;
 
 use crate::child::{self, Counts, NotPassed};
+use crate::deploy::add;
 use crate::workshop::Workshop;
 
 pub(crate) fn fmt(workshop: &Workshop) -> Result<Counts, NotPassed> {
@@ -52,7 +53,23 @@ pub(crate) fn halves(workshop: &Workshop) -> Result<Counts, NotPassed> {
     // What starts the program, or speaks to it over a socket, knows no halves.
     let whole = ["crash", "front", "recovery", "serve", "webhooks", "wire", "backup"];
     command.args(OTHERWISE.iter().copied().chain(whole).flat_map(|name| ["--skip", name]));
-    child::run_cargo_tests(command.env("AEGIS_BIN", aegis).env("AEGIS_TEST_HALVES", "1"))
+    // What the roles of functions are used for, and then whether that is all they allow.
+    let used = workshop.tools().join("grants-used");
+    let _ = std::fs::create_dir_all(workshop.tools()).and_then(|()| std::fs::remove_file(&used));
+    command.env("AEGIS_BIN", aegis).env("AEGIS_TEST_HALVES", "1");
+    let mut counts = child::run_cargo_tests(command.env("AEGIS_TEST_USED", &used))?;
+    let mut judged = workshop.cargo();
+    judged.args([
+        "test",
+        "--workspace",
+        "--test",
+        "scenarios",
+        "--",
+        "--exact",
+        "halves::every_grant_of_writing_is_used",
+    ]);
+    add(&mut counts, &child::run_cargo_tests(judged.env("AEGIS_TEST_WAS_USED", used))?);
+    Ok(counts)
 }
 
 /// 200 kills instead of 20, and 10^5 requests in the revocation race.

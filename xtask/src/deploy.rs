@@ -212,7 +212,7 @@ fn count(counts: &mut Counts, passed: bool) {
     *which = which.saturating_add(1);
 }
 
-fn add(counts: &mut Counts, more: &Counts) {
+pub(crate) fn add(counts: &mut Counts, more: &Counts) {
     counts.passed = counts.passed.saturating_add(more.passed);
     counts.failed = counts.failed.saturating_add(more.failed);
     counts.skipped = counts.skipped.saturating_add(more.skipped);

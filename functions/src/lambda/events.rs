@@ -301,3 +301,42 @@ impl BatchAnswer {
         self.batch_item_failures.push(Failure { item_identifier: item.to_string() });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// As API Gateway hands it over: `headers` with the last value of each name, `multiValueHeaders` with all.
+    fn request(headers: &[(&str, &[&str])]) -> GatewayRequest {
+        let last: BTreeMap<_, _> = headers.iter().map(|(name, values)| (name, values.last())).collect();
+        let all: BTreeMap<_, _> = headers.iter().copied().collect();
+        let event = json!({
+            "httpMethod": "GET",
+            "path": "/v1/keys",
+            "headers": last,
+            "multiValueHeaders": all,
+            "requestContext": { "identity": { "sourceIp": "198.51.100.7" } },
+        });
+        serde_json::from_value(event).unwrap()
+    }
+
+    #[test]
+    fn where_a_request_comes_from_the_gateway_alone_says() {
+        let table: [&[(&str, &[&str])]; 7] = [
+            &[],
+            &[("X-Forwarded-For", &["203.0.113.9"])],
+            &[("x-forwarded-for", &["203.0.113.9, 198.51.100.8"])],
+            &[("X-Forwarded-For", &["203.0.113.9", "203.0.113.10"])],
+            &[("Forwarded", &["for=203.0.113.9"])],
+            &[("X-Real-IP", &["203.0.113.9"]), ("True-Client-IP", &["203.0.113.9"])],
+            &[("X-Forwarded-For", &["not an address"])],
+        ];
+        for headers in table {
+            assert_eq!(request(headers).source().unwrap(), IpAddr::from([198, 51, 100, 7]), "{headers:?}");
+        }
+        let mut nowhere = request(&[("X-Forwarded-For", &["203.0.113.9"])]);
+        nowhere.request_context.identity.source_ip = String::new();
+        assert!(nowhere.source().is_err());
+    }
+}

@@ -2,7 +2,8 @@
 //! responses that are left, how keys and agents are used, and a heartbeat that goes the way of the records.
 
 use super::Function;
-use aegis_core::ambient::{Timestamp, after_seconds};
+use super::emf::Metric;
+use aegis_core::ambient::after_seconds;
 use aegis_core::error::{Cause, Chain, Error};
 use aegis_core::heartbeat::Heartbeat;
 use aegis_core::journal::Settled;
@@ -22,7 +23,10 @@ pub(super) const HEARTBEAT: &str = "heartbeat/";
 pub async fn answer(function: Arc<Function>, _: Value) -> Result<Value, Cause> {
     let app = &function.whole().await?.host.app;
     beat(app).await?;
-    lag(app, &function.settings.bus).await?;
+    if let Some(heartbeat) = Heartbeat::read(app.store.as_ref()).await? {
+        let now = app.clock.now();
+        lag(heartbeat.lag(now)).tell(&function.settings.bus, now);
+    }
     let done = maintenance::run_due(app).await?;
     let counted = count(app).await;
     let answered = response::run_pending(app).await?;
@@ -69,45 +73,7 @@ async fn count_some(app: &App) -> Result<usize, Error> {
 /// The function is given 55 seconds for everything.
 const COUNTING: Duration = Duration::from_secs(15);
 
-/// A metric in the embedded format of CloudWatch: a line of the log.
-async fn lag(app: &App, deployment: &str) -> Result<(), Error> {
-    let Some(heartbeat) = Heartbeat::read(app.store.as_ref()).await? else { return Ok(()) };
-    let now = app.clock.now();
-    let line = metric(deployment, now, heartbeat.lag(now));
-    #[expect(clippy::print_stdout, reason = "CloudWatch reads metrics from standard output")]
-    {
-        println!("{line}");
-    }
-    Ok(())
-}
-
-/// The deployment is called what its bus is (`infra/bus.tf`).
-fn metric(deployment: &str, now: Timestamp, lag: i64) -> Value {
-    let metric = json!({ "Name": LAG, "Unit": "Seconds" });
-    let metrics = json!([{ "Namespace": "Aegis", "Dimensions": [[DEPLOYMENT]], "Metrics": [metric] }]);
-    json!({
-        "_aws": { "Timestamp": now.as_millisecond(), "CloudWatchMetrics": metrics },
-        DEPLOYMENT: deployment,
-        LAG: lag,
-    })
-}
-
-const DEPLOYMENT: &str = "Deployment";
-const LAG: &str = "DetectionLagSeconds";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What `infra/alarms.tf` looks for; each name in a dimension, and of a metric, is a member of the line itself.
-    #[test]
-    fn the_lag_is_told_of_the_deployment() {
-        let line = metric("aegis-prod", Timestamp::UNIX_EPOCH, 7);
-        let [directive] = line["_aws"]["CloudWatchMetrics"].as_array().unwrap().as_slice() else { panic!("{line}") };
-        let named =
-            [&directive["Dimensions"][0][0], &directive["Metrics"][0]["Name"]].map(|name| name.as_str().unwrap());
-        assert_eq!(named.map(|name| &line[name]), [&json!("aegis-prod"), &json!(7)]);
-        let alarms = include_str!("../../../infra/alarms.tf");
-        assert!(named.iter().all(|name| alarms.contains(name)), "{named:?}");
-    }
+/// How far detection lies behind, in seconds.
+pub(super) fn lag(seconds: i64) -> Metric {
+    Metric { name: "DetectionLagSeconds", unit: "Seconds", value: seconds }
 }

@@ -40,6 +40,12 @@ variable "security_mail" {
   type        = string
 }
 
+variable "public_url" {
+  description = "Where callers reach the API by a name of your own, before people log in there. Empty: by the API's own address, and tokens name the deployment by a URN."
+  type        = string
+  default     = ""
+}
+
 variable "deployment_epoch" {
   description = "Raised by one after a restore."
   type        = number
@@ -54,6 +60,7 @@ module "aegis" {
   deployment_epoch = var.deployment_epoch
   oidc_issuer      = var.oidc_issuer
   oidc_client_id   = var.oidc_client_id
+  public_url       = var.public_url
 
   roles = {
     admin    = ["group:platform"]
@@ -75,6 +82,16 @@ resource "aws_sns_topic_subscription" "security" {
 }
 
 output "api_url" {
-  description = "What `aegis --url` takes."
+  description = "What `aegis --url` takes, where `public_url` is empty."
   value       = module.aegis.api_url
+}
+
+output "bus_name" {
+  description = "The EventBridge bus with every audit record and every recommendation."
+  value       = module.aegis.bus_name
+}
+
+output "alerts_topic_arn" {
+  description = "The SNS topic with what a person should see."
+  value       = module.aegis.alerts_topic_arn
 }

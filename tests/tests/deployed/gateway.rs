@@ -2,8 +2,10 @@
 
 use aegis_functions::deployed;
 use aegis_tests::process::plain;
-use aegis_tests::site::site;
+use aegis_tests::site::{EVERYTHING, site, wait_for};
+use aegis_tests::{message, text};
 use serde_json::Value;
+use std::net::IpAddr;
 
 /// A request, and its status, kind and body.
 fn ask(method: &str, path: &str, token: Option<&str>) -> (u16, String, Value) {
@@ -38,6 +40,32 @@ fn no_route_is_open_without_a_credential() {
             assert_eq!(body["status"], 401, "{what}");
             assert!(body["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{what}");
         }
+    }
+}
+
+/// Both records: of a use, which the operation writes, and of a refusal, which the authorizer writes.
+#[test]
+fn where_a_request_comes_from_is_not_what_it_says() {
+    let site = site();
+    let alice = site.log_in("alice@org", &EVERYTHING);
+    let name = site.name("from");
+    let signing = text(&site.key(&alice, &name, "ECDSA-P256"), "id");
+    let (agent, token) = site.agent(&alice, &format!("key:{name}:sign"), "interactive");
+    let sent = |operation: &str| {
+        site.post_for(&token, &format!("/v1/keys/{signing}/{operation}"), "203.0.113.9", message(b"x"))
+    };
+    sent("sign").ok();
+    sent("encrypt").refused(403);
+    let trail = wait_for("both records", || {
+        let page = site.get(&alice, &format!("/v1/audit?agent={agent}")).ok();
+        let items = page["items"].as_array().unwrap().iter();
+        let of_keys: Vec<_> = items.filter(|record| text(record, "operation").starts_with("key.")).cloned().collect();
+        (of_keys.len() >= 2).then_some(of_keys)
+    });
+    for record in trail {
+        let source: IpAddr = text(&record, "source").parse().unwrap();
+        assert_ne!(source, IpAddr::from([203, 0, 113, 9]), "{record}");
+        assert_eq!(source.is_loopback(), site.url.contains("127.0.0.1"), "{record}");
     }
 }
 

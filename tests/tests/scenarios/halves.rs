@@ -316,3 +316,11 @@ async fn a_function_answers_what_is_forwarded_to_it_and_nothing_else() {
         assert!(answer(serves, change.clone()).await.is_none(), "{serves} {change}");
     }
 }
+
+/// What a function may write and never does, it should not be allowed. Judged once all scenarios were told: `halves` in
+/// `xtask/src/cargo.rs` says by `AEGIS_TEST_WAS_USED` where they wrote it down.
+#[test]
+fn every_grant_of_writing_is_used() {
+    let Some(used) = std::env::var_os("AEGIS_TEST_WAS_USED") else { return };
+    assert_eq!(aegis_tests::roles::idle(&std::fs::read_to_string(used).unwrap()), Vec::<String>::new());
+}

@@ -291,7 +291,6 @@ async fn a_key_that_kms_does_not_let_be_used_is_said_to_be_so() {
     in_state(store.encrypt(version, &gone, &none, b"m").await, "gone");
 }
 
-/// What the roles on AWS allow is what is asked.
 #[tokio::test]
 async fn a_use_notes_what_kms_calls_it_whatever_comes_of_it() {
     let setup = Setup::new();
@@ -310,6 +309,7 @@ async fn a_use_notes_what_kms_calls_it_whatever_comes_of_it() {
     assert_eq!((noted.len(), &noted), (4, &setup.network.answered()));
 }
 
+/// What the roles on AWS allow is what is asked.
 #[tokio::test]
 async fn each_operation_asks_kms_for_what_its_role_may() {
     let allowed = allowed("with_registered");
