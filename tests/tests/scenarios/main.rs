@@ -40,6 +40,7 @@ mod rules;
 mod serve;
 mod tally;
 mod tokens;
+mod unusual;
 mod usage;
 mod webhooks;
 mod wire;
