@@ -25,6 +25,7 @@ mod halves;
 mod http;
 mod import;
 mod keys;
+mod ledger;
 mod limits;
 mod listed;
 mod logins;
