@@ -411,9 +411,14 @@ impl<S: Store + 'static> Deployment<S> {
 
     /// As a response would: for a day a human approves what the agent asks.
     pub async fn hold_for_step_up(&self, agent: &str) {
+        self.hold(agent, HoldKind::StepUp).await;
+    }
+
+    /// As a response would, for a day.
+    pub async fn hold(&self, agent: &str, kind: HoldKind) {
         let (now, until) = (self.now(), self.now() + 86_400);
         let [now, until] = [now, until].map(|second| Timestamp::from_second(second).unwrap());
-        let hold = Hold { kind: HoldKind::StepUp, until, cause: RecommendationId::new(now, &Entropy::system()) };
+        let hold = Hold { kind, until, cause: RecommendationId::new(now, &Entropy::system()) };
         match &self.0 {
             Place::Here(here) => {
                 let item = repository::agent_item(&AgentId::try_from(agent.to_string()).unwrap());

@@ -28,7 +28,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn of(response: &http::Response<bytes::Bytes>) -> Self {
+    pub fn of(response: &http::Response<bytes::Bytes>) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Self { status, body: serde_json::from_slice(response.body()).unwrap_or(Value::Null), headers }
     }

@@ -16,6 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use figures::{Burst, Found, Sibling, Story};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// Where the agents work, and where the thief does.
@@ -75,9 +76,12 @@ pub(super) fn play(live: &Live) -> Result<Story, Failure> {
     let state = at(&shown, "/state").to_string();
     scribe.fact("it is frozen until its human or an operator unfreezes it", state == "frozen");
     let on_record = format!("/v1/audit?agent={}&op=key.sign&outcome=ok&limit=200&since={three}", signer.id);
-    let on_record = stage.items(&mut alice, &on_record)?.len();
-    let as_many = u32::try_from(on_record) == Ok(burst.released);
+    let on_record = stage.items(&mut alice, &on_record)?;
+    let as_many = u32::try_from(on_record.len()) == Ok(burst.released);
     scribe.fact("as many of its signatures are on record as were released", as_many);
+    let address = IpAddr::from(ELSEWHERE.0).to_string();
+    let from_there = on_record.iter().all(|record| at(record, "/source") == address);
+    scribe.fact("each is on record with the address that it was asked for from", from_there);
 
     stage.set(after_seconds(three, 3_600))?;
     sibling.done.after = sibling.batch(&stage)?;

@@ -11,7 +11,7 @@ use super::record::{StateId, sighting, states};
 use super::watch::{Subject, Watch};
 use aegis_core::id::{KeyId, RecordId};
 use aegis_core::operation::Operation;
-use aegis_core::recommendation::{Detector, Severity};
+use aegis_core::recommendation::Detector;
 use aegis_core::record::AuditRecord;
 use aegis_core::risk::baseline::minute_of;
 use aegis_core::risk::pool::Pool;
@@ -33,7 +33,6 @@ pub struct Finding {
     pub actor: String,
     /// Since 1970.
     pub minute: u32,
-    pub severity: Severity,
     pub grade: Grade,
     /// 0 to 1.
     pub score: f64,
@@ -204,16 +203,10 @@ impl Records<'_> {
         let (_, _, decisive) = by_weight.first()?;
         let ids = by_weight.iter().map(|(.., record)| &record.id).take(MOST_RECORDS);
         let ids: BTreeSet<&RecordId> = ids.collect();
-        let severity = match grade {
-            Grade::Automatic => Severity::High,
-            _ if total >= 6.0 => Severity::Medium,
-            _ => Severity::Low,
-        };
         Some(Finding {
             detector,
             actor: actor.to_string(),
             minute,
-            severity,
             grade,
             score: score_of(total),
             factors: Vec::new(),

@@ -1,5 +1,5 @@
-//! Audit records as sightings. Only uses of keys are; what Aegis does by itself, and what no verified principal asked
-//! for, says nothing of anybody's behaviour.
+//! Audit records as sightings. Those of keys are ([`AuditRecord::is_sighted`]); what Aegis does by itself, and what no verified
+//! principal asked for, says nothing of anybody's behaviour.
 
 use super::watch::Subject;
 use aegis_core::behaviour::template;
@@ -34,8 +34,7 @@ impl StateId {
 
 /// Who a record is about: actor, fleet, template; `None` if it says nothing of behaviour.
 pub fn states(record: &AuditRecord) -> Option<[StateId; 3]> {
-    record.operation.action()?;
-    let human = record.human.as_ref()?;
+    let human = record.human.as_ref().filter(|_| record.is_sighted())?;
     let actor = record.agents.first().map_or_else(|| human.to_string(), ToString::to_string);
     let template = template(human, &record.agents, record.purpose);
     Some([StateId::Actor(actor), StateId::Fleet(human.to_string()), StateId::Template(template)])
@@ -65,15 +64,20 @@ pub fn sighting(record: &AuditRecord) -> Option<(Subject, Sighting)> {
         class: Class::of(operation),
         network: record.source.map(Network::of).unwrap_or_default(),
         client: record.user_agent.as_ref().map_or(0, |text| client_hash(text)),
-        outcome: match (record.outcome, record.reason) {
-            (Outcome::Ok, _) => Seen::Ok,
-            (Outcome::Error, _) => Seen::Error,
-            (Outcome::Denied, Some(Reason::ScopeViolation | Reason::ScopeProbe)) => Seen::Denied,
-            (Outcome::Denied, _) => Seen::Refused,
-        },
+        outcome: seen(record),
         scope: 0,
     };
     Some((subject, s))
+}
+
+/// How it ended, as far as behaviour is concerned.
+pub fn seen(record: &AuditRecord) -> Seen {
+    match (record.outcome, record.reason) {
+        (Outcome::Ok, _) => Seen::Ok,
+        (Outcome::Error, _) => Seen::Error,
+        (Outcome::Denied, Some(Reason::ScopeViolation | Reason::ScopeProbe)) => Seen::Denied,
+        (Outcome::Denied, _) => Seen::Refused,
+    }
 }
 
 #[cfg(test)]

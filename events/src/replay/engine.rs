@@ -145,7 +145,7 @@ impl Engine {
     }
 }
 
-fn sighting(event: &Event, line: u32) -> Sighting {
+pub(super) fn sighting(event: &Event, line: u32) -> Sighting {
     let of = |text: &Option<String>| text.as_ref().filter(|text| !text.is_empty()).map(|text| hash(text.as_bytes()));
     let address = event.source_ip.as_ref().and_then(|text| text.parse().ok());
     let elsewhere = || of(&event.source_ip).map(|near| Network { near, wide: near }).unwrap_or_default();
@@ -162,6 +162,7 @@ fn sighting(event: &Event, line: u32) -> Sighting {
             Outcome::Ok => Seen::Ok,
             Outcome::Error => Seen::Error,
             Outcome::Denied => Seen::Denied,
+            Outcome::Refused => Seen::Refused,
         },
         scope: event.scope.unwrap_or(0),
     }

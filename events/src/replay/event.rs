@@ -4,7 +4,7 @@ use aegis_core::key::Environment;
 use aegis_core::risk::stats::whole;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Somebody used, or asked to use, a key.
+/// Somebody used a key, changed or looked at it, or asked to.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Event {
     /// Unix seconds.
@@ -93,6 +93,8 @@ pub enum Outcome {
     Error,
     #[default]
     Ok,
+    /// Denied for a reason that says nothing of scope: a limit, a window, a stale login.
+    Refused,
 }
 
 fn counted<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {

@@ -1,14 +1,14 @@
-//! Our own audit records as replay events. Only uses of keys are; the rest of the record says nothing of behaviour.
+//! Our own audit records as replay events: those that detection in the server looks at.
 
 use super::event::{Event, Kind, Outcome};
-use aegis_core::record::{self, AuditRecord};
+use aegis_core::record::AuditRecord;
+use aegis_core::risk::sighting::Seen;
 
-/// The event a record stands for, if it is of a key and of somebody.
+/// The event a record stands for, if it tells of somebody's behaviour.
 pub fn event(record: &AuditRecord) -> Option<Event> {
-    let human = record.human.as_ref()?.to_string();
+    let human = record.human.as_ref().filter(|_| record.is_sighted())?.to_string();
     let key = record.key.as_ref().map(ToString::to_string);
     let resource = key.or_else(|| record.key_requested.as_ref().map(ToString::to_string));
-    resource.as_ref()?;
     let (actor, kind, parent) = match record.agents.as_slice() {
         [] => (human, Kind::Human, None),
         [agent] => (agent.to_string(), Kind::Agent, Some(human)),
@@ -23,10 +23,11 @@ pub fn event(record: &AuditRecord) -> Option<Event> {
         op: record.operation.as_str().to_string(),
         resource,
         user_agent: record.user_agent.clone(),
-        outcome: match record.outcome {
-            record::Outcome::Denied => Outcome::Denied,
-            record::Outcome::Error => Outcome::Error,
-            record::Outcome::Ok => Outcome::Ok,
+        outcome: match crate::detect::seen(record) {
+            Seen::Denied => Outcome::Denied,
+            Seen::Error => Outcome::Error,
+            Seen::Ok => Outcome::Ok,
+            Seen::Refused => Outcome::Refused,
         },
         env: None,
         plane: None,
@@ -38,6 +39,53 @@ pub fn event(record: &AuditRecord) -> Option<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{detect, replay::engine};
+    use aegis_core::operation::Operation;
+    use aegis_core::reason::Reason;
+    use aegis_core::record::{self, Plane};
+    use aegis_core::risk::sighting::{Class, Sighting};
+    use std::collections::BTreeSet;
+
+    /// Whatever was done, by whom, and however it ended.
+    #[test]
+    fn a_replay_of_our_own_export_sees_what_the_server_saw() {
+        let sample: AuditRecord = serde_json::from_str(include_str!("../../samples/audit-record.json")).unwrap();
+        let ends = [
+            (record::Outcome::Ok, None),
+            (record::Outcome::Error, None),
+            (record::Outcome::Denied, Some(Reason::ScopeViolation)),
+            (record::Outcome::Denied, Some(Reason::StaleLogin)),
+        ];
+        let mut seen = BTreeSet::new();
+        for operation in Operation::ALL.iter().copied() {
+            for (outcome, reason) in ends {
+                for (plane, agents, key_requested) in [
+                    (Plane::Rest, sample.agents.clone(), sample.key_requested.clone()),
+                    (Plane::Mcp, sample.agents.clone(), None),
+                    (Plane::Rest, Vec::new(), sample.key_requested.clone()),
+                    (Plane::Internal, Vec::new(), None),
+                ] {
+                    let by_agent = !agents.is_empty();
+                    let record =
+                        AuditRecord { operation, outcome, reason, plane, agents, key_requested, ..sample.clone() };
+                    let here = detect::sighting(&record).map(|(_, s)| s);
+                    let there = event(&record).map(|event| engine::sighting(&event, 0));
+                    let there = here.zip(there).map(|(here, there)| Sighting { id: here.id, ..there });
+                    assert_eq!(here, there, "{operation} {outcome:?} {plane:?}");
+                    assert_eq!(here.is_some(), event(&record).is_some(), "{operation} {outcome:?} {plane:?}");
+                    seen.extend(here.map(|_| (operation, by_agent)));
+                }
+            }
+        }
+        let by_agents_alone = Operation::ALL.iter().filter(|operation| !seen.contains(&(**operation, false)));
+        let by_agents_alone: Vec<_> = by_agents_alone.filter(|operation| seen.contains(&(**operation, true))).collect();
+        assert_eq!(by_agents_alone, [&Operation::KeyGet]);
+        let governs = |operation: &Operation| Class::of(operation.as_str()) == Class::Govern;
+        let govern =
+            Operation::ALL.iter().filter(|operation| seen.contains(&(**operation, false)) && governs(operation));
+        assert_eq!((seen.len(), govern.count()), (2 * 19 + 1, 9));
+        assert_eq!(Class::of(Operation::KeyGet.as_str()), Class::Look);
+    }
 
     #[test]
     fn a_record_is_the_event_it_tells_of() {

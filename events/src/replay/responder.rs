@@ -13,7 +13,7 @@ use aegis_core::recommendation::{AgentRecommendation, Evidence, Severity};
 use aegis_core::risk::Factor;
 use aegis_core::risk::evidence::score_of;
 use aegis_core::risk::sighting::{hash_of_name, operation_hash};
-use aegis_core::rules::{Admission, Case, ResponseLedger, RuleName, RuleSet, Subject, Trigger, VIOLATION};
+use aegis_core::rules::{Admission, ResponseLedger, RuleName, RuleSet, Subject, Trigger, VIOLATION};
 use std::collections::{HashMap, HashSet};
 
 const HOUR: i64 = 3_600;
@@ -98,10 +98,7 @@ impl Responder {
             tier: event.resource.as_ref().map(|_| Tier::Standard),
         };
         let plan = self.rules.plan(&trigger);
-        // The ledger forgets by the time in the id: within an hour, too, each is new to it.
-        let case = RecommendationId::derived(at, &words);
-        let case = Case { id: &case, subject: &subject };
-        let admission = plan.as_ref().map(|plan| self.ledger.admit(plan, case, at)).unwrap_or_default();
+        let admission = plan.as_ref().map(|plan| self.ledger.admit(plan, &subject, at)).unwrap_or_default();
         let recommendation = AgentRecommendation {
             id,
             at,

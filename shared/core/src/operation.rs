@@ -143,6 +143,24 @@ impl Operation {
         }
     }
 
+    /// Whether a request for this is held against what is usual of whoever asks: it uses a key, or changes one. An agent that
+    /// looks at a key counts, too: so keys are found that could be misused. What makes a key does not: it is new to everybody.
+    pub fn is_sighted(self, by_agent: bool) -> bool {
+        let changes = matches!(
+            self,
+            Self::KeyActivate
+                | Self::KeyCancelDestroy
+                | Self::KeyCompromise
+                | Self::KeyDeactivate
+                | Self::KeyDestroy
+                | Self::KeyResume
+                | Self::KeyRotate
+                | Self::KeySuspend
+                | Self::KeyUpdate
+        );
+        self.action().is_some() || changes || (by_agent && self == Self::KeyGet)
+    }
+
     /// Whether the risk of a request for this decides on it: it uses a key, or changes what others may do. Reading, and
     /// stopping somebody, is always open to those whom policy permits it.
     pub fn is_weighed(self) -> bool {

@@ -98,6 +98,11 @@ pub struct AuditRecord {
 }
 
 impl AuditRecord {
+    /// Whether it tells of somebody's behaviour. What Aegis does by itself does not, whoever it does it for.
+    pub fn is_sighted(&self) -> bool {
+        self.plane != Plane::Internal && self.operation.is_sighted(!self.agents.is_empty())
+    }
+
     /// A record of something allowed and done, with nothing else known of it.
     pub fn new(id: RecordId, at: Timestamp, operation: Operation, plane: Plane, request_id: RequestId) -> Self {
         Self {

@@ -9,7 +9,7 @@ pub use pending::run_pending;
 use crate::agent::{Agent, AgentState, Credential, Hold, HoldKind, Stopped};
 use crate::ambient::Timestamp;
 use crate::error::Error;
-use crate::id::{AgentId, RecommendationId, RecordId, RequestId};
+use crate::id::{AgentId, RecordId, RequestId};
 use crate::journal;
 use crate::key::KeyRecord;
 use crate::operation::Operation;
@@ -17,7 +17,7 @@ use crate::pipeline::{ATTEMPTS, App};
 use crate::recommendation::{AgentRecommendation, RecommendationRecord, Response, ResponseAction};
 use crate::record::{AuditRecord, Plane};
 use crate::repository::{self, Document, Loaded};
-use crate::rules::{Case, ResponseLedger, RuleAction, RuleName, RuleSet, Subject, Suppressed, Trigger};
+use crate::rules::{ResponseLedger, RuleAction, RuleName, RuleSet, Subject, Suppressed, Trigger};
 use crate::store::{Expect, ItemKey, Put, StoreError};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -69,10 +69,7 @@ pub(crate) async fn decide(
         false => None,
     };
     let (mut ledger, expect) = found.unwrap_or((LedgerDocument::default(), Expect::Absent));
-    // That each recommendation is answered once, its own document sees to. To the ledger each is new: it forgets by time.
-    let id = RecommendationId::new(app.clock.now(), &app.entropy);
-    let case = Case { id: &id, subject: recommendation.subject() };
-    let admission = ledger.0.admit(&plan, case, recommendation.at);
+    let admission = ledger.0.admit(&plan, recommendation.subject(), recommendation.at);
     (orders.actions, orders.suppressed) = (admission.carried_out, admission.suppressed);
     if plan.needs_ledger() {
         orders.ledger = Some(ledger.put(expect)?);

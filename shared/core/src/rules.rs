@@ -8,7 +8,7 @@ mod thresholds;
 mod weakening;
 
 pub use approvals::Approvals;
-pub use ledger::{Admission, Because, Case, ResponseLedger, Suppressed};
+pub use ledger::{Admission, Because, ResponseLedger, Suppressed};
 pub use plan::{PROBE, Plan, Trigger, VIOLATION};
 pub use rule::{Rule, RuleAction, RuleName, Subject};
 pub use thresholds::{Threshold, Thresholds};
@@ -159,6 +159,12 @@ impl RuleSet {
             }
         }
         Ok(())
+    }
+
+    /// How long before a moment what was done can bear on what is done then, in minutes: the longest cooldown, and the hour
+    /// of the budget.
+    pub(crate) fn lead_minutes(&self) -> u32 {
+        self.rules.iter().map(|rule| rule.cooldown_minutes).max().unwrap_or(0).max(60)
     }
 
     /// The first rule that fits.

@@ -257,6 +257,8 @@ async fn while_detection_lies_behind_what_is_new_is_asked_about() {
     assert_eq!(foretold["decision"], "step_up", "whoever acts on it: {foretold}");
     let refusal = sign("two").await;
     assert_eq!((refusal.status, text(&refusal.body, "reason").as_str()), (403, "step_up"), "{}", refusal.body);
+    // To look is open to whoever may.
+    deployment.get(&token, "/v1/keys/two").await.ok();
     let stale = deployment.post(&alice, "/v1/keys/one/deactivate", json!({})).await;
     assert_eq!(stale.failed(401), "fresh-login-needed");
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
 
 const DAY: i64 = 86_400;
-const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
+pub(crate) const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
 
 #[tokio::test]
 async fn sixty_an_hour_after_two_are_low_and_slow_though_no_minute_is_unusual() {
@@ -182,7 +182,7 @@ impl Burst {
 }
 
 /// A key in development, so that nothing but behaviour is held against who uses it, and an agent that may use it.
-async fn with_agent(algorithm: &str, may: &str) -> (Deployment, String) {
+pub(crate) async fn with_agent(algorithm: &str, may: &str) -> (Deployment, String) {
     let deployment = Deployment::new().await;
     let alice = deployment.alice().await;
     let key = json!({ "name": "own-key", "algorithm": algorithm, "environment": "development", "activate": true });
@@ -194,7 +194,7 @@ async fn with_agent(algorithm: &str, may: &str) -> (Deployment, String) {
 }
 
 /// Two uses an hour for eight hours of each day.
-async fn two_weeks(deployment: &Deployment, agent: &str, work: impl AsyncFn(&str)) {
+pub(crate) async fn two_weeks(deployment: &Deployment, agent: &str, work: impl AsyncFn(&str)) {
     for _ in 0..14 {
         for _ in 0..8 {
             let token = token_of(deployment, agent).await;
@@ -208,17 +208,17 @@ async fn two_weeks(deployment: &Deployment, agent: &str, work: impl AsyncFn(&str
 }
 
 /// Up to where the next one begins.
-async fn end_day(deployment: &Deployment) {
+pub(crate) async fn end_day(deployment: &Deployment) {
     drain(deployment).await;
     deployment.pass(DAY - (deployment.now() - BEGINNING) % DAY);
     drain(deployment).await;
 }
 
-async fn token_of(deployment: &Deployment, agent: &str) -> String {
+pub(crate) async fn token_of(deployment: &Deployment, agent: &str) -> String {
     deployment.token(&deployment.alice().await, agent).await
 }
 
-async fn sign(deployment: &Deployment, token: &str) {
+pub(crate) async fn sign(deployment: &Deployment, token: &str) {
     deployment.post(token, "/v1/keys/own-key/sign", message(b"invoice")).await.ok();
 }
 
@@ -231,7 +231,7 @@ async fn sign_from(deployment: &Deployment, token: &str, source: IpAddr) -> u16 
 }
 
 /// The newest recommendation of a detector.
-async fn found(deployment: &Deployment, detector: &str) -> Value {
+pub(crate) async fn found(deployment: &Deployment, detector: &str) -> Value {
     let all = recommendations(deployment, &deployment.alice().await).await;
     let found = all.iter().find(|found| found["detector"] == detector);
     assert!(found.is_some(), "no {detector} in {all:#?}");
@@ -239,7 +239,7 @@ async fn found(deployment: &Deployment, detector: &str) -> Value {
 }
 
 /// The factors, the weightiest first.
-fn names(found: &Value) -> Vec<String> {
+pub(crate) fn names(found: &Value) -> Vec<String> {
     let mut factors = found["evidence"]["factors"].as_array().unwrap().clone();
     factors.sort_by(|a, b| b["weight"].as_f64().unwrap().total_cmp(&a["weight"].as_f64().unwrap()));
     factors.iter().map(|factor| text(factor, "factor")).collect()

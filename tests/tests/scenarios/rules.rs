@@ -250,6 +250,24 @@ async fn the_rules_of_a_version_hold_from_the_next_request_on() {
     assert_eq!((other.refused(403), other.body.get("risk")), ("scope_violation", None));
 }
 
+/// The same request, of two keys that differ in their tier alone: of the dearer one less is too much.
+#[tokio::test]
+async fn a_key_of_tier_high_is_held_to_the_thresholds_of_its_tier() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    for tier in ["standard", "high"] {
+        let key = json!({ "name": tier, "algorithm": "Ed25519", "tier": tier, "environment": "production", "activate": true });
+        deployment.post(&alice, "/v1/keys", key).await.ok();
+    }
+    let strict =
+        built_in("[thresholds.high]\nstep_up = 0.5\ndeny = 0.9", "[thresholds.high]\nstep_up = 0.01\ndeny = 0.02");
+    put(&deployment, &alice, &strict, 0).await.ok();
+    let (_, token) = deployment.agent(&alice, "key:standard,high:sign", json!({})).await;
+    deployment.post(&token, "/v1/keys/standard/sign", message(b"1")).await.ok();
+    let refused = deployment.post(&token, "/v1/keys/high/sign", message(b"1")).await;
+    assert_eq!(refused.refused(403), "risk_too_high");
+}
+
 /// Four agents leave their scope, each in its own way.
 async fn misuse(deployment: &Deployment) {
     let alice = deployment.alice().await;

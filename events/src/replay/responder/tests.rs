@@ -1,6 +1,7 @@
 use super::*;
 use crate::replay::Engine;
 use aegis_core::recommendation::ResponseAction;
+use aegis_core::rules::Because;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -140,7 +141,8 @@ fn the_rules_order_by_detector_kind_and_severity_within_cooldown_and_budget() {
     let denied = |actor: &str| {
         let of = past.raised.iter().filter(|one| one.recommendation.agent == agent(actor));
         let actions = of.clone().flat_map(|one| &one.admission.carried_out);
-        (actions.filter(|action| action.stops()).count(), of.filter(|one| one.admission.is_over_budget()).count() > 0)
+        let mut held = of.flat_map(|one| &one.admission.suppressed);
+        (actions.filter(|action| action.stops()).count(), held.any(|held| held.because == Because::Budget))
     };
     assert_eq!((denied("one"), denied("two")), ((1, false), (0, true)), "{:?}", past.told());
 

@@ -2,7 +2,7 @@
 //! the same ledger, beside what was done. Changes nothing.
 
 use crate::agent::Agent;
-use crate::ambient::{DateTime, Timestamp};
+use crate::ambient::{DateTime, Timestamp, after_seconds};
 use crate::error::Error;
 use crate::id::{AgentId, KeyId, RecommendationId};
 use crate::journal::{self, Search};
@@ -12,7 +12,7 @@ use crate::pipeline::{App, Done, Permit, load_rules};
 use crate::recommendation::{AgentRecommendation, Detector, Response, ResponseAction, Severity};
 use crate::record::AuditRecord;
 use crate::repository::{self, Document, decode};
-use crate::rules::{Admission, Case, ResponseLedger, RuleAction, RuleName, RuleSet, Subject, Suppressed, Trigger};
+use crate::rules::{Admission, ResponseLedger, RuleAction, RuleName, RuleSet, Subject, Suppressed, Trigger};
 use crate::store::{ItemKey, MAX_BATCH};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -77,15 +77,20 @@ pub async fn dry_run_rules(app: &App, permit: &Permit, asked: &DryRunRules) -> R
         Some(toml) => RuleSet::parse(toml)?,
         None => load_rules(app.store.as_ref(), deployment.rules_version).await?,
     };
-    let past = Past::read(app, asked.since.max(deployment.created_at), deployment.created_at).await?;
+    let since = asked.since.max(deployment.created_at);
+    // What was done shortly before bears on what was held back then.
+    let from = after_seconds(since, -i64::from(rules.lead_minutes()) * 60).max(deployment.created_at);
+    let past = Past::read(app, from, deployment.created_at).await?;
     let known = Known::load(app, &past.cases).await?;
     let mut ledger = ResponseLedger::default();
     let items = past.cases.iter().map(|(recommendation, at)| {
         let did = past.responses.get(&recommendation.id).cloned().unwrap_or_default();
         judge(&rules, &mut ledger, &known, (recommendation, *at), did)
     });
-    let items = items.collect();
-    Ok(Done::read(RulesDryRun { since: past.since, complete: past.is_complete, items }))
+    let since = since.max(past.since);
+    let complete = past.is_complete || past.since < asked.since;
+    let items = items.filter(|item| item.at >= since).collect();
+    Ok(Done::read(RulesDryRun { since, complete, items }))
 }
 
 fn judge(
@@ -96,11 +101,14 @@ fn judge(
     did: Vec<Response>,
 ) -> DryRunItem {
     let plan = rules.plan(&known.trigger(recommendation));
-    let case = Case { id: &recommendation.id, subject: recommendation.subject() };
-    let Admission { carried_out, suppressed } =
-        plan.as_ref().map(|plan| ledger.admit(plan, case, at)).unwrap_or_default();
-    // What befell others with it, as the agent above it, follows from what befell the agent itself.
-    let to_itself = |response: &&Response| response.agent.is_none() || response.agent == recommendation.agent;
+    let admission = plan.as_ref().map(|plan| ledger.admit(plan, recommendation.subject(), recommendation.at));
+    let Admission { carried_out, suppressed } = admission.unwrap_or_default();
+    // What befell others with it, as the agent above it, follows from what befell the agent itself; but for a fleet, which is
+    // what the rule ordered, and is told of each of its agents.
+    let to_itself = |response: &&Response| {
+        let fleet = response.action == ResponseAction::RevokeFleet;
+        fleet || response.agent.is_none() || response.agent == recommendation.agent
+    };
     let planned = carried_out.iter().map(|action| action.kind());
     let done = did.iter().filter(to_itself).map(|response| response.action);
     let changing = |kind: &ResponseAction| *kind != ResponseAction::Alert;

@@ -32,7 +32,9 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
         let (reason, retry_after) = (Reason::RateLimited, Some(spent.retry_after));
         return Err(Error::LimitReached { reason, retry_after }.into());
     }
-    let names = request.operation.action().map(|_| names_of(&claims));
+    // Reads alike are on record once a minute: their pace is not what the stream learns.
+    let is_sighted = request.operation.is_sighted(claims.act.is_some());
+    let names = (is_sighted && request.operation.is_weighed()).then(|| names_of(&claims));
     let counting = async {
         match &names {
             Some(names) => app.live.count(names, now).await.map(Some),
@@ -54,7 +56,7 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
         }
     };
     let sight = Sight { operation: request.operation, source: request.source, user_agent: request.user_agent };
-    let sighting = sight.sighting(&found, now);
+    let sighting = sight.sighting(&facts, &found, now);
     let risk = score(&facts, &found, sighting.as_ref(), now, live);
     let refused = Refused {
         id: &id,
@@ -176,8 +178,8 @@ pub(super) fn weigh(
 /// never seen of whoever asks.
 fn is_unseen(facts: &Facts, sighting: Option<&Sighting>, operation: Operation, now: Timestamp) -> bool {
     let Some((_, known)) = &facts.known else { return false };
-    let counts = operation.is_destructive() || sighting.is_some_and(|sighting| known.is_first_use(sighting));
-    counts && known.detection_lag(now).is_some()
+    let begins = operation.is_destructive() || sighting.is_some_and(|sighting| known.is_first_use(sighting));
+    operation.is_weighed() && begins && known.detection_lag(now).is_some()
 }
 
 /// A session that is kept somewhere answers no approval: whoever could read it could approve what its own agent asks. The
@@ -198,9 +200,11 @@ pub struct Sight<'a> {
 }
 
 impl Sight<'_> {
-    /// The request as a use of a key, if it is one.
-    pub(super) fn sighting(&self, found: &Found, now: Timestamp) -> Option<Sighting> {
-        self.operation.action()?;
+    /// The request as behaviour, if it says something of it.
+    pub(super) fn sighting(&self, facts: &Facts, found: &Found, now: Timestamp) -> Option<Sighting> {
+        if !self.operation.is_sighted(!facts.chain.is_empty()) {
+            return None;
+        }
         let key = match found {
             Found::Key { record: Some(record), .. } => record.value.key.id.to_string(),
             Found::Key { requested, .. } => requested.to_string(),
@@ -216,7 +220,7 @@ pub(super) fn names_of(claims: &Claims) -> Names {
 }
 
 /// The risk of a request: what is known of it without a history, and how unusual it is for whoever asks. `live` says how
-/// often she, and all her agents together, ask now.
+/// often she, and all her agents together, ask now; of what is not counted there is none.
 pub(super) fn score(
     facts: &Facts,
     found: &Found,
@@ -239,9 +243,10 @@ pub(super) fn score(
         detection_lag: facts.known.as_ref().and_then(|(_, known)| known.detection_lag(now)),
         behaviour: None,
     };
-    let (Some((names, known)), Some(sighting), Some([live, fleet])) = (&facts.known, sighting, live) else {
+    let (Some((names, known)), Some(sighting)) = (&facts.known, sighting) else {
         return risk::score(&observation);
     };
+    let [live, fleet] = live.unwrap_or_default();
     if now < after_seconds(facts.deployment.created_at, LEARNING) {
         return risk::score(&observation);
     }

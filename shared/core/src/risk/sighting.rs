@@ -1,4 +1,4 @@
-//! One use, or attempted use, of a key, as far as behaviour is concerned: hashes, a time and an outcome. It holds no
+//! What somebody did, or tried to do, with a key, as far as behaviour is concerned: hashes, a time and an outcome. It holds no
 //! name, address or text.
 
 use std::hash::Hasher;
@@ -93,8 +93,26 @@ impl Class {
     pub fn of(operation: &str) -> Self {
         let has = |words: &[&str]| words.iter().any(|word| operation.contains(word));
         if has(&[
-            "rotate", "create", "delete", "destroy", "disable", "enable", "import", "update", "put", "policy", "grant",
-            "tag", "alias", "schedule", "cancel", "revoke", "suspend", "activate",
+            "rotate",
+            "create",
+            "delete",
+            "destroy",
+            "disable",
+            "enable",
+            "import",
+            "update",
+            "put",
+            "policy",
+            "grant",
+            "tag",
+            "alias",
+            "schedule",
+            "cancel",
+            "revoke",
+            "suspend",
+            "resume",
+            "activate",
+            "compromise",
         ]) {
             return Self::Govern;
         }

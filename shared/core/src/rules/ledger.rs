@@ -1,20 +1,17 @@
-//! What was done lately: cooldowns, the budget of automatic stops, and the recommendations that were answered. Pure; it
-//! is written in one transaction with what it lets through, so that nothing is done twice and nothing is lost.
+//! What was done lately: cooldowns, and the budget of automatic stops. Pure; it is written in one transaction with what it
+//! lets through, so that nothing is lost. That a recommendation is answered once, its own document sees to.
 
 use super::plan::Plan;
 use super::rule::{RuleAction, RuleName};
 use crate::ambient::Timestamp;
-use crate::id::RecommendationId;
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Most cooldowns remembered; beyond it the one that began first is forgotten. At their longest they, and the rest, stay
 /// below the 64 KiB of an item.
 const MAX_COOLDOWNS: usize = 128;
-/// Most recommendations remembered one by one; of those older than all of them it is taken that they were answered.
-const MAX_ANSWERED: usize = 256;
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 /// One small document of a deployment.
@@ -26,24 +23,12 @@ pub struct ResponseLedger {
     /// When somebody was stopped for what is merely unlikely.
     #[serde(default)]
     stops: Vec<Timestamp>,
-    #[serde(default)]
-    answered: BTreeSet<RecommendationId>,
-    /// The latest that is no longer among them.
-    #[serde(default)]
-    forgotten: Option<RecommendationId>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 struct Cooldown {
     since: Timestamp,
     minutes: u32,
-}
-
-/// Which recommendation a plan is for, and whom it is about: the agent, or the human where there is none.
-#[derive(Clone, Copy, Debug)]
-pub struct Case<'a> {
-    pub id: &'a RecommendationId,
-    pub subject: &'a str,
 }
 
 /// What is carried out of a plan, and what is not.
@@ -63,8 +48,6 @@ pub struct Suppressed {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Because {
-    /// The recommendation was answered before.
-    Answered,
     /// Enough were stopped in this hour without a human.
     Budget,
     /// The rule acted on the same subject a short while ago.
@@ -76,7 +59,6 @@ pub enum Because {
 impl Because {
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Answered => "answered",
             Self::Budget => "budget",
             Self::Cooldown => "cooldown",
             Self::Observe => "observe",
@@ -85,15 +67,11 @@ impl Because {
 }
 
 impl ResponseLedger {
-    /// Decides what of `plan` is carried out, and remembers it. What the decision itself did ([`Plan::at_once`]) is in the
-    /// answer, too: neither cooldown nor budget holds it back. A recommendation is answered once, whatever comes of it.
-    pub fn admit(&mut self, plan: &Plan, case: Case<'_>, now: Timestamp) -> Admission {
-        if self.was_answered(case.id) {
-            return Admission::nothing(plan, Because::Answered);
-        }
-        self.remember(case.id.clone());
+    /// Decides what of `plan` is carried out about `subject`, the agent or the human where there is none, and remembers it.
+    /// What the decision itself did ([`Plan::at_once`]) is in the answer, too: neither cooldown nor budget holds it back.
+    pub fn admit(&mut self, plan: &Plan, subject: &str, now: Timestamp) -> Admission {
         self.forget_what_is_over(now);
-        let cooling = self.is_cooling(plan, case.subject, now);
+        let cooling = self.is_cooling(plan, subject, now);
         let spent = plan.per_hour.is_some_and(|most| self.stops_within_an_hour(now) >= most);
         let mut admission = Admission::default();
         for action in plan.actions.iter().copied() {
@@ -118,20 +96,9 @@ impl ResponseLedger {
         }
         // What the budget withheld is tried again with the next recommendation.
         if plan.cooldown_minutes > 0 && !cooling && !withheld {
-            self.cool(plan, case.subject, now);
+            self.cool(plan, subject, now);
         }
         admission
-    }
-
-    fn was_answered(&self, id: &RecommendationId) -> bool {
-        self.answered.contains(id) || self.forgotten.as_ref().is_some_and(|forgotten| id <= forgotten)
-    }
-
-    fn remember(&mut self, id: RecommendationId) {
-        self.answered.insert(id);
-        while self.answered.len() > MAX_ANSWERED {
-            self.forgotten = self.answered.pop_first();
-        }
     }
 
     /// Times may come out of order, and a clock may be set: what lies near in either direction counts, and is kept for
@@ -167,18 +134,6 @@ impl ResponseLedger {
         }
         let cooldown = Cooldown { since: now, minutes: plan.cooldown_minutes };
         self.cooldowns.entry(plan.rule.clone()).or_default().insert(subject.to_string(), cooldown);
-    }
-}
-
-impl Admission {
-    fn nothing(plan: &Plan, because: Because) -> Self {
-        let suppressed = plan.actions.iter().map(|action| Suppressed { action: *action, because }).collect();
-        Self { carried_out: Vec::new(), suppressed }
-    }
-
-    /// Whether an alert stands for something that the budget withheld.
-    pub fn is_over_budget(&self) -> bool {
-        self.suppressed.iter().any(|suppressed| suppressed.because == Because::Budget)
     }
 }
 

@@ -20,7 +20,7 @@ pub struct Thresholds {
     pub standard: Threshold,
     /// Keys of tier high.
     pub high: Threshold,
-    /// What takes a key, an agent or a human out of use, whatever the tier.
+    /// What takes a key out of use, whatever its tier: the lower of these and those of the tier.
     pub destructive: Threshold,
 }
 

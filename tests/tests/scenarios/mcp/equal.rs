@@ -1,6 +1,7 @@
 //! Not a second way to decide: the same request by REST, by MCP and by Agent-AI has the same answer, and the same record but
 //! for how it came.
 
+use aegis_core::agent::HoldKind;
 use aegis_tests::deployment::Deployment;
 use aegis_tests::mcp::{Client, LEGACY, MODERN};
 use aegis_tests::{Answer, base64, text};
@@ -20,7 +21,7 @@ async fn the_same_request_has_the_same_decision_and_record_on_every_plane() {
         let (scope, more) = (dice.of(&SCOPES), dice.of(&MORE));
         let more: Value = serde_json::from_str(more).unwrap();
         let shape = dice.of(&SHAPES);
-        let before = dice.of(&["", "", "", "freeze", "revoke", "hold"]);
+        let before = dice.of(&["", "", "", "freeze", "revoke", "hold", "deny", "revoke its credential"]);
         let mut ends = Vec::new();
         for (way, plane) in WAYS {
             // A fresh one for each: leaving its scope stops it.
@@ -28,6 +29,13 @@ async fn the_same_request_has_the_same_decision_and_record_on_every_plane() {
             match before {
                 "" => {}
                 "hold" => deployment.hold_for_step_up(&agent).await,
+                "deny" => deployment.hold(&agent, HoldKind::Deny).await,
+                "revoke its credential" => {
+                    let credential = text(&deployment.get(&token, "/v1/whoami").await.ok(), "credential");
+                    deployment.post(&alice, &format!("/v1/credentials/{credential}/revoke"), json!({})).await.ok();
+                    // Of two records of one second neither is known to be the newest.
+                    deployment.pass(1);
+                }
                 how => drop(deployment.post(&alice, &format!("/v1/agents/{agent}/{how}"), json!({})).await.ok()),
             }
             // A name is taken once.
@@ -63,6 +71,9 @@ async fn the_same_request_has_the_same_decision_and_record_on_every_plane() {
         "canary_key",
         "step_up",
         "agent_frozen",
+        "agent_revoked",
+        "credential_revoked",
+        "held",
     ] {
         assert!(seen.keys().any(|seen| seen.contains(want)), "{want}: {seen:?}");
     }

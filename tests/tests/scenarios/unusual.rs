@@ -1,0 +1,133 @@
+//! What is new to whoever asks, and comes at an hour of its own: which detector says so, and what a request for it needs.
+
+use crate::detection::{drain, recommendations};
+use crate::detectors::{ELSEWHERE, end_day, found, names, sign, token_of, two_weeks, with_agent};
+use aegis_functions::handle;
+use aegis_tests::deployment::Deployment;
+use aegis_tests::{Answer, message};
+use bytes::Bytes;
+use http::Request;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use serde_json::{Value, json};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// From where a day of work begins until the night.
+const NIGHT: i64 = 15 * 3_600;
+
+#[tokio::test]
+async fn a_human_who_signs_at_night_as_she_never_did_is_told_of() {
+    let deployment = by_day(0).await;
+    deployment.pass(NIGHT);
+    let alice = deployment.alice().await;
+    sign(&deployment, &alice).await;
+    drain(&deployment).await;
+    let found = found(&deployment, "off_hours").await;
+    assert_eq!((found.get("agent"), &found["sponsor"]), (None, &json!("alice@org")), "{found}");
+    assert_eq!(names(&found)[0], "hour_of_day", "{found}");
+    let all = recommendations(&deployment, &alice).await;
+    assert!(all.iter().all(|found| found["detector"] == "off_hours"), "{all:?}");
+}
+
+#[tokio::test]
+async fn an_agent_that_comes_from_two_networks_where_it_never_was_is_told_of() {
+    let (deployment, agent) = with_agent("Ed25519", "sign").await;
+    two_weeks(&deployment, &agent, async |token| sign(&deployment, token).await).await;
+    let token = token_of(&deployment, &agent).await;
+    for source in [ELSEWHERE, IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7))] {
+        from(&deployment, source, &token, "/v1/keys/own-key/sign", message(b"x")).await.ok();
+    }
+    drain(&deployment).await;
+    let found = found(&deployment, "new_source").await;
+    assert_eq!((&found["agent"], names(&found)[0].as_str()), (&json!(agent), "new_source"), "{found}");
+    let all = recommendations(&deployment, &deployment.alice().await).await;
+    assert!(all.iter().all(|found| found["detector"] == "new_source"), "{all:?}");
+}
+
+/// An agent that looks over what it may use begins as an enumeration does; a human who does is at work.
+#[tokio::test]
+async fn keys_that_an_agent_only_looks_at_are_held_against_it_and_not_against_a_human() {
+    let (deployment, agent) = with_agent("Ed25519", "sign").await;
+    for n in 0..8 {
+        let key = json!({ "name": format!("key-{n}"), "algorithm": "Ed25519", "environment": "development" });
+        deployment.post(&deployment.alice().await, "/v1/keys", key).await.ok();
+    }
+    let wide =
+        json!({ "scope": format!("key:own-key{}:sign", (0..8).map(|n| format!(",key-{n}")).collect::<String>()) });
+    let path = format!("/v1/agents/{agent}");
+    deployment.call(http::Method::PATCH, &deployment.alice().await, &path, Some(wide)).await.ok();
+    two_weeks(&deployment, &agent, async |token| {
+        sign(&deployment, token).await;
+        sign(&deployment, &deployment.alice().await).await;
+    })
+    .await;
+    for by_agent in [false, true] {
+        let alice = deployment.alice().await;
+        let by = if by_agent { token_of(&deployment, &agent).await } else { alice.clone() };
+        for n in 0..8 {
+            deployment.get(&by, &format!("/v1/keys/key-{n}")).await.ok();
+            deployment.pass(5);
+        }
+        drain(&deployment).await;
+        let all = recommendations(&deployment, &alice).await;
+        assert_eq!(all.iter().any(|found| found["detector"] == "key_set"), by_agent, "{all:?}");
+    }
+    let found = found(&deployment, "key_set").await;
+    assert_eq!((&found["agent"], &found["evidence"]["operation"]), (&json!(agent), &json!("key.get")), "{found}");
+    assert_eq!(names(&found)[0], "new_key", "{found}");
+}
+
+/// What takes a key out of use needs less risk to be asked about than what uses or changes it.
+#[tokio::test]
+async fn a_human_who_deactivates_a_key_from_elsewhere_at_night_logs_in_afresh_and_one_who_rotates_it_need_not() {
+    let deployment = by_day(4).await;
+    deployment.pass(NIGHT);
+    let alice = deployment.alice().await;
+    deployment.pass(400);
+    drain(&deployment).await;
+    let ask = async |what: &str| {
+        let answer = from(&deployment, ELSEWHERE, &alice, &format!("/v1/keys/own-key/{what}"), json!({})).await;
+        let newest = deployment.get(&alice, &format!("/v1/audit?op=key.{what}&limit=1")).await.ok();
+        let risk = newest["items"][0]["risk"].clone();
+        let score = risk["score"].as_f64().unwrap();
+        assert!((0.5..0.7).contains(&score), "{risk}");
+        (answer, risk)
+    };
+    let (deactivated, risk) = ask("deactivate").await;
+    assert_eq!(deactivated.failed(401), "fresh-login-needed");
+    assert_eq!(deactivated.body["risk"], risk, "{}", deactivated.body);
+    ask("rotate").await.0.ok();
+    let alice = deployment.alice().await;
+    from(&deployment, ELSEWHERE, &alice, "/v1/keys/own-key/deactivate", json!({})).await.ok();
+}
+
+/// Two weeks of a human at work herself, who takes a key into use and out of it each day; of so many nights she is on call.
+async fn by_day(nights: u32) -> Deployment {
+    let (deployment, _) = with_agent("Ed25519", "sign").await;
+    for day in 0..14 {
+        for _ in 0..4 {
+            let alice = deployment.alice().await;
+            sign(&deployment, &alice).await;
+            deployment.pass(3_600);
+        }
+        let alice = deployment.alice().await;
+        let key = json!({ "name": format!("key-{day}"), "algorithm": "Ed25519", "environment": "development" });
+        deployment.post(&alice, "/v1/keys", key).await.ok();
+        for what in ["activate", "rotate", "deactivate"] {
+            deployment.post(&alice, &format!("/v1/keys/key-{day}/{what}"), json!({})).await.ok();
+        }
+        if day < nights {
+            deployment.pass(NIGHT - 4 * 3_600);
+            sign(&deployment, &deployment.alice().await).await;
+        }
+        end_day(&deployment).await;
+    }
+    deployment
+}
+
+async fn from(deployment: &Deployment, source: IpAddr, token: &str, path: &str, body: Value) -> Answer {
+    let request = Request::post(path)
+        .header(AUTHORIZATION, format!("Bearer {token}"))
+        .header(CONTENT_TYPE, "application/json")
+        .body(Bytes::from(body.to_string()));
+    Answer::of(&handle(&deployment.host, request.unwrap(), source).await)
+}
