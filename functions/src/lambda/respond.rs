@@ -23,7 +23,7 @@ pub async fn answer(function: Arc<Function>, batch: QueueEvent) -> Result<BatchA
         }
     }
     let followed = match function.whole().await {
-        Ok(whole) => response::run_pending(&whole.host.app).await.map(|_| ()),
+        Ok(whole) => response::run_pending(&whole.host.app, response::AtBackEnds::Leaves).await.map(|_| ()),
         Err(error) => Err(error),
     };
     if let Err(error) = followed {
