@@ -21,7 +21,7 @@ const RESPONSES: Duration = Duration::from_millis(250);
 pub(super) async fn respond(host: Arc<Host>, stopped: watch::Receiver<bool>) {
     let next = || {
         let host = Arc::clone(&host);
-        async move { response::run_pending(&host.app).await }
+        async move { response::run_pending(&host.app, response::AtBackEnds::Rotates).await }
     };
     follow("responses", RESPONSES, stopped, next).await;
 }

@@ -284,19 +284,29 @@ impl QueueMessage {
 }
 
 /// Which of a batch must come again.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchAnswer {
     batch_item_failures: Vec<Failure>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Failure {
     item_identifier: String,
 }
 
 impl BatchAnswer {
+    /// What a message says. What cannot be read comes again: a program that can read it may come, and until then it lies in the
+    /// queue of what was given up.
+    pub(super) fn read<T>(&mut self, message: &QueueMessage, read: Result<T, serde_json::Error>) -> Option<T> {
+        let unread = |error: &serde_json::Error| {
+            tracing::error!(error = %Chain(error), "an event cannot be read");
+            self.again(&message.message_id);
+        };
+        read.inspect_err(unread).ok()
+    }
+
     pub(super) fn again(&mut self, item: &str) {
         self.batch_item_failures.push(Failure { item_identifier: item.to_string() });
     }
@@ -338,5 +348,39 @@ mod tests {
         let mut nowhere = request(&[("X-Forwarded-For", &["203.0.113.9"])]);
         nowhere.request_context.identity.source_ip = String::new();
         assert!(nowhere.source().is_err());
+    }
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+    use serde_json::json;
+
+    /// A batch of these messages, which are called by their places in it.
+    pub(crate) fn batch(bodies: &[String]) -> QueueEvent {
+        let message = |(place, body): (usize, &String)| json!({ "messageId": place.to_string(), "body": body });
+        let messages: Vec<Value> = bodies.iter().enumerate().map(message).collect();
+        serde_json::from_value(json!({ "Records": messages })).unwrap()
+    }
+
+    pub(crate) fn on_bus(kind: &str, detail: &Value) -> String {
+        json!({ "detail-type": kind, "detail": detail }).to_string()
+    }
+
+    /// Those messages.
+    pub(crate) fn again(places: &[usize]) -> BatchAnswer {
+        let mut answer = BatchAnswer::default();
+        places.iter().for_each(|place| answer.again(&place.to_string()));
+        answer
+    }
+
+    /// What no program can read, and what this one cannot.
+    pub(crate) fn unreadable() -> [String; 4] {
+        [
+            "no JSON".to_string(),
+            json!({ "detail": {} }).to_string(),
+            on_bus("AuditRecord", &json!({ "id": 7 })),
+            on_bus("SomethingNew", &json!({})),
+        ]
     }
 }

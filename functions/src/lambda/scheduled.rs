@@ -29,7 +29,7 @@ pub async fn answer(function: Arc<Function>, _: Value) -> Result<Value, Cause> {
     }
     let done = maintenance::run_due(app).await?;
     let counted = count(app).await;
-    let answered = response::run_pending(app).await?;
+    let answered = response::run_pending(app, response::AtBackEnds::Rotates).await?;
     Ok(json!({ "done": done, "responses": answered, "counted": counted }))
 }
 

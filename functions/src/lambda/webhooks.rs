@@ -2,7 +2,7 @@
 //! called without a batch, for what is to be tried again.
 
 use super::Function;
-use super::events::{BatchAnswer, BusEvent, QueueEvent};
+use super::events::{BatchAnswer, QueueEvent};
 use crate::oidc::tls;
 use crate::webhooks::{Courier, PATIENCE, Poster};
 use aegis_core::error::{Cause, Chain, Error};
@@ -59,18 +59,15 @@ async fn write_down(app: &App, records: &[AuditRecord]) -> Result<(), Error> {
     Ok(())
 }
 
-/// What cannot be read comes again: a program that is newer may have written it.
+/// The records that are told.
 fn records(batch: &QueueEvent, answer: &mut BatchAnswer) -> Vec<AuditRecord> {
     let mut records = Vec::new();
     for message in &batch.records {
-        match message.event().map(BusEvent::records) {
-            Ok((told, whole)) => {
-                records.extend(told);
-                if !whole {
-                    answer.again(&message.message_id);
-                }
-            }
-            Err(error) => tracing::error!(error = %Chain(&error), "an event was passed over"),
+        let Some(event) = answer.read(message, message.event()) else { continue };
+        let (told, whole) = event.records();
+        records.extend(told);
+        if !whole {
+            answer.again(&message.message_id);
         }
     }
     records
@@ -86,7 +83,19 @@ impl Function {
 
 #[cfg(test)]
 mod tests {
+    use super::super::events::testing::{again, batch, on_bus, unreadable};
     use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn what_cannot_be_read_comes_again_and_the_rest_is_written_down() {
+        let record: Value = serde_json::from_str(include_str!("../../../events/samples/audit-record.json")).unwrap();
+        let mut bodies = vec![on_bus("AuditRecord", &record)];
+        bodies.extend(unreadable());
+        let mut answer = BatchAnswer::default();
+        assert_eq!(records(&batch(&bodies), &mut answer).len(), 1);
+        assert_eq!(answer, again(&[1, 2, 3, 4]));
+    }
 
     #[test]
     fn nothing_but_nothing_is_taken_for_a_minute() {

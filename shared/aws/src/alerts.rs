@@ -15,7 +15,7 @@ impl Alerts {
         Self { client, topic }
     }
 
-    /// Tells it to all who subscribed. `subject` is one line of at most 100 characters of ASCII.
+    /// Tells it to all who subscribed; twice where an answer was lost. `subject` is one line of at most 100 characters of ASCII.
     ///
     /// # Errors
     /// [`Error::Unavailable`], after which they may have been told or not.

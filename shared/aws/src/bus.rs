@@ -26,6 +26,7 @@ impl Bus {
     }
 
     /// Puts the events on the bus, and says of each whether it is there: some of a call may be refused while others are not.
+    /// Where an answer was lost they are there twice: whoever takes them knows them by their ids.
     ///
     /// # Errors
     /// [`Error::Unavailable`], after which none or some are there.

@@ -59,7 +59,10 @@ impl LiveTable {
             .return_values(ReturnValue::AllNew)
             .send()
             .await;
-        Ok(updated.map_err(|error| unavailable(error.into()))?.attributes.unwrap_or_default())
+        let slots = updated.map_err(|error| unavailable(error.into()))?.attributes;
+        // An answer without it would say that nobody asked.
+        let counted = slots.filter(|slots| slots.contains_key(&slot(second)));
+        counted.ok_or_else(|| unavailable("an addition was answered without what it came to".into()))
     }
 
     async fn read(&self, actor: &str, second: i64) -> Result<Slots, Error> {

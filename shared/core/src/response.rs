@@ -4,7 +4,7 @@
 mod pending;
 
 pub(crate) use pending::PendingResponse;
-pub use pending::run_pending;
+pub use pending::{AtBackEnds, run_pending};
 
 use crate::agent::{Agent, AgentState, Credential, Hold, HoldKind, Stopped};
 use crate::ambient::Timestamp;

@@ -1,9 +1,12 @@
 //! What was done about misuse: who sees it, and how it stands.
 
+use aegis_core::maintenance;
 use aegis_core::recommendation::{AgentRecommendation, Detector, Evidence, Severity};
+use aegis_core::response::AtBackEnds::{Leaves, Rotates};
 use aegis_core::response::{self, InForce};
 use aegis_core::rules::RuleSet;
 use aegis_tests::deployment::Deployment;
+use aegis_tests::yielding::Gated;
 use aegis_tests::{message, text};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -86,7 +89,7 @@ async fn what_takes_longer_is_pending_until_it_is_done_and_failed_where_it_canno
     let found = list(&deployment, &alice, "").await;
     assert_eq!(actions(&found), ["revoke_fleet pending", "rotate_key pending"]);
     assert_eq!((&found[0]["human"], &found[0]["rule"]), (&json!("alice@org"), &json!("a-rule")));
-    response::run_pending(app).await.unwrap();
+    response::run_pending(app, Rotates).await.unwrap();
     let mut done = actions(&list(&deployment, &alice, "").await);
     done.sort();
     assert_eq!(done, ["revoke_fleet done", "rotate_key done"]);
@@ -98,15 +101,79 @@ async fn what_takes_longer_is_pending_until_it_is_done_and_failed_where_it_canno
     std::fs::rename(deployment.stick(), &away).unwrap();
     deployment.pass(60);
     raise(&deployment, &alice, &agent, "on-a-stick", "\"rotate_key\"").await;
-    response::run_pending(app).await.unwrap();
+    response::run_pending(app, Rotates).await.unwrap();
     let failed = list(&deployment, &alice, "?outcome=failed").await;
     assert_eq!(actions(&failed), ["rotate_key failed"]);
     assert!(failed[0]["next_try"].is_string(), "{failed:?}");
     std::fs::rename(&away, deployment.stick()).unwrap();
     deployment.pass(60);
-    response::run_pending(app).await.unwrap();
+    response::run_pending(app, Rotates).await.unwrap();
     assert_eq!(list(&deployment, &alice, "?outcome=failed").await, Vec::<Value>::new());
     assert_eq!(list(&deployment, &alice, "?action=rotate_key&outcome=done").await.len(), 2);
+}
+
+/// Of two who look at once for what is left to do: one is about to have a back end make a key when the other comes.
+#[tokio::test]
+async fn of_two_at_once_one_has_a_key_rotated_and_the_other_does_not_undo_it() {
+    let mut gate = None;
+    let deployment = Deployment::new().await.with_store(|inner| {
+        let gated = Arc::new(Gated::new(inner, "intent/"));
+        gate = Some(Arc::clone(&gated));
+        gated
+    });
+    let (alice, gate) = (deployment.alice().await, gate.unwrap());
+    let key = json!({ "name": "on-a-stick", "algorithm": "ECDSA-P256", "backend": "stick", "activate": true });
+    deployment.post(&alice, "/v1/keys", key).await.ok();
+    let (agent, token) = deployment.agent(&alice, "key:on-a-stick:sign", json!({})).await;
+    raise(&deployment, &alice, &agent, "on-a-stick", "\"rotate_key\"").await;
+    let app = &deployment.host.app;
+    // Who may not leaves it as it is: nothing failed.
+    assert_eq!(response::run_pending(app, Leaves).await.unwrap(), 0);
+    assert_eq!(actions(&list(&deployment, &alice, "").await), ["rotate_key pending"]);
+
+    gate.close();
+    let others = async {
+        gate.reached().await;
+        let done = response::run_pending(app, Rotates).await.unwrap();
+        gate.open();
+        done
+    };
+    let (one, other) = tokio::join!(response::run_pending(app, Rotates), others);
+    assert_eq!((one.unwrap(), other), (1, 0));
+    assert_eq!(deployment.get(&alice, "/v1/keys/on-a-stick").await.ok()["version"], 2);
+    // What was begun and not recorded would be undone by now.
+    deployment.pass(400);
+    maintenance::run_due(app).await.unwrap();
+    let undone = deployment.get(&alice, "/v1/audit?op=intent.undo").await.ok();
+    assert_eq!(undone["items"], json!([]));
+    deployment.post(&token, "/v1/keys/on-a-stick/sign", message(b"x")).await.ok();
+    assert_eq!(actions(&list(&deployment, &alice, "").await), ["rotate_key done"]);
+}
+
+/// Whoever claimed it died of it: it is done two minutes later, by the token of before.
+#[tokio::test]
+async fn what_was_claimed_and_not_done_is_done_by_the_next() {
+    let mut gate = None;
+    let deployment = Deployment::new().await.with_store(|inner| {
+        let gated = Arc::new(Gated::new(inner, "intent/"));
+        gate = Some(Arc::clone(&gated));
+        gated
+    });
+    let (alice, gate) = (deployment.alice().await, gate.unwrap());
+    let key = json!({ "name": "on-a-stick", "algorithm": "ECDSA-P256", "backend": "stick", "activate": true });
+    deployment.post(&alice, "/v1/keys", key).await.ok();
+    let (agent, _) = deployment.agent(&alice, "key:on-a-stick:sign", json!({})).await;
+    raise(&deployment, &alice, &agent, "on-a-stick", "\"rotate_key\"").await;
+    let app = &deployment.host.app;
+    gate.close();
+    tokio::select! {
+        _ = response::run_pending(app, Rotates) => panic!("it was to wait"),
+        () = gate.reached() => {}
+    }
+    for (seconds, done) in [(119, 0), (1, 1), (400, 0)] {
+        deployment.pass(seconds);
+        assert_eq!(response::run_pending(app, Rotates).await.unwrap(), done, "after {seconds}");
+    }
 }
 
 #[tokio::test]

@@ -5,5 +5,6 @@ mod bus;
 mod contract;
 mod faults;
 mod network;
+mod port_faults;
 mod ports;
 mod tables;

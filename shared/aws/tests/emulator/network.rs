@@ -20,6 +20,8 @@ pub(crate) enum Fault {
     LostAnswer,
     /// It is carried out, and the caller waits for ever.
     NoAnswer,
+    /// Nothing of it arrives, and the caller waits for ever.
+    Silence,
     /// It is not carried out, and answered so.
     Answer(u16, String),
     /// It is carried out, and answered so all the same.
@@ -37,6 +39,8 @@ pub(crate) struct Network {
 #[derive(Debug, Default)]
 struct Plan {
     faults: VecDeque<(&'static str, Fault)>,
+    /// What all others meet.
+    always: Option<Fault>,
     /// What was asked, whatever became of it.
     asked: Vec<String>,
 }
@@ -48,9 +52,14 @@ impl Default for Network {
 }
 
 impl Network {
-    /// `operation` as DynamoDB calls it.
+    /// `operation` as the service calls it.
     pub(crate) fn plan(&self, operation: &'static str, faults: impl IntoIterator<Item = Fault>) {
         self.plan.lock().unwrap().faults.extend(faults.into_iter().map(|fault| (operation, fault)));
+    }
+
+    /// From now on every request meets it.
+    pub(crate) fn always(&self, fault: Fault) {
+        self.plan.lock().unwrap().always = Some(fault);
     }
 
     /// What was asked since the last time this was, by the names of the operations.
@@ -61,15 +70,25 @@ impl Network {
     }
 
     fn fault(&self, request: &HttpRequest) -> Fault {
-        let target = request.headers().get("x-amz-target").unwrap_or_default();
-        let operation = target.rsplit('.').next().unwrap_or_default();
+        let operation = operation(request);
         let mut plan = self.plan.lock().unwrap();
-        plan.asked.push(operation.to_owned());
-        match plan.faults.front() {
+        let fault = match plan.faults.front() {
             Some((planned, _)) if *planned == operation => plan.faults.pop_front().unwrap().1,
-            _ => Fault::Passes,
-        }
+            _ => plan.always.clone().unwrap_or(Fault::Passes),
+        };
+        plan.asked.push(operation);
+        fault
     }
+}
+
+/// Most services name it in a header, SNS in the body, and Lambda by the end of the path.
+fn operation(request: &HttpRequest) -> String {
+    let in_body = || {
+        let body = std::str::from_utf8(request.body().bytes()?).ok()?;
+        body.strip_prefix("Action=")?.split('&').next()
+    };
+    let in_header = request.headers().get("x-amz-target").and_then(|target| target.rsplit('.').next());
+    in_header.or_else(in_body).or_else(|| request.uri().rsplit('/').next()).unwrap_or_default().to_owned()
 }
 
 impl HttpClient for Network {
@@ -91,13 +110,13 @@ impl HttpConnector for Way {
         let inner = self.inner.clone();
         HttpConnectorFuture::new(async move {
             let answer = match fault {
-                Fault::LostRequest | Fault::Answer(..) => None,
+                Fault::LostRequest | Fault::Silence | Fault::Answer(..) => None,
                 _ => Some(inner.call(request).await?),
             };
             match fault {
                 Fault::Passes => Ok(answer.unwrap()),
                 Fault::LostRequest | Fault::LostAnswer => Err(ConnectorError::io("the connection was cut".into())),
-                Fault::NoAnswer => std::future::pending().await,
+                Fault::NoAnswer | Fault::Silence => std::future::pending().await,
                 Fault::Answer(status, body) | Fault::FalseAnswer(status, body) => {
                     Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body)))
                 }

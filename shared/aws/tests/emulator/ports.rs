@@ -16,7 +16,7 @@ use aws_sdk_kms::types::{KeySpec, KeyUsageType};
 use serde_json::json;
 use std::sync::Arc;
 
-fn at(second: i64) -> Timestamp {
+pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).unwrap()
 }
 
@@ -39,27 +39,32 @@ async fn counters_in_the_table_say_what_counters_in_memory_say() {
 
 #[tokio::test]
 async fn the_key_of_an_edge_is_found_once_it_is_published() {
-    let client = tables::client(&Network::default()).await;
-    let name = format!("test-{}-permit-keys", std::process::id());
-    let id = AttributeDefinition::builder().attribute_name("pk").attribute_type(ScalarAttributeType::S).build();
-    let key = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash).build();
-    let making = client.create_table().table_name(&name).billing_mode(BillingMode::PayPerRequest);
-    making.attribute_definitions(id.unwrap()).key_schema(key.unwrap()).send().await.unwrap();
-    let table = PermitKeyTable::new(client, name);
+    let table = PermitKeyTable::new(tables::client(&Network::default()).await, permit_keys("permit-keys").await);
     let signer = PermitSigner::generate(at(0)).unwrap();
     assert_eq!(table.find(&signer.key().kid).await.unwrap(), None);
     table.publish(signer.key()).await.unwrap();
     assert_eq!(table.find(&signer.key().kid).await.unwrap().as_ref(), Some(signer.key()));
 }
 
-async fn kms() -> aws_sdk_kms::Client {
+/// A fresh table for them.
+pub(crate) async fn permit_keys(name: &str) -> String {
+    let client = tables::client(&Network::default()).await;
+    let name = format!("test-{}-{name}", std::process::id());
+    let id = AttributeDefinition::builder().attribute_name("pk").attribute_type(ScalarAttributeType::S).build();
+    let key = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash).build();
+    let making = client.create_table().table_name(&name).billing_mode(BillingMode::PayPerRequest);
+    making.attribute_definitions(id.unwrap()).key_schema(key.unwrap()).send().await.unwrap();
+    name
+}
+
+pub(crate) async fn kms() -> aws_sdk_kms::Client {
     let endpoint = std::env::var("AEGIS_TEST_AWS_ENDPOINT").unwrap();
     let config = aegis_aws::config::from_environment().await;
     let config = aws_sdk_kms::config::Builder::from(&config).endpoint_url(endpoint);
     aws_sdk_kms::Client::from_conf(config.build())
 }
 
-async fn key(kms: &aws_sdk_kms::Client, spec: KeySpec, usage: KeyUsageType) -> String {
+pub(crate) async fn key(kms: &aws_sdk_kms::Client, spec: KeySpec, usage: KeyUsageType) -> String {
     let made = kms.create_key().key_spec(spec).key_usage(usage).send().await.unwrap();
     made.key_metadata.unwrap().key_id
 }
@@ -70,17 +75,21 @@ async fn what_kms_signs_is_a_token_like_any_other() {
     let signer = KmsTokenSigner::new(kms.clone(), key(&kms, KeySpec::EccNistP256, KeyUsageType::SignVerify).await);
     let jwk = signer.public_key().await.unwrap();
     let keys = TokenKeys::with_signer("urn:aegis:test".into(), "aegis".into(), Arc::new(signer), jwk).unwrap();
-    let claims: Claims = serde_json::from_value(json!({
-        "iss": "urn:aegis:test", "sub": "alice@org", "aud": "aegis", "client_id": "aegis", "iat": 0, "nbf": 0,
-        "exp": at(60).as_second(), "jti": format!("crd_{:032x}", 7), "epoch": { "deployment": 1, "human": 1 },
-    }))
-    .unwrap();
+    let claims = claims();
     for _ in 0..20 {
         let token = keys.sign(&claims).await.unwrap();
         assert_eq!(keys.verify(&token, at(0)).unwrap().jti, claims.jti);
     }
     let rsa = KmsTokenSigner::new(kms.clone(), key(&kms, KeySpec::Rsa2048, KeyUsageType::SignVerify).await);
     assert!(matches!(rsa.public_key().await, Err(Error::Damaged { .. })));
+}
+
+pub(crate) fn claims() -> Claims {
+    serde_json::from_value(json!({
+        "iss": "urn:aegis:test", "sub": "alice@org", "aud": "aegis", "client_id": "aegis", "iat": 0, "nbf": 0,
+        "exp": at(60).as_second(), "jti": format!("crd_{:032x}", 7), "epoch": { "deployment": 1, "human": 1 },
+    }))
+    .unwrap()
 }
 
 #[tokio::test]

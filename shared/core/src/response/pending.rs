@@ -39,6 +39,8 @@ const FIRST_WAIT: i64 = 2;
 const LONGEST_WAIT: i64 = 600;
 /// Seconds for which one that is done is kept, for people who look into what happened.
 const KEPT: i64 = 86_400;
+/// Seconds for which a response is its claimer's: a function is given at most one minute, and a back end answers within it.
+const CLAIMED: i64 = 120;
 const AT_ONCE: usize = 100;
 
 impl PendingResponse {
@@ -86,12 +88,20 @@ impl Document for PendingResponse {
     }
 }
 
-/// Carries out what is due. Returns how many were done. Not to be called twice at once: of two that rotate the same key at a
-/// back end, one would take what the other made for left over.
+/// Whether who calls may have back ends make keys. What it may not do it leaves, as it is, to who may.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AtBackEnds {
+    Leaves,
+    Rotates,
+}
+
+/// Carries out what is due. Returns how many were done. May be called twice at once: each response is done in one transaction
+/// with what says that it is, or step by step where each step is the same however often it is made; and what a back end has a
+/// part in is claimed first.
 ///
 /// # Errors
 /// [`Error::Unavailable`] of the store; what was done until then stays done.
-pub async fn run_pending(app: &App) -> Result<usize, Error> {
+pub async fn run_pending(app: &App, at_back_ends: AtBackEnds) -> Result<usize, Error> {
     let now = app.clock.now();
     let mut query = Query {
         table: Table::State,
@@ -110,6 +120,11 @@ pub async fn run_pending(app: &App) -> Result<usize, Error> {
             // The index may lag: what is done rests on the response as it is now.
             let found: Option<Loaded<PendingResponse>> = repository::load(app.store.as_ref(), &stored.item.key).await?;
             let Some(pending) = found.filter(|found| found.value.due.is_some_and(|due| due <= now)) else { continue };
+            let pending = match claim(app, pending, at_back_ends).await {
+                Ok(Some(pending)) => pending,
+                Ok(None) | Err(Error::Contended) => continue,
+                Err(error) => return Err(error),
+            };
             match carry_out(app, pending.clone()).await {
                 Ok(()) => done = done.saturating_add(1),
                 Err(error @ Error::Unavailable { dependency: "the store", .. }) => return Err(error),
@@ -123,6 +138,31 @@ pub async fn run_pending(app: &App) -> Result<usize, Error> {
         query.after = page.next;
         if query.after.is_none() {
             return Ok(done);
+        }
+    }
+}
+
+/// The response, for who is to carry it out; `None` where it is another's. Of two that have the same key rotated at a back end, one
+/// would begin anew what the other has on record, and have undone what both made: who does it says so first, and nobody else looks
+/// at it until whoever died of it is surely dead.
+async fn claim(
+    app: &App,
+    mut pending: Loaded<PendingResponse>,
+    at_back_ends: AtBackEnds,
+) -> Result<Option<Loaded<PendingResponse>>, Error> {
+    let (ResponseAction::RotateKey, Some(id)) = (pending.value.response.action, &pending.value.response.key) else {
+        return Ok(Some(pending));
+    };
+    // Whoever carries it out tells why it cannot be.
+    let at_back_end = load_key(app, id).await.is_ok_and(|loaded| loaded.value.key.backend.is_some());
+    match (at_back_end, at_back_ends) {
+        (false, _) => Ok(Some(pending)),
+        (true, AtBackEnds::Leaves) => Ok(None),
+        (true, AtBackEnds::Rotates) => {
+            pending.value.due = Some(after_seconds(app.clock.now(), CLAIMED));
+            let put = pending.replace()?;
+            pending.revision = app.store.put_if(put.item, put.expect).await?;
+            Ok(Some(pending))
         }
     }
 }
