@@ -133,9 +133,15 @@ variable "memory_size" {
 }
 
 variable "timeout" {
-  description = "Of a function, in seconds, by its name; `default` for those that are not named. Behind the API at most 29."
+  description = "Of a function, in seconds, by its name; `default` for those that are not named. At most 60; the gateway waits 29 for what is behind the API."
   type        = map(number)
   default     = {}
+
+  # Who claims a response has it for two minutes: a function that goes on for longer would carry it out beside another.
+  validation {
+    condition     = alltrue([for seconds in values(var.timeout) : seconds >= 1 && seconds <= 60])
+    error_message = "A function is given 1 to 60 seconds."
+  }
 }
 
 variable "log_level" {

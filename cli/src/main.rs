@@ -87,7 +87,7 @@ mod tests {
             pages += 1;
             assert!(seen > before || page.ends_with("README.md"), "{}", page.display());
         }
-        assert_eq!(pages, 6);
+        assert_eq!(pages, 7);
     }
 
     #[test]

@@ -280,3 +280,14 @@ run "that_posts_to_no_machine_of_aws" {
 
   expect_failures = [var.webhooks_to_this_machine]
 }
+
+# What is claimed is claimed for two minutes.
+run "that_gives_a_function_more_than_a_minute" {
+  command = plan
+
+  variables {
+    timeout = { scheduled = 61 }
+  }
+
+  expect_failures = [var.timeout]
+}

@@ -39,7 +39,8 @@ const FIRST_WAIT: i64 = 2;
 const LONGEST_WAIT: i64 = 600;
 /// Seconds for which one that is done is kept, for people who look into what happened.
 const KEPT: i64 = 86_400;
-/// Seconds for which a response is its claimer's: a function is given at most one minute, and a back end answers within it.
+/// Seconds for which a response is its claimer's: a function is given at most one minute (`infra/variables.tf`), and a back end
+/// answers within it.
 const CLAIMED: i64 = 120;
 const AT_ONCE: usize = 100;
 
