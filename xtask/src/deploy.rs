@@ -1,7 +1,6 @@
 //! A deployment on the emulator, made and taken away by Terraform with the provider that AWS gets.
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::aws::{self, Emulator};
 use crate::child::{self, Counts, NotPassed};
+use crate::terraform::{Terraform, init};
 use crate::workshop::Workshop;
 use crate::{lambda, mcp, scenarios, tools};
 
@@ -164,16 +164,6 @@ fn judged(workshop: &Workshop, program: &Path, artifacts: &Path) -> Result<Count
         count(&mut counts, child::run(&mut terraform(&arguments)).is_ok());
     }
     Ok(counts)
-}
-
-/// With a provider that lies on this machine, if one does; else it is downloaded.
-fn init(mut command: Command) -> Result<(), NotPassed> {
-    let Some(mirror) = mirror() else {
-        return child::run(&mut command)
-            .map(|_| ())
-            .map_err(|_| NotPassed::Skipped("Terraform's provider for AWS cannot be downloaded".to_owned()));
-    };
-    child::run(command.arg(format!("-plugin-dir={}", mirror.display()))).map(|_| ())
 }
 
 /// On an emulator that is begun anew where it lost a reply: then what was made is in the way of its own second making, which
@@ -340,196 +330,5 @@ const ON_ACCOUNT: &[&str] = &["approvals::", "cli::", "flagship::", "gateway::",
 /// Says that the suite for an account may run.
 const WANTED: &str = "AEGIS_AWS_E2E";
 
-/// What the tests' identity provider says of a human's roles.
-const ROLES: &str =
-    r#"{"admin": ["role:admin"], "auditor": ["role:auditor"], "operator": ["role:operator"], "user": ["role:user"]}"#;
-
-struct Terraform<'a> {
-    workshop: &'a Workshop,
-    program: PathBuf,
-    environment: Vec<(&'static str, OsString)>,
-    /// Its state, and the provider.
-    scratch: PathBuf,
-}
-
-impl<'a> Terraform<'a> {
-    fn new(workshop: &'a Workshop, program: PathBuf, folder: &str, artifacts: &Path) -> Result<Self, NotPassed> {
-        let scratch = workshop.tools().join(folder);
-        let failed = |error: std::io::Error| NotPassed::Failed(format!("{}: {error}", scratch.display()));
-        fs::create_dir_all(&scratch).map_err(failed)?;
-        let environment = vec![
-            ("CHECKPOINT_DISABLE", "1".into()),
-            ("TF_DATA_DIR", scratch.join("data").into()),
-            ("TF_IN_AUTOMATION", "1".into()),
-            ("TF_VAR_artifacts", artifacts.into()),
-            ("TF_VAR_oidc_client_id", "aegis".into()),
-            ("TF_VAR_roles", ROLES.into()),
-            // Nobody reaches it by that name, and what is named after it is told apart.
-            ("TF_VAR_public_url", "https://aegis.example.org".into()),
-            ("TF_VAR_approval_page", "true".into()),
-        ];
-        Ok(Self { workshop, program, environment, scratch })
-    }
-
-    /// An emulator is empty: what an earlier run left in the state is gone.
-    fn begin_anew(&self) {
-        for old in ["state", "state.backup"] {
-            let _ = fs::remove_file(self.scratch.join(old));
-        }
-    }
-
-    fn run(&self, what: &str, more: &[&str]) -> Result<Counts, NotPassed> {
-        let log = self.scratch.join(format!("{what}.log"));
-        let ended = self.with_state(what, more).output();
-        let ended = ended.map_err(|error| NotPassed::Failed(format!("terraform {what}: {error}")))?;
-        let said = [ended.stdout, ended.stderr].concat();
-        let _ = fs::write(&log, &said);
-        match ended.status.success() {
-            true => Ok(Counts { passed: 1, ..Counts::default() }),
-            false => {
-                let said = String::from_utf8_lossy(&said);
-                said.lines().skip_while(|line| !line.starts_with("Error")).take(40).for_each(|line| println!("{line}"));
-                Err(NotPassed::Failed(format!("terraform {what} failed; its log is {}", log.display())))
-            }
-        }
-    }
-
-    /// Whether the last apply failed because something that it makes is there already: on an emulator that was empty.
-    fn met_itself(&self) -> bool {
-        fs::read_to_string(self.scratch.join("apply.log")).is_ok_and(|said| met_itself(&said))
-    }
-
-    fn output(&self, what: &[&str]) -> Result<String, NotPassed> {
-        let failed = |why: String| NotPassed::Failed(format!("terraform output: {why}"));
-        let mut command = self.command("output");
-        command.arg(self.state()).args(what);
-        let ended = command.output().map_err(|error| failed(error.to_string()))?;
-        match ended.status.success() {
-            true => String::from_utf8(ended.stdout).map_err(|error| failed(error.to_string())),
-            false => Err(failed(String::from_utf8_lossy(&ended.stderr).into_owned())),
-        }
-    }
-
-    /// Whether a second plan would change nothing.
-    fn is_settled(&self) -> Result<bool, NotPassed> {
-        let unexplained = self.drift()?;
-        unexplained.iter().for_each(|change| println!("a second plan would change: {change}"));
-        Ok(unexplained.is_empty())
-    }
-
-    /// As `infra/README.md` says, where the table of state was restored under another name.
-    fn take_over_restored(&mut self) -> Result<(), NotPassed> {
-        let table = self.output(&["-raw", "state_table"])?;
-        let restored = format!("{table}-2");
-        let known = "module.aegis.aws_dynamodb_table.state";
-        self.environment.push(("TF_VAR_deployment_epoch", "2".into()));
-        self.environment.push(("TF_VAR_state_table", restored.as_str().into()));
-        child::run(self.command("state").args(["rm", self.state().as_str(), known]))?;
-        self.run("import", &[known, &restored])?;
-        self.run("apply", &["-auto-approve"]).map(|_| ())
-    }
-
-    /// What a second plan would change, beside what the emulator is known to tell wrongly.
-    fn drift(&self) -> Result<Vec<String>, NotPassed> {
-        let planned = self.with_state("plan", &[]).output();
-        let planned = planned.map_err(|error| NotPassed::Failed(format!("terraform plan: {error}")))?;
-        let text = String::from_utf8_lossy(&planned.stdout).into_owned();
-        match planned.status.success() {
-            true => Ok(unexplained(&text)),
-            false => Err(NotPassed::Failed(String::from_utf8_lossy(&planned.stderr).into_owned())),
-        }
-    }
-
-    fn with_state(&self, what: &str, more: &[&str]) -> Command {
-        let mut command = self.command(what);
-        // Most of it is waiting.
-        command.args(["-no-color", "-input=false", "-parallelism=10"]).arg(self.state()).args(more);
-        command
-    }
-
-    fn state(&self) -> String {
-        format!("-state={}", self.scratch.join("state").display())
-    }
-
-    fn command(&self, what: &str) -> Command {
-        let mut command = self.workshop.command(&self.program);
-        command.args(["-chdir=tests/aws/stack", what]).envs(self.environment.iter().cloned());
-        // One that is named and not there makes it complain each time.
-        command.env_remove("TF_CLI_CONFIG_FILE");
-        command
-    }
-}
-
-/// The lines of a plan that say what would change, without those that are the emulator's doing.
-fn unexplained(plan: &str) -> Vec<String> {
-    let changes = plan.lines().filter_map(|line| line.strip_prefix("  # "));
-    let changes = changes.filter(|line| [" will be ", " must be "].iter().any(|words| line.contains(words)));
-    let known = |line: &str| KNOWN.iter().any(|(what, _)| line.starts_with(what) && line.ends_with("updated in-place"));
-    changes.filter(|line| !known(line)).map(str::to_owned).collect()
-}
-
-/// Where others keep providers for machines without a network. Terraform asks its own places by itself.
-fn mirror() -> Option<PathBuf> {
-    let roots = ["/opt", "/usr/local/lib", "/usr/lib", "/var/lib"];
-    let folders = roots.iter().filter_map(|root| fs::read_dir(root).ok()).flatten().flatten();
-    let mut mirrors = folders.map(|folder| folder.path());
-    mirrors.find(|folder| folder.join("registry.terraform.io/hashicorp/aws").is_dir())
-}
-
 /// Names zips that are there, instead of building them.
 const ARTIFACTS: &str = "AEGIS_ARTIFACTS";
-
-/// What MiniStack 1.5.33 tells wrongly, and how.
-const KNOWN: &[(&str, &str)] = &[
-    ("module.aegis.aws_api_gateway_stage.this ", "GetStage has an empty accessLogSettings where there are none"),
-    ("module.aegis.aws_cloudwatch_metric_alarm.this[", "DescribeAlarms leaves half of an alarm out of its XML"),
-];
-
-fn met_itself(said: &str) -> bool {
-    let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("Error: ")).collect();
-    let is_conflict = |line: &&str| line.contains("StatusCode: 409") || line.contains("lready exists");
-    !errors.is_empty() && errors.iter().all(is_conflict)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_is_in_its_own_way_is_tried_anew() {
-        let conflict =
-            "Error: creating IAM Role (x): operation error IAM: CreateRole, https response error StatusCode: 409";
-        let there = "Error: creating Log Group (x): StatusCode: 400, The specified log group already exists: x";
-        let other = "Error: creating Lambda Function (x): StatusCode: 403, AccessDenied";
-        let table = [
-            (vec![], false),
-            (vec!["a resource: Creating..."], false),
-            (vec![conflict], true),
-            (vec!["a resource: Creating...", there, "  with module.x,", conflict], true),
-            (vec![conflict, other], false),
-        ];
-        for (lines, want) in table {
-            assert_eq!(met_itself(&lines.join("\n")), want, "{lines:?}");
-        }
-    }
-
-    #[test]
-    fn what_the_emulator_tells_wrongly_is_no_drift() {
-        let plan = "\
-  # module.aegis.aws_api_gateway_stage.this will be updated in-place
-  ~ resource \"aws_api_gateway_stage\" \"this\" {
-        # (15 unchanged attributes hidden)
-  # module.aegis.aws_cloudwatch_metric_alarm.this[\"api-5xx\"] will be updated in-place
-  # module.aegis.aws_cloudwatch_metric_alarm.this[\"stream-age\"] must be replaced
-  # module.aegis.aws_kms_key.root will be updated in-place
-Plan: 0 to add, 4 to change, 0 to destroy.
-";
-        assert_eq!(
-            unexplained(plan),
-            [
-                "module.aegis.aws_cloudwatch_metric_alarm.this[\"stream-age\"] must be replaced",
-                "module.aegis.aws_kms_key.root will be updated in-place",
-            ]
-        );
-    }
-}

@@ -9,6 +9,7 @@ mod cargo;
 mod child;
 mod deny;
 mod deploy;
+mod drift;
 mod faults;
 mod fuzz;
 mod interop;
@@ -21,6 +22,7 @@ mod relay;
 mod report;
 mod scenarios;
 mod suites;
+mod terraform;
 mod tools;
 mod workshop;
 
