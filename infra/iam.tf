@@ -31,7 +31,7 @@ locals {
       authorizer = local.decides
       anomaly    = concat(local.decides, ["behaviour/*", "feed", "tally/*"])
       mcp        = []
-      respond    = concat(local.decides, ["feed", "intent/*", "key/*"])
+      respond    = concat(local.decides, ["key/*"])
       setup      = ["*"]
       scheduled  = ["*"]
       webhooks   = ["webhook/*"]

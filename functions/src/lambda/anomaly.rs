@@ -31,7 +31,8 @@ pub async fn answer(function: Arc<Function>, batch: QueueEvent) -> Result<BatchA
     Ok(answer)
 }
 
-/// The records that are told, and how far detection has come once it has them.
+/// The records that are told, and how far detection has come once it has them: no further than before where it cannot read
+/// something, which may have been a record.
 fn read(batch: &QueueEvent, answer: &mut BatchAnswer) -> (Vec<Arc<AuditRecord>>, Option<Heartbeat>) {
     let (mut records, mut through) = (Vec::new(), None::<Heartbeat>);
     for message in &batch.records {
@@ -47,7 +48,7 @@ fn read(batch: &QueueEvent, answer: &mut BatchAnswer) -> (Vec<Arc<AuditRecord>>,
             answer.again(&message.message_id);
         }
     }
-    (records, through)
+    (records, through.filter(|_| answer.is_whole()))
 }
 
 #[cfg(test)]
@@ -67,6 +68,11 @@ mod tests {
         let (records, through) = read(&batch(&bodies), &mut answer);
         assert_eq!(answer, again(&[0, 1, 2, 3, 4]));
         assert_eq!(records.len(), 1);
+        assert_eq!(through.map(|heartbeat| heartbeat.through), None, "who knows what it could not read");
+
+        let mut answer = BatchAnswer::default();
+        let (records, through) = read(&batch(&bodies[bodies.len() - 3..]), &mut answer);
+        assert_eq!((records.len(), answer), (1, BatchAnswer::default()));
         assert_eq!(through.unwrap().through, "2026-10-01T00:02:00Z".parse().unwrap());
     }
 }

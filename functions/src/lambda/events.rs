@@ -307,6 +307,11 @@ impl BatchAnswer {
         read.inspect_err(unread).ok()
     }
 
+    /// Whether nothing comes again.
+    pub(super) fn is_whole(&self) -> bool {
+        self.batch_item_failures.is_empty()
+    }
+
     pub(super) fn again(&mut self, item: &str) {
         self.batch_item_failures.push(Failure { item_identifier: item.to_string() });
     }

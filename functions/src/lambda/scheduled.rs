@@ -27,10 +27,11 @@ pub async fn answer(function: Arc<Function>, _: Value) -> Result<Value, Cause> {
         let now = app.clock.now();
         lag(heartbeat.lag(now)).tell(&function.settings.bus, now);
     }
-    let done = maintenance::run_due(app).await?;
+    // What answers misuse comes first, and neither waits for the other to succeed.
+    let answered = response::run_pending(app, response::AtBackEnds::Rotates).await;
+    let done = maintenance::run_due(app).await;
     let counted = count(app).await;
-    let answered = response::run_pending(app, response::AtBackEnds::Rotates).await?;
-    Ok(json!({ "done": done, "responses": answered, "counted": counted }))
+    Ok(json!({ "done": done?, "responses": answered?, "counted": counted }))
 }
 
 /// Once detection has it, it has all that was on record before: through stream, bus and queue.

@@ -143,9 +143,9 @@ impl Operation {
         }
     }
 
-    /// Whether a request for this is held against what is usual of whoever asks: it uses a key, or changes one. An agent that
-    /// looks at a key counts, too: so keys are found that could be misused. What makes a key does not: it is new to everybody.
-    pub fn is_sighted(self, by_agent: bool) -> bool {
+    /// Whether a request for this is held against what is usual of whoever asks: it uses a key, or changes one. What makes a
+    /// key is not: it is new to everybody. To look at a key is no use of it: what is known only by sight is as new as ever.
+    pub fn is_sighted(self) -> bool {
         let changes = matches!(
             self,
             Self::KeyActivate
@@ -158,7 +158,7 @@ impl Operation {
                 | Self::KeySuspend
                 | Self::KeyUpdate
         );
-        self.action().is_some() || changes || (by_agent && self == Self::KeyGet)
+        self.action().is_some() || changes
     }
 
     /// Whether the risk of a request for this decides on it: it uses a key, or changes what others may do. Reading, and

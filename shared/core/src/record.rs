@@ -98,9 +98,13 @@ pub struct AuditRecord {
 }
 
 impl AuditRecord {
-    /// Whether it tells of somebody's behaviour. What Aegis does by itself does not, whoever it does it for.
+    /// Whether it tells of somebody's behaviour. What Aegis does by itself does not, whoever it does it for. An agent that looks
+    /// at keys beyond its scope searches for some.
     pub fn is_sighted(&self) -> bool {
-        self.plane != Plane::Internal && self.operation.is_sighted(!self.agents.is_empty())
+        let searches = self.operation == Operation::KeyGet
+            && !self.agents.is_empty()
+            && matches!(self.reason, Some(Reason::ScopeProbe | Reason::ScopeViolation));
+        self.plane != Plane::Internal && (self.operation.is_sighted() || searches)
     }
 
     /// A record of something allowed and done, with nothing else known of it.

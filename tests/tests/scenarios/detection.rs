@@ -237,7 +237,8 @@ async fn while_detection_lies_behind_what_is_new_is_asked_about() {
     let (agent, token) = deployment.agent(&alice, "key:one:sign key:two:sign", json!({ "purpose": "service" })).await;
     let sign = async |name: &str| deployment.post(&token, &format!("/v1/keys/{name}/sign"), message(b"x")).await;
     sign("one").await.ok();
-    // What it did is part of what is known of it three minutes later.
+    // What it did is part of what is known of it three minutes later; what it only looked at it never used.
+    deployment.get(&token, "/v1/keys/two").await.ok();
     deployment.pass(180);
     drain(&deployment).await;
     sign("one").await.ok();

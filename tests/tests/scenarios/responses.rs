@@ -5,6 +5,7 @@ use aegis_core::recommendation::{AgentRecommendation, Detector, Evidence, Severi
 use aegis_core::response::AtBackEnds::{Leaves, Rotates};
 use aegis_core::response::{self, InForce};
 use aegis_core::rules::RuleSet;
+use aegis_core::store::fault::{Fault, Operation};
 use aegis_tests::deployment::Deployment;
 use aegis_tests::yielding::Gated;
 use aegis_tests::{message, text};
@@ -110,6 +111,53 @@ async fn what_takes_longer_is_pending_until_it_is_done_and_failed_where_it_canno
     response::run_pending(app, Rotates).await.unwrap();
     assert_eq!(list(&deployment, &alice, "?outcome=failed").await, Vec::<Value>::new());
     assert_eq!(list(&deployment, &alice, "?action=rotate_key&outcome=done").await.len(), 2);
+}
+
+/// The key is changed while its back end makes the next version: what was claimed is free again at once, and done as the key is now.
+#[tokio::test]
+async fn a_rotation_that_a_change_of_the_key_came_before_is_done_with_the_next_look() {
+    let mut gate = None;
+    let deployment = Deployment::new().await.with_store(|inner| {
+        let gated = Arc::new(Gated::new(inner, "intent/"));
+        gate = Some(Arc::clone(&gated));
+        gated
+    });
+    let (alice, gate) = (deployment.alice().await, gate.unwrap());
+    let key = json!({ "name": "on-a-stick", "algorithm": "ECDSA-P256", "backend": "stick", "activate": true });
+    deployment.post(&alice, "/v1/keys", key).await.ok();
+    let (agent, _) = deployment.agent(&alice, "key:on-a-stick:sign", json!({})).await;
+    raise(&deployment, &alice, &agent, "on-a-stick", "\"rotate_key\"").await;
+    let app = &deployment.host.app;
+    gate.close();
+    let change = async {
+        gate.reached().await;
+        for what in ["suspend", "resume"] {
+            deployment.post(&alice, &format!("/v1/keys/on-a-stick/{what}"), json!({})).await.ok();
+        }
+        gate.open();
+    };
+    let (done, ()) = tokio::join!(response::run_pending(app, Rotates), change);
+    assert_eq!(done.unwrap(), 0);
+    assert_eq!(response::run_pending(app, Rotates).await.unwrap(), 1);
+    assert_eq!(deployment.get(&alice, "/v1/keys/on-a-stick").await.ok()["version"], 2);
+    assert_eq!(actions(&list(&deployment, &alice, "?action=rotate_key").await), ["rotate_key done"]);
+}
+
+/// A store that does not say whose key it is says nothing: who may not rotate at back ends does not try.
+#[tokio::test]
+async fn a_rotation_whose_key_cannot_be_read_is_left_as_it_is() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    let key = json!({ "name": "on-a-stick", "algorithm": "ECDSA-P256", "backend": "stick", "activate": true });
+    deployment.post(&alice, "/v1/keys", key).await.ok();
+    let (agent, _) = deployment.agent(&alice, "key:on-a-stick:sign", json!({})).await;
+    raise(&deployment, &alice, &agent, "on-a-stick", "\"rotate_key\"").await;
+    let app = &deployment.host.app;
+    // The response is read, the key is not.
+    deployment.store.fail_later(Operation::Read, 1, Fault::BeforeWrite);
+    response::run_pending(app, Leaves).await.unwrap_err();
+    assert_eq!(actions(&list(&deployment, &alice, "").await), ["rotate_key pending"]);
+    assert_eq!(response::run_pending(app, Rotates).await.unwrap(), 1);
 }
 
 /// Of two who look at once for what is left to do: one is about to have a back end make a key when the other comes.

@@ -43,37 +43,76 @@ async fn an_agent_that_comes_from_two_networks_where_it_never_was_is_told_of() {
     assert!(all.iter().all(|found| found["detector"] == "new_source"), "{all:?}");
 }
 
-/// An agent that looks over what it may use begins as an enumeration does; a human who does is at work.
+/// To look over what one may use is no use of it: nobody is told of, nor asked about, for it, and nothing is learnt of it.
+/// An agent that looks for what it may not use searches.
 #[tokio::test]
-async fn keys_that_an_agent_only_looks_at_are_held_against_it_and_not_against_a_human() {
+async fn keys_that_an_agent_only_looks_at_say_nothing_of_it_but_where_it_may_not() {
     let (deployment, agent) = with_agent("Ed25519", "sign").await;
     for n in 0..8 {
-        let key = json!({ "name": format!("key-{n}"), "algorithm": "Ed25519", "environment": "development" });
+        let key = json!({ "name": format!("key-{n}"), "algorithm": "Ed25519", "environment": "development", "activate": true });
         deployment.post(&deployment.alice().await, "/v1/keys", key).await.ok();
     }
     let wide =
         json!({ "scope": format!("key:own-key{}:sign", (0..8).map(|n| format!(",key-{n}")).collect::<String>()) });
     let path = format!("/v1/agents/{agent}");
     deployment.call(http::Method::PATCH, &deployment.alice().await, &path, Some(wide)).await.ok();
-    two_weeks(&deployment, &agent, async |token| {
-        sign(&deployment, token).await;
-        sign(&deployment, &deployment.alice().await).await;
-    })
-    .await;
-    for by_agent in [false, true] {
-        let alice = deployment.alice().await;
-        let by = if by_agent { token_of(&deployment, &agent).await } else { alice.clone() };
-        for n in 0..8 {
-            deployment.get(&by, &format!("/v1/keys/key-{n}")).await.ok();
-            deployment.pass(5);
-        }
-        drain(&deployment).await;
-        let all = recommendations(&deployment, &alice).await;
-        assert_eq!(all.iter().any(|found| found["detector"] == "key_set"), by_agent, "{all:?}");
+    two_weeks(&deployment, &agent, async |token| sign(&deployment, token).await).await;
+    let token = token_of(&deployment, &agent).await;
+    for n in 0..8 {
+        deployment.get(&token, &format!("/v1/keys/key-{n}")).await.ok();
+        deployment.get(&token, &format!("/v1/keys/key-{n}/public-key")).await.ok();
+        deployment.pass(5);
     }
+    deployment.pass(180);
+    drain(&deployment).await;
+    let alice = deployment.alice().await;
+    assert!(recommendations(&deployment, &alice).await.is_empty());
+    // It knows them by sight, and to sign with them is new all the same.
+    for n in 0..8 {
+        deployment.post(&token, &format!("/v1/keys/key-{n}/sign"), message(b"x")).await;
+        deployment.pass(5);
+    }
+    drain(&deployment).await;
     let found = found(&deployment, "key_set").await;
-    assert_eq!((&found["agent"], &found["evidence"]["operation"]), (&json!(agent), &json!("key.get")), "{found}");
+    assert_eq!((&found["agent"], &found["evidence"]["operation"]), (&json!(agent), &json!("key.sign")), "{found}");
     assert_eq!(names(&found)[0], "new_key", "{found}");
+
+    let (searching, token) = deployment.agent(&alice, "key:own-key:sign", json!({ "purpose": "service" })).await;
+    deployment.get(&token, "/v1/keys/key-1").await.refused(403);
+    let record = deployment.get(&alice, &format!("/v1/audit?op=key.get&agent={searching}&limit=1")).await.ok();
+    let record: aegis_core::record::AuditRecord = serde_json::from_value(record["items"][0].clone()).unwrap();
+    assert!(record.is_sighted(), "{record:?}");
+}
+
+/// Who is called at night, from elsewhere, with a program she never used, to a key she never had: she is not kept from ending its use,
+/// nor is her session ended because of what she does about it.
+#[tokio::test]
+async fn a_human_who_is_called_to_an_incident_logs_in_afresh_and_is_not_stopped() {
+    let deployment = by_day(0).await;
+    let bob = deployment.log_in("bob@org", &["operator", "user"]).await;
+    for n in 0..5 {
+        let key = json!({ "name": format!("exposed-{n}"), "algorithm": "Ed25519", "activate": true });
+        deployment.post(&bob, "/v1/keys", key).await.ok();
+    }
+    deployment.pass(NIGHT);
+    let alice = deployment.alice().await;
+    // Nor does detection know how far it is.
+    deployment.pass(400);
+    let ask = async |alice: &str, n: u32, what: &str| {
+        from(&deployment, ELSEWHERE, alice, &format!("/v1/keys/exposed-{n}/{what}"), json!({})).await
+    };
+    let asked = ask(&alice, 0, "compromise").await;
+    assert_eq!(asked.failed(401), "fresh-login-needed");
+    assert!(asked.body["risk"]["score"].as_f64().unwrap() > 0.9, "{}", asked.body);
+    let alice = deployment.alice().await;
+    for n in 0..5 {
+        ask(&alice, n, if n == 0 { "compromise" } else { "suspend" }).await.ok();
+    }
+    drain(&deployment).await;
+    let told = recommendations(&deployment, &deployment.alice().await).await;
+    let hers: Vec<_> = told.iter().filter(|found| found["sponsor"] == "alice@org").collect();
+    assert!(!hers.is_empty() && hers.iter().all(|found| found["severity"] == "high"), "people are told: {told:?}");
+    deployment.get(&alice, "/v1/whoami").await.ok();
 }
 
 /// What takes a key out of use needs less risk to be asked about than what uses or changes it.

@@ -12,7 +12,7 @@ use crate::pipeline::{App, Done, Permit, load_rules};
 use crate::recommendation::{AgentRecommendation, Detector, Response, ResponseAction, Severity};
 use crate::record::AuditRecord;
 use crate::repository::{self, Document, decode};
-use crate::rules::{Admission, ResponseLedger, RuleAction, RuleName, RuleSet, Subject, Suppressed, Trigger};
+use crate::rules::{Admission, Because, ResponseLedger, RuleAction, RuleName, RuleSet, Subject, Suppressed, Trigger};
 use crate::store::{ItemKey, MAX_BATCH};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -83,14 +83,18 @@ pub async fn dry_run_rules(app: &App, permit: &Permit, asked: &DryRunRules) -> R
     let past = Past::read(app, from, deployment.created_at).await?;
     let known = Known::load(app, &past.cases).await?;
     let mut ledger = ResponseLedger::default();
-    let items = past.cases.iter().map(|(recommendation, at)| {
-        let did = past.responses.get(&recommendation.id).cloned().unwrap_or_default();
-        judge(&rules, &mut ledger, &known, (recommendation, *at), did)
-    });
     let since = since.max(past.since);
-    let complete = past.is_complete || past.since < asked.since;
-    let items = items.filter(|item| item.at >= since).collect();
-    Ok(Done::read(RulesDryRun { since, complete, items }))
+    let mut items = Vec::new();
+    for (recommendation, at) in &past.cases {
+        // What held it back then lies before what is read here, and so does why: it began nothing itself.
+        if *at < since && past.held_back.contains(&recommendation.id) {
+            continue;
+        }
+        let did = past.responses.get(&recommendation.id).cloned().unwrap_or_default();
+        let item = judge(&rules, &mut ledger, &known, (recommendation, *at), did);
+        items.extend(Some(item).filter(|item| item.at >= since));
+    }
+    Ok(Done::read(RulesDryRun { since, complete: past.is_complete, items }))
 }
 
 fn judge(
@@ -134,11 +138,19 @@ struct Past {
     is_complete: bool,
     cases: Vec<(AgentRecommendation, Timestamp)>,
     responses: BTreeMap<RecommendationId, Vec<Response>>,
+    /// What a cooldown or the budget held back.
+    held_back: BTreeSet<RecommendationId>,
 }
 
 impl Past {
     async fn read(app: &App, since: Timestamp, beginning: Timestamp) -> Result<Self, Error> {
-        let mut past = Self { since, is_complete: false, cases: Vec::new(), responses: BTreeMap::new() };
+        let mut past = Self {
+            since,
+            is_complete: false,
+            cases: Vec::new(),
+            responses: BTreeMap::new(),
+            held_back: BTreeSet::new(),
+        };
         let mut search = Search { since: Some(since), is_answer: true, ..Search::default() };
         for _ in 0..MAX_PAGES {
             let (now, most) = (app.clock.now(), journal::MAX_EXAMINED);
@@ -166,6 +178,9 @@ impl Past {
             self.responses.entry(response.cause.clone()).or_default().push(response);
         }
         if let Some(recommendation) = record.recommendation {
+            if record.suppressed.iter().any(|held| held.because != Because::Observe) {
+                self.held_back.insert(recommendation.id.clone());
+            }
             self.cases.push((recommendation, record.at));
         }
     }

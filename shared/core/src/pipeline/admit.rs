@@ -32,9 +32,7 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
         let (reason, retry_after) = (Reason::RateLimited, Some(spent.retry_after));
         return Err(Error::LimitReached { reason, retry_after }.into());
     }
-    // Reads alike are on record once a minute: their pace is not what the stream learns.
-    let is_sighted = request.operation.is_sighted(claims.act.is_some());
-    let names = (is_sighted && request.operation.is_weighed()).then(|| names_of(&claims));
+    let names = request.operation.is_sighted().then(|| names_of(&claims));
     let counting = async {
         match &names {
             Some(names) => app.live.count(names, now).await.map(Some),
@@ -56,7 +54,7 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
         }
     };
     let sight = Sight { operation: request.operation, source: request.source, user_agent: request.user_agent };
-    let sighting = sight.sighting(&facts, &found, now);
+    let sighting = sight.sighting(&found, now);
     let risk = score(&facts, &found, sighting.as_ref(), now, live);
     let refused = Refused {
         id: &id,
@@ -165,6 +163,11 @@ pub(super) fn weigh(
         true => facts.rules.thresholds.decide(risk.score, tier, operation.is_destructive()),
         false => Decision::Allow,
     };
+    // Nor is she refused to end the use of a key for the hour she was called at, and from where: she logs in afresh.
+    let by_risk = match by_risk {
+        Decision::Deny if facts.chain.is_empty() && operation.stops_somebody() => Decision::StepUp,
+        by_risk => by_risk,
+    };
     let unseen = is_unseen(facts, sighting, operation, now);
     match (facts.held(now), by_risk) {
         (Some(HoldKind::Deny), _) | (_, Decision::Deny) => Decision::Deny,
@@ -201,8 +204,8 @@ pub struct Sight<'a> {
 
 impl Sight<'_> {
     /// The request as behaviour, if it says something of it.
-    pub(super) fn sighting(&self, facts: &Facts, found: &Found, now: Timestamp) -> Option<Sighting> {
-        if !self.operation.is_sighted(!facts.chain.is_empty()) {
+    pub(super) fn sighting(&self, found: &Found, now: Timestamp) -> Option<Sighting> {
+        if !self.operation.is_sighted() {
             return None;
         }
         let key = match found {

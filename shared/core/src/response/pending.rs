@@ -15,7 +15,7 @@ use crate::pipeline::App;
 use crate::recommendation::{Response, ResponseAction, ResponseOutcome};
 use crate::record::{AuditRecord, Outcome, Plane};
 use crate::repository::{self, Document, Loaded, due_sort};
-use crate::store::{Index, IndexEntry, ItemKey, Order, Put, Query, Table};
+use crate::store::{Index, IndexEntry, ItemKey, Order, Put, Query, StoreError, Table};
 use serde::{Deserialize, Serialize};
 
 /// One response, until it is done.
@@ -129,7 +129,7 @@ pub async fn run_pending(app: &App, at_back_ends: AtBackEnds) -> Result<usize, E
             match carry_out(app, pending.clone()).await {
                 Ok(()) => done = done.saturating_add(1),
                 Err(error @ Error::Unavailable { dependency: "the store", .. }) => return Err(error),
-                Err(Error::Contended) => {}
+                Err(Error::Contended) => release(app, pending).await?,
                 Err(error) => match put_off(app, pending, &error).await {
                     Ok(()) | Err(Error::Contended) => {}
                     Err(error) => return Err(error),
@@ -154,8 +154,12 @@ async fn claim(
     let (ResponseAction::RotateKey, Some(id)) = (pending.value.response.action, &pending.value.response.key) else {
         return Ok(Some(pending));
     };
-    // Whoever carries it out tells why it cannot be.
-    let at_back_end = load_key(app, id).await.is_ok_and(|loaded| loaded.value.key.backend.is_some());
+    let at_back_end = match load_key(app, id).await {
+        Ok(loaded) => loaded.value.key.backend.is_some(),
+        // Whoever carries it out tells that.
+        Err(Error::NotFound { .. }) => false,
+        Err(error) => return Err(error),
+    };
     match (at_back_end, at_back_ends) {
         (false, _) => Ok(Some(pending)),
         (true, AtBackEnds::Leaves) => Ok(None),
@@ -165,6 +169,21 @@ async fn claim(
             pending.revision = app.store.put_if(put.item, put.expect).await?;
             Ok(Some(pending))
         }
+    }
+}
+
+/// Somebody changed what it is about meanwhile: it is to be tried at once, as it stands now, and not once the claim is over.
+async fn release(app: &App, mut pending: Loaded<PendingResponse>) -> Result<(), Error> {
+    let now = app.clock.now();
+    if pending.value.due.is_none_or(|due| due <= now) {
+        return Ok(());
+    }
+    pending.value.due = Some(now);
+    let put = pending.replace()?;
+    match app.store.put_if(put.item, put.expect).await {
+        // Another carried it out.
+        Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

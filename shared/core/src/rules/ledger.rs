@@ -54,6 +54,10 @@ pub enum Because {
     Cooldown,
     /// The rule, or all rules, only observe.
     Observe,
+    /// What records tell that an older or a newer version wrote.
+    #[serde(other)]
+    #[schemars(skip)]
+    Other,
 }
 
 impl Because {
@@ -62,6 +66,7 @@ impl Because {
             Self::Budget => "budget",
             Self::Cooldown => "cooldown",
             Self::Observe => "observe",
+            Self::Other => "other",
         }
     }
 }

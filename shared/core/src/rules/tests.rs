@@ -415,3 +415,10 @@ fn approvals_that_bind_less_are_weakenings() {
         assert_eq!(weakenings(&with(old), &with(new)).is_empty(), holds, "{new}");
     }
 }
+
+/// Records stay for ever, and so does what they say: also what a version said that is gone.
+#[test]
+fn what_held_something_back_is_read_whatever_it_is() {
+    let held: Suppressed = serde_json::from_str(r#"{"action": "freeze_agent", "because": "answered"}"#).unwrap();
+    assert_eq!(held, Suppressed { action: FreezeAgent, because: Because::Other });
+}
