@@ -16,5 +16,5 @@ pub use calibration::Calibration;
 pub use consumer::{Consumer, Finding};
 pub use fleet::fired as fired_of_fleet;
 pub use judge::{FAMILIES, Grade, Judgement, Thresholds, USUAL_HUMANS, USUAL_MACHINES, judge, sums};
-pub use record::{StateId, seen, sighting, states};
+pub use record::{StateId, key, seen, sighting, states};
 pub use watch::{Subject, Watch};

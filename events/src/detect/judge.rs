@@ -133,11 +133,6 @@ pub fn judge(evidence: &Evidence, thresholds: &Thresholds, believed: bool) -> Ju
     if evidence.borrowed {
         grade = grade.min(Grade::Alert);
     }
-    // A human who governs keys does so seldom, to keys that others use, and when she is called. She logs in afresh for it; to end
-    // her session because of it would keep her from ending misuse.
-    if evidence.governs && evidence.is_human() {
-        grade = grade.min(Grade::Alert);
-    }
     if !believed {
         grade = if evidence.total() >= 9.0 { Grade::Alert } else { Grade::None };
     }

@@ -53,13 +53,11 @@ pub fn sighting(record: &AuditRecord) -> Option<(Subject, Sighting)> {
         template: if human { 0 } else { hash_of_name(&template) },
         of_human: record.agents.len() == 1,
     };
-    let key = record.key.as_ref().map(ToString::to_string);
-    let key = key.or_else(|| record.key_requested.as_ref().map(ToString::to_string));
     let operation = record.operation.as_str();
     let s = Sighting {
         id: hash(record.id.as_str().as_bytes()),
         at: record.at.as_millisecond(),
-        key: key.map_or(0, |key| hash(key.as_bytes())),
+        key: key(record).map_or(0, |key| hash(key.as_bytes())),
         operation: operation_hash(operation),
         class: Class::of(operation),
         network: record.source.map(Network::of).unwrap_or_default(),
@@ -68,6 +66,13 @@ pub fn sighting(record: &AuditRecord) -> Option<(Subject, Sighting)> {
         scope: 0,
     };
     Some((subject, s))
+}
+
+/// The key, where that says something of who did it.
+pub fn key(record: &AuditRecord) -> Option<String> {
+    let key = record.key.as_ref().map(ToString::to_string);
+    let key = key.or_else(|| record.key_requested.as_ref().map(ToString::to_string));
+    key.filter(|_| record.operation.is_of_own_keys(!record.agents.is_empty()))
 }
 
 /// How it ended, as far as behaviour is concerned.

@@ -136,29 +136,6 @@ fn a_human_is_asked_about_at_night_and_not_in_an_hour_of_the_day_that_was_never_
     }
 }
 
-/// What becomes of a human's five requests for keys that she never had, in a minute, after twenty days of one of hers.
-fn takes_up(class: Class) -> Grade {
-    let mut watch = Watch::default();
-    let subject = Subject { actor: 5, human: true, fleet: 5, template: 0, of_human: false };
-    let network = Network { near: 100, wide: 10 };
-    let usual = (0..20_u32).map(|n| (i64::from(n) * 86_400_000, 10, 1, Class::Make));
-    let new = (0..5_u32).map(|n| (20 * 86_400_000 + i64::from(n) * 10_000, 30 + n, 2, class));
-    let mut grade = Grade::None;
-    for (id, (after, key, operation, class)) in (1_u32..).zip(usual.chain(new)) {
-        let at = BEGAN + 36_000_000 + after;
-        let s = Sighting { id, at, key, operation, class, network, client: 7, outcome: Seen::Ok, scope: 0 };
-        watch.take(&subject, &s);
-        grade = grade.max(judge(&watch.weigh(&subject, &s), &Thresholds::of(true), true).grade);
-    }
-    grade
-}
-
-#[test]
-fn a_human_is_told_of_and_not_stopped_for_the_keys_she_takes_out_of_use() {
-    assert_eq!(takes_up(Class::Release), Grade::Automatic);
-    assert_eq!(takes_up(Class::Govern), Grade::Alert);
-}
-
 /// What becomes of an agent on its first day that makes three keys its own in a minute which none of its template, at work
 /// for three weeks, ever used.
 fn beginner(template: u64, outcome: Seen) -> Grade {

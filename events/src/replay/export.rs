@@ -7,8 +7,6 @@ use aegis_core::risk::sighting::Seen;
 /// The event a record stands for, if it tells of somebody's behaviour.
 pub fn event(record: &AuditRecord) -> Option<Event> {
     let human = record.human.as_ref().filter(|_| record.is_sighted())?.to_string();
-    let key = record.key.as_ref().map(ToString::to_string);
-    let resource = key.or_else(|| record.key_requested.as_ref().map(ToString::to_string));
     let (actor, kind, parent) = match record.agents.as_slice() {
         [] => (human, Kind::Human, None),
         [agent] => (agent.to_string(), Kind::Agent, Some(human)),
@@ -21,7 +19,7 @@ pub fn event(record: &AuditRecord) -> Option<Event> {
         parent,
         source_ip: record.source.map(|source| source.to_string()),
         op: record.operation.as_str().to_string(),
-        resource,
+        resource: crate::detect::key(record),
         user_agent: record.user_agent.clone(),
         outcome: match crate::detect::seen(record) {
             Seen::Denied => Outcome::Denied,
@@ -83,7 +81,7 @@ mod tests {
         let governs = |operation: &Operation| Class::of(operation.as_str()) == Class::Govern;
         let govern =
             Operation::ALL.iter().filter(|operation| seen.contains(&(**operation, false)) && governs(operation));
-        assert_eq!((seen.len(), govern.count()), (2 * 19 + 1, 9));
+        assert_eq!((seen.len(), govern.count()), (2 * 18 + 1, 8));
         assert_eq!(Class::of(Operation::KeyGet.as_str()), Class::Look);
     }
 

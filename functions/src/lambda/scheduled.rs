@@ -22,16 +22,25 @@ pub(super) const HEARTBEAT: &str = "heartbeat/";
 /// Nothing could be done.
 pub async fn answer(function: Arc<Function>, _: Value) -> Result<Value, Cause> {
     let app = &function.whole().await?.host.app;
+    // Side by side, so that none is kept waiting by a back end that another asks, nor by another's failure.
+    let (beaten, answered, done, counted) = futures_util::future::join4(
+        heartbeat(&function, app),
+        response::run_pending(app, response::AtBackEnds::Rotates),
+        maintenance::run_due(app),
+        count(app),
+    )
+    .await;
+    beaten?;
+    Ok(json!({ "done": done?, "responses": answered?, "counted": counted }))
+}
+
+async fn heartbeat(function: &Function, app: &App) -> Result<(), Error> {
     beat(app).await?;
     if let Some(heartbeat) = Heartbeat::read(app.store.as_ref()).await? {
         let now = app.clock.now();
         lag(heartbeat.lag(now)).tell(&function.settings.bus, now);
     }
-    // What answers misuse comes first, and neither waits for the other to succeed.
-    let answered = response::run_pending(app, response::AtBackEnds::Rotates).await;
-    let done = maintenance::run_due(app).await;
-    let counted = count(app).await;
-    Ok(json!({ "done": done?, "responses": answered?, "counted": counted }))
+    Ok(())
 }
 
 /// Once detection has it, it has all that was on record before: through stream, bus and queue.

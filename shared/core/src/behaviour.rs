@@ -180,7 +180,8 @@ pub(crate) struct Asked<'a> {
     /// Unix milliseconds.
     pub(crate) at: i64,
     pub(crate) operation: Operation,
-    pub(crate) key: &'a str,
+    /// Where it belongs to the keys that whoever asks uses.
+    pub(crate) key: Option<&'a str>,
     pub(crate) source: IpAddr,
     pub(crate) user_agent: Option<&'a str>,
 }
@@ -192,7 +193,7 @@ impl Asked<'_> {
             // It is in no open minute yet.
             id: 0,
             at: self.at,
-            key: hash(self.key.as_bytes()),
+            key: self.key.map_or(0, |key| hash(key.as_bytes())),
             operation: operation_hash(operation),
             class: Class::of(operation),
             network: Network::of(self.source),

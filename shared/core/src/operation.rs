@@ -144,7 +144,8 @@ impl Operation {
     }
 
     /// Whether a request for this is held against what is usual of whoever asks: it uses a key, or changes one. What makes a
-    /// key is not: it is new to everybody. To look at a key is no use of it: what is known only by sight is as new as ever.
+    /// key is not: it is new to everybody. To look at a key is no use of it: what is known only by sight is as new as ever. Nor is
+    /// to suspend one, which can be taken back and must be open to whoever ends misuse.
     pub fn is_sighted(self) -> bool {
         let changes = matches!(
             self,
@@ -155,10 +156,15 @@ impl Operation {
                 | Self::KeyDestroy
                 | Self::KeyResume
                 | Self::KeyRotate
-                | Self::KeySuspend
                 | Self::KeyUpdate
         );
         self.action().is_some() || changes
+    }
+
+    /// Whether it belongs to what keys somebody uses. What a human changes does not: she changes keys that others use, and those that
+    /// she made a moment ago; and what she changed is not known of her when she comes to use it.
+    pub fn is_of_own_keys(self, by_agent: bool) -> bool {
+        by_agent || self.action().is_some()
     }
 
     /// Whether the risk of a request for this decides on it: it uses a key, or changes what others may do. Reading, and

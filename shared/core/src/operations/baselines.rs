@@ -203,7 +203,8 @@ mod tests {
                     id += 1;
                     let at = i64::from(day * DAY + 9 * 60 + n * 2) * 60_000;
                     let source: IpAddr = [192, 0, 2, 1].into();
-                    let asked = Asked { at, operation: *operation, key: "key_1", source, user_agent: Some("curl/8") };
+                    let asked =
+                        Asked { at, operation: *operation, key: Some("key_1"), source, user_agent: Some("curl/8") };
                     let mut sighting = asked.sighting();
                     sighting.id = id;
                     state.take(&sighting);

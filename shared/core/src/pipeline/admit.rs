@@ -54,7 +54,7 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
         }
     };
     let sight = Sight { operation: request.operation, source: request.source, user_agent: request.user_agent };
-    let sighting = sight.sighting(&found, now);
+    let sighting = sight.sighting(&facts, &found, now);
     let risk = score(&facts, &found, sighting.as_ref(), now, live);
     let refused = Refused {
         id: &id,
@@ -163,11 +163,6 @@ pub(super) fn weigh(
         true => facts.rules.thresholds.decide(risk.score, tier, operation.is_destructive()),
         false => Decision::Allow,
     };
-    // Nor is she refused to end the use of a key for the hour she was called at, and from where: she logs in afresh.
-    let by_risk = match by_risk {
-        Decision::Deny if facts.chain.is_empty() && operation.stops_somebody() => Decision::StepUp,
-        by_risk => by_risk,
-    };
     let unseen = is_unseen(facts, sighting, operation, now);
     match (facts.held(now), by_risk) {
         (Some(HoldKind::Deny), _) | (_, Decision::Deny) => Decision::Deny,
@@ -204,17 +199,18 @@ pub struct Sight<'a> {
 
 impl Sight<'_> {
     /// The request as behaviour, if it says something of it.
-    pub(super) fn sighting(&self, found: &Found, now: Timestamp) -> Option<Sighting> {
+    pub(super) fn sighting(&self, facts: &Facts, found: &Found, now: Timestamp) -> Option<Sighting> {
         if !self.operation.is_sighted() {
             return None;
         }
         let key = match found {
-            Found::Key { record: Some(record), .. } => record.value.key.id.to_string(),
-            Found::Key { requested, .. } => requested.to_string(),
-            _ => String::new(),
+            _ if !self.operation.is_of_own_keys(!facts.chain.is_empty()) => None,
+            Found::Key { record: Some(record), .. } => Some(record.value.key.id.to_string()),
+            Found::Key { requested, .. } => Some(requested.to_string()),
+            _ => None,
         };
         let Sight { operation, source, user_agent } = *self;
-        Some(Asked { at: now.as_millisecond(), operation, key: &key, source, user_agent }.sighting())
+        Some(Asked { at: now.as_millisecond(), operation, key: key.as_deref(), source, user_agent }.sighting())
     }
 }
 

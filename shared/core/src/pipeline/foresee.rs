@@ -37,7 +37,7 @@ pub async fn foresee(app: &App, permit: &Permit, action: Action, sight: &Sight<'
         };
     }
     let live = app.live.look(&names_of(&facts.claims), now).await?;
-    let sighting = Sight { operation, ..*sight }.sighting(found, now);
+    let sighting = Sight { operation, ..*sight }.sighting(facts, found, now);
     let risk = score(facts, found, sighting.as_ref(), now, Some(live));
     let decision = weigh(facts, found, operation, &risk, sighting.as_ref(), now);
     if decision == Decision::Deny {

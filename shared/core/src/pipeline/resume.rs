@@ -44,7 +44,7 @@ pub async fn resume(app: &App, request: &Request<'_>, crossing: Result<Crossing,
     };
     barred(app, refused, &facts, now).await?;
     let sight = Sight { operation: request.operation, source: request.source, user_agent: request.user_agent };
-    let sighting = sight.sighting(&found, now);
+    let sighting = sight.sighting(&facts, &found, now);
     let step_up = weighed(app, refused, &facts, &decided.risk, sighting.as_ref(), now).await?;
     let by_agent = !facts.chain.is_empty();
     let obligation = (by_agent && (step_up || decided.step_up)).then_some(Obligation::StepUp);

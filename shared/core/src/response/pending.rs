@@ -57,6 +57,13 @@ impl PendingResponse {
         ItemKey::state(format!("response/{cause}"), action.as_str())
     }
 
+    /// Each try waits for longer.
+    fn wait(&mut self, now: Timestamp) {
+        let wait = FIRST_WAIT.saturating_mul(1_i64.checked_shl(self.attempts).unwrap_or(LONGEST_WAIT));
+        self.attempts = self.attempts.saturating_add(1).min(20);
+        self.due = Some(after_seconds(now, wait.clamp(FIRST_WAIT, LONGEST_WAIT)));
+    }
+
     pub(crate) fn response(&self) -> &Response {
         &self.response
     }
@@ -156,9 +163,9 @@ async fn claim(
     };
     let at_back_end = match load_key(app, id).await {
         Ok(loaded) => loaded.value.key.backend.is_some(),
+        Err(error @ Error::Unavailable { dependency: "the store", .. }) => return Err(error),
         // Whoever carries it out tells that.
-        Err(Error::NotFound { .. }) => false,
-        Err(error) => return Err(error),
+        Err(_) => false,
     };
     match (at_back_end, at_back_ends) {
         (false, _) => Ok(Some(pending)),
@@ -172,13 +179,13 @@ async fn claim(
     }
 }
 
-/// Somebody changed what it is about meanwhile: it is to be tried at once, as it stands now, and not once the claim is over.
+/// Somebody changed what it is about meanwhile: it is to be tried soon, as it stands now, and not once the claim is over.
 async fn release(app: &App, mut pending: Loaded<PendingResponse>) -> Result<(), Error> {
     let now = app.clock.now();
     if pending.value.due.is_none_or(|due| due <= now) {
         return Ok(());
     }
-    pending.value.due = Some(now);
+    pending.value.wait(now);
     let put = pending.replace()?;
     match app.store.put_if(put.item, put.expect).await {
         // Another carried it out.
@@ -265,9 +272,7 @@ async fn finish(app: &App, mut pending: Loaded<PendingResponse>, mut puts: Vec<P
 
 /// On record, so that it is told to whoever is told of responses. What can never be done is given up.
 async fn put_off(app: &App, mut pending: Loaded<PendingResponse>, error: &Error) -> Result<(), Error> {
-    let wait = FIRST_WAIT.saturating_mul(1_i64.checked_shl(pending.value.attempts).unwrap_or(LONGEST_WAIT));
-    pending.value.attempts = pending.value.attempts.saturating_add(1).min(20);
-    pending.value.due = Some(after_seconds(app.clock.now(), wait.clamp(FIRST_WAIT, LONGEST_WAIT)));
+    pending.value.wait(app.clock.now());
     if matches!(error, Error::Invalid { .. } | Error::KeyState { .. } | Error::NotFound { .. } | Error::State { .. }) {
         (pending.value.due, pending.value.done_at) = (None, Some(app.clock.now()));
         pending.value.given_up = true;

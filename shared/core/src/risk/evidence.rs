@@ -137,8 +137,6 @@ pub struct Evidence {
     pub refused_now: bool,
     /// Whether it was denied; what failed may have failed for other reasons.
     pub refused_surely: bool,
-    /// Whether it changes a key rather than using it.
-    pub governs: bool,
     pub most_in_a_second: u32,
     /// Whether its actor has too little history, and is held against agents that need not do the same.
     pub borrowed: bool,

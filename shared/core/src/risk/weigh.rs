@@ -22,7 +22,6 @@ pub fn weigh(
     around: &Surroundings,
 ) -> Evidence {
     let mut evidence = Evidence::none(around.human);
-    evidence.governs = s.class == Class::Govern;
     let minutes = Open { before, this };
     let day = this.minute / DAY;
     let history = history(baseline);

@@ -56,7 +56,6 @@ pub enum Because {
     Observe,
     /// What records tell that an older or a newer version wrote.
     #[serde(other)]
-    #[schemars(skip)]
     Other,
 }
 
