@@ -45,6 +45,26 @@ def tell_what_the_authorizer_said():
     gateway._gateway_error_response = answer_with_it
 
 
+def tell_where_requests_come_from():
+    """`sourceIp` is the address that the gateway hears from, as on AWS; MiniStack 1.5.33 takes it from `X-Forwarded-For`, which anybody
+    can send. The header itself arrives as it was sent."""
+    build, invoke = gateway._build_lambda_event_v1, gateway._invoke_authorizer_lambda
+
+    def from_here(event):
+        event["requestContext"]["identity"]["sourceIp"] = "127.0.0.1"
+        return event
+
+    def build_from_here(*arguments, **named):
+        return from_here(build(*arguments, **named))
+
+    async def invoke_from_here(authorizer, event, *arguments):
+        return await invoke(authorizer, from_here(event), *arguments)
+
+    gateway._build_lambda_event_v1 = build_from_here
+    gateway._invoke_authorizer_lambda = invoke_from_here
+
+
 tell_what_the_authorizer_said()
+tell_where_requests_come_from()
 threading.Thread(target=end_with_standard_input, daemon=True).start()
 main()
