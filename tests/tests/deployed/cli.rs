@@ -4,7 +4,7 @@ use aegis_tests::site::{EVERYTHING, Site, site};
 use serde_json::Value;
 use std::process::{Command, Output};
 
-fn aegis(site: &Site, token: &str, arguments: &[&str]) -> Output {
+pub(crate) fn aegis(site: &Site, token: &str, arguments: &[&str]) -> Output {
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new(std::env::var("AEGIS_BIN").unwrap());
     command.env_clear().env("HOME", home.path()).env("XDG_CONFIG_HOME", home.path());

@@ -17,6 +17,7 @@ mod kills;
 mod kms;
 mod lag;
 mod mcp;
+mod order;
 mod outage;
 mod races;
 mod restore;
