@@ -329,9 +329,9 @@ impl<'a> Deployed<'a> {
 const APART: &[&[&str]] = &[&["outage::"], &["lag::"]];
 /// The same, where its clients can be had: it looks for the newest record of a kind.
 const MCP: &str = "mcp::";
-/// Tests of the long run, group by group: `order` has the queue to itself. `upgrade` goes on during a change of
+/// Tests of the long run, group by group: `order` and `consumers` have queues to themselves. `upgrade` goes on during a change of
 /// the deployment, `restore` lies around one.
-const LONG: &[&[&str]] = &[&["kills::", "twice::"], &["order::"]];
+const LONG: &[&[&str]] = &[&["kills::", "twice::"], &["order::"], &["consumers::"]];
 const UPGRADE: &str = "upgrade::";
 const RESTORE: &str = "restore::";
 /// What needs nothing of the emulator's, nor that AWS reaches this machine.

@@ -6,6 +6,7 @@
 
 mod approvals;
 mod cli;
+mod consumers;
 mod direct;
 mod faults;
 mod flagship;
