@@ -158,7 +158,9 @@ impl Watched {
     }
 
     pub(crate) fn is_noticed_once(&self) {
-        assert_eq!(self.alerts().len(), 1);
+        // What was looked at a moment ago is not shown.
+        let alerts = wait_for("the alerts", || Some(self.alerts()).filter(|alerts| !alerts.is_empty()));
+        assert_eq!(alerts.len(), 1, "{alerts:?}");
         let of_agent = |post: &&Post| post.json()["data"]["agents"] == json!([self.agent]);
         assert_eq!(self.receiver.posts().iter().filter(of_agent).count(), 2);
         let raised = self.site.get(&self.human, "/v1/recommendations?limit=200").ok();

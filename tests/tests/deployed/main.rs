@@ -8,6 +8,8 @@ mod approvals;
 mod cli;
 mod consumers;
 mod direct;
+#[cfg(target_os = "linux")]
+mod edge;
 mod faults;
 mod flagship;
 mod gateway;
