@@ -1,5 +1,4 @@
 //! What detection is told twice it learns once.
-#![expect(clippy::indexing_slicing, reason = "a missing field fails the test that names it")]
 
 use aegis_tests::account::{Fault, StateItem};
 use aegis_tests::message;
