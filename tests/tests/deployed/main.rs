@@ -24,6 +24,7 @@ mod order;
 mod outage;
 mod races;
 mod restore;
+mod scheduled;
 #[cfg(target_os = "linux")]
 mod twice;
 mod upgrade;
