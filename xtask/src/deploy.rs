@@ -325,8 +325,8 @@ impl<'a> Deployed<'a> {
 }
 
 /// Tests that go by themselves, in this order, after the others. What `outage` takes from the bus others would miss. While
-/// detection lies behind, everybody is asked. What `edge` takes from a role others would need.
-const APART: &[&[&str]] = &[&["outage::"], &["lag::"], &["edge::"]];
+/// detection lies behind, everybody is asked. What `edge` and `grants` take from roles others would need.
+const APART: &[&[&str]] = &[&["outage::"], &["lag::"], &["edge::"], &["grants::"]];
 /// The same, where its clients can be had: it looks for the newest record of a kind.
 const MCP: &str = "mcp::";
 /// Tests of the long run, group by group: `order` and `consumers` have queues to themselves. `upgrade` goes on during a change of
