@@ -18,8 +18,7 @@ fn an_edge_whose_table_has_no_room_lets_nobody_in() {
     let signer = Signer::new(site(), "edda@org");
     signer.sign().ok();
     // It counts requests, and reads who asks.
-    for (target, holds) in [("UpdateItem", format!("n:live/{}", signer.agent)), ("BatchGetItem", signer.agent.clone())]
-    {
+    for (target, holds) in [("UpdateItem", format!("n:live/{}", signer.agent)), ("BatchGetItem", signer.asks())] {
         let since = Timestamp::now();
         let fault = Fault::of(&format!("DynamoDB_20120810.{target}"), &holds, "throttle", ALWAYS);
         let refused = signer.sign();
@@ -81,7 +80,7 @@ fn an_edge_that_crashes_lets_nobody_in_and_begins_anew() {
     let since = Timestamp::now();
     signer.sign().ok();
     for does in ["kill-before", "kill-after"] {
-        let fault = Fault::of("DynamoDB_20120810.BatchGetItem", &signer.agent, does, 1);
+        let fault = Fault::of("DynamoDB_20120810.BatchGetItem", &signer.asks(), does, 1);
         let refused = signer.sign();
         assert_eq!(fault.happened(), 1, "{does}");
         signer.is_the_gateways_own(&refused);
@@ -112,6 +111,11 @@ impl Signer {
         Self { site, human, key, agent, token }
     }
 
+    /// What is read to decide on it. Detection, which learns of the agent meanwhile, reads something else of it.
+    fn asks(&self) -> String {
+        format!("i:agent/{}", self.agent)
+    }
+
     fn sign(&self) -> Answer {
         self.ask("sign")
     }
@@ -121,7 +125,7 @@ impl Signer {
     }
 
     fn crashes(&self) {
-        let fault = Fault::of("DynamoDB_20120810.BatchGetItem", &self.agent, "kill-before", 1);
+        let fault = Fault::of("DynamoDB_20120810.BatchGetItem", &self.asks(), "kill-before", 1);
         assert!(self.sign().status >= 500 && fault.happened() == 1);
     }
 
