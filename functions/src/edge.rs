@@ -19,8 +19,8 @@ use std::sync::Arc;
 /// What becomes of a request at the edge.
 #[derive(Debug)]
 pub enum AtEdge {
-    /// The operation is called with this.
-    Passes { crossing: String },
+    /// The operation is called with this: what was decided, or, where nothing could be (`failed`), to say just that.
+    Passes { crossing: String, failed: bool },
     /// The operation is not called. What a gateway cannot put as it is, it says as well as it can.
     Refused(Box<Refusal>),
 }
@@ -89,18 +89,21 @@ pub async fn decide(host: &Host, edge: &Edge, head: &http::Request<()>, source: 
         body: None,
         idempotency_key: idempotency_key(route, head.headers().get(IDEMPOTENCY_KEY)),
     };
-    let signed = match admitted(host, &request, None).await {
-        Ok(permit) => signer.permit(&request, &permit),
+    let (signed, failed) = match admitted(host, &request, None).await {
+        Ok(permit) => (signer.permit(&request, &permit), false),
         Err(failed) => {
             host.count_refusal(&failed.error);
             match can_be_put(&failed) {
                 true => return AtEdge::Refused(Refusal::of(&failed, &id)),
-                false => signer.answer(app, &request, answer(&problem(&failed, &id))),
+                false => {
+                    let problem = problem(&failed, &id);
+                    (signer.answer(app, &request, answer(&problem)), problem.status().is_server_error())
+                }
             }
         }
     };
     match signed {
-        Ok(crossing) => AtEdge::Passes { crossing },
+        Ok(crossing) => AtEdge::Passes { crossing, failed },
         Err(error) => AtEdge::Refused(Refusal::of(&error.into(), &id)),
     }
 }

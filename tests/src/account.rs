@@ -1,7 +1,7 @@
 //! What lies below a deployment on the emulator, for tests that look at it, or do harm to it, as only its owner can.
 
 use crate::process::plain;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -48,5 +48,76 @@ impl Fault {
 impl Drop for Fault {
     fn drop(&mut self) {
         let _ = plain().delete(&self.url).call();
+    }
+}
+
+/// What the role of a function may do, as Terraform made it.
+#[derive(Clone)]
+pub struct Role {
+    name: Value,
+    policy: Value,
+}
+
+impl Role {
+    pub fn of(function: &str) -> Self {
+        let name = output("role_names").get(function).unwrap().clone();
+        let found = call("iam", "get_role_policy", &json!({ "RoleName": name, "PolicyName": "needs" }));
+        Self { name, policy: found.get("PolicyDocument").unwrap().clone() }
+    }
+
+    /// From now on without this statement, until what is returned is dropped.
+    pub fn without(&self, sid: &str) -> Withheld {
+        let mut policy = self.policy.clone();
+        let statements = policy.get_mut("Statement").and_then(Value::as_array_mut).unwrap();
+        let before = statements.len();
+        statements.retain(|statement| statement.get("Sid").is_none_or(|found| found != sid));
+        assert_eq!(statements.len() + 1, before, "{sid}");
+        self.put(&policy);
+        Withheld { role: self.clone() }
+    }
+
+    fn put(&self, policy: &Value) {
+        let asked = json!({ "RoleName": self.name, "PolicyName": "needs", "PolicyDocument": policy.to_string() });
+        assert_eq!(call("iam", "put_role_policy", &asked), json!({}));
+    }
+}
+
+/// A statement that a role is without.
+pub struct Withheld {
+    role: Role,
+}
+
+impl Drop for Withheld {
+    fn drop(&mut self) {
+        self.role.put(&self.role.policy);
+    }
+}
+
+/// An item of the table of state.
+pub struct StateItem {
+    key: Value,
+}
+
+impl StateItem {
+    /// By its partition and its sort key, in the words of the store.
+    pub fn of(partition: &str, sort: &str) -> Self {
+        Self { key: json!({ "pk": { "S": format!("i:{partition}") }, "sk": { "S": format!(":{sort}") } }) }
+    }
+
+    /// As it lies there, if it does.
+    pub fn read(&self) -> Option<Value> {
+        let asked = json!({ "TableName": output("state_table"), "Key": self.key, "ConsistentRead": true });
+        call("dynamodb", "get_item", &asked).get("Item").cloned()
+    }
+
+    /// As it was read, or not there.
+    pub fn put_back(&self, read: Option<&Value>) {
+        let (operation, name, value) = match read {
+            Some(item) => ("put_item", "Item", item),
+            None => ("delete_item", "Key", &self.key),
+        };
+        let mut asked = json!({ "TableName": output("state_table") });
+        asked.as_object_mut().unwrap().insert(name.to_string(), value.clone());
+        assert_eq!(call("dynamodb", operation, &asked), json!({}));
     }
 }

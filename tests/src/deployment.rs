@@ -200,7 +200,7 @@ fn host_of(app: &Arc<App>, unverified: u64, operations: Operations) -> Host {
 #[track_caller]
 pub fn passes(said: AtEdge) -> String {
     match said {
-        AtEdge::Passes { crossing } => crossing,
+        AtEdge::Passes { crossing, .. } => crossing,
         AtEdge::Refused(refusal) => panic!("{refusal:?}"),
     }
 }
@@ -572,7 +572,7 @@ impl<S: Store + 'static> InProcess<S> {
     /// As a gateway does: the edge first, without the body; then, with what it signed, the operation.
     async fn send_by_halves(&self, request: Request<Bytes>) -> Answer {
         match self.decide(&request).await {
-            AtEdge::Passes { crossing } => self.act(request, &crossing).await,
+            AtEdge::Passes { crossing, .. } => self.act(request, &crossing).await,
             AtEdge::Refused(refusal) => Answer::of(&refusal.response()),
         }
     }

@@ -35,9 +35,14 @@ impl Issuer {
 
     /// What a login now gives.
     pub fn id_token(&self, human: &str, roles: &[&str]) -> String {
+        self.id_token_of(human, roles, 0)
+    }
+
+    /// What it gives to who proved who she is so many seconds ago.
+    pub fn id_token_of(&self, human: &str, roles: &[&str], ago: u64) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let claims: Value = json!({
-            "iss": self.url, "sub": human, "aud": "aegis", "iat": now, "exp": now + 300, "auth_time": now,
+            "iss": self.url, "sub": human, "aud": "aegis", "iat": now, "exp": now + 300, "auth_time": now - ago,
             "email": human, "email_verified": true, "roles": roles, "jti": self.logins.fetch_add(1, Ordering::SeqCst).to_string(),
         });
         self.signs(&claims)

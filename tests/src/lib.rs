@@ -9,6 +9,7 @@ pub mod deployment;
 pub mod issuer;
 pub mod mcp;
 pub mod process;
+pub mod queue;
 pub mod receiver;
 pub mod roles;
 pub mod site;

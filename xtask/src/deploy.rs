@@ -35,7 +35,10 @@ pub(crate) fn run(workshop: &Workshop) -> Result<Counts, NotPassed> {
 pub(crate) fn run_long(workshop: &Workshop) -> Result<Counts, NotPassed> {
     let (program, artifacts) = needed(workshop, "release")?;
     on_emulator(workshop, program, &artifacts, |deployed, terraform| {
-        let mut counts = deployed.tests(LONG)?;
+        let mut counts = Counts::default();
+        for group in LONG {
+            add(&mut counts, &deployed.tests(group)?);
+        }
         add(&mut counts, &deployed.upgrade(terraform, &artifacts)?);
         add(&mut counts, &deployed.tests(&["restore::first"])?);
         terraform.take_over_restored()?;
@@ -241,13 +244,8 @@ impl<'a> Deployed<'a> {
     }
 
     fn stories(&self) -> Result<Counts, NotPassed> {
-        let apart = APART
-            .iter()
-            .copied()
-            .flatten()
-            .chain(LONG)
-            .chain([&MCP, &UPGRADE, &RESTORE])
-            .flat_map(|tests| ["--skip", *tests]);
+        let apart = APART.iter().chain(LONG).copied().flatten().chain([&MCP, &UPGRADE, &RESTORE]);
+        let apart = apart.flat_map(|tests| ["--skip", *tests]);
         let mut counts = self.tests(&apart.collect::<Vec<_>>())?;
         for group in APART {
             add(&mut counts, &self.tests(group)?);
@@ -317,12 +315,13 @@ impl<'a> Deployed<'a> {
 }
 
 /// Tests that go by themselves, in this order, after the others. What `outage` takes from the bus others would miss. While
-/// detection lies behind, everybody is asked.
-const APART: &[&[&str]] = &[&["outage::"], &["lag::"]];
+/// detection lies behind, everybody is asked. What `edge` and `grants` take from roles others would need.
+const APART: &[&[&str]] = &[&["outage::"], &["lag::"], &["edge::"], &["grants::"]];
 /// The same, where its clients can be had: it looks for the newest record of a kind.
 const MCP: &str = "mcp::";
-/// Tests of the long run; `upgrade` goes on during a change of the deployment, `restore` lies around one.
-const LONG: &[&str] = &["kills::", "twice::"];
+/// Tests of the long run, group by group: `order` and `consumers` have queues to themselves. `upgrade` goes on during a change of
+/// the deployment, `restore` lies around one.
+const LONG: &[&[&str]] = &[&["kills::", "twice::"], &["order::"], &["consumers::"]];
 const UPGRADE: &str = "upgrade::";
 const RESTORE: &str = "restore::";
 /// What needs nothing of the emulator's, nor that AWS reaches this machine.

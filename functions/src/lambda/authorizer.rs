@@ -27,9 +27,13 @@ pub async fn answer(function: Arc<Function>, request: GatewayRequest) -> Result<
     if let Err(error) = &answered
         && is_failure(error)
     {
-        FAILED.tell(&function.settings.bus, Timestamp::now());
+        tell_failure(&function);
     }
     answered
+}
+
+fn tell_failure(function: &Function) {
+    FAILED.tell(&function.settings.bus, Timestamp::now());
 }
 
 fn is_failure(error: &Cause) -> bool {
@@ -44,7 +48,13 @@ async fn authorized(function: &Function, request: GatewayRequest) -> Result<Auth
     let decided = edge::decide(&at.host, &at.edge, &http::Request::from_parts(head, ()), source).await;
     super::summarize(&at.host).await;
     match decided {
-        AtEdge::Passes { crossing } => Ok(Authorized::new(true, &method, BTreeMap::from([(CROSSING, crossing)]))),
+        AtEdge::Passes { crossing, failed } => {
+            // The operation says it in its place.
+            if failed {
+                tell_failure(function);
+            }
+            Ok(Authorized::new(true, &method, BTreeMap::from([(CROSSING, crossing)])))
+        }
         AtEdge::Refused(refusal) => match refusal.status {
             StatusCode::UNAUTHORIZED => Err(Unauthorized.into()),
             status if is_denial(status) => Ok(Authorized::new(false, &method, told(*refusal))),

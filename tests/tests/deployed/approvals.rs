@@ -1,24 +1,19 @@
 //! A use that humans must approve, asked for over MCP: what waits is told, and done once they have approved it.
+#![expect(clippy::indexing_slicing, reason = "a missing field fails the test that names it")]
 
 use aegis_core::rules::BUILT_IN;
 use aegis_tests::site::{EVERYTHING, Site, site};
 use aegis_tests::{base64, text};
 use http::Method;
 use serde_json::{Value, json};
+use std::sync::Mutex;
 
-/// Of keys of the high tier, with which no other test works.
+/// Of keys of the high tier, with which no other test works at the same time.
 #[test]
 fn a_call_that_needs_humans_is_done_once_two_of_them_have_approved_it() {
     let site = site();
     let heidi = site.log_in("heidi@org", &EVERYTHING);
-    let rules = site.get(&heidi, "/v1/response-rules").ok();
-    let of_high = "[thresholds.high]\nstep_up = 0.5";
-    assert!(BUILT_IN.contains(of_high));
-    let asked = BUILT_IN.replace(of_high, "[thresholds.high]\nstep_up = 0.000001");
-    if rules["toml"] != asked.as_str() {
-        let body = json!({ "toml": asked, "expected_version": rules["version"] });
-        site.call(&Method::PUT, &heidi, "/v1/response-rules", Some(body)).ok();
-    }
+    asks_about_high_tier(site, &heidi);
     let name = site.name("of-high-tier");
     let key = json!({ "name": name, "algorithm": "Ed25519", "activate": true, "tier": "high" });
     site.post(&heidi, "/v1/keys", key).ok();
@@ -40,6 +35,21 @@ fn a_call_that_needs_humans_is_done_once_two_of_them_have_approved_it() {
     let found = site.get(&heidi, &format!("/v1/audit?agent={agent}&op=key.sign&outcome=ok")).ok();
     assert_eq!(found["items"].as_array().unwrap().len(), 1);
     assert_eq!((&found["items"][0]["approval"], &found["items"][0]["plane"]), (&json!(approval), &json!("mcp")));
+}
+
+/// From now on humans are asked about every use of a key of the high tier.
+pub(crate) fn asks_about_high_tier(site: &Site, human: &str) {
+    // Of several who ask for it at once one does it.
+    static RULES: Mutex<()> = Mutex::new(());
+    let _alone = RULES.lock().unwrap();
+    let rules = site.get(human, "/v1/response-rules").ok();
+    let of_high = "[thresholds.high]\nstep_up = 0.5";
+    assert!(BUILT_IN.contains(of_high));
+    let asked = BUILT_IN.replace(of_high, "[thresholds.high]\nstep_up = 0.000001");
+    if rules["toml"] != asked.as_str() {
+        let body = json!({ "toml": asked, "expected_version": rules["version"] });
+        site.call(&Method::PUT, human, "/v1/response-rules", Some(body)).ok();
+    }
 }
 
 /// What the tool said, done or not.

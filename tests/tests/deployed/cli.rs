@@ -4,7 +4,7 @@ use aegis_tests::site::{EVERYTHING, Site, site};
 use serde_json::Value;
 use std::process::{Command, Output};
 
-fn aegis(site: &Site, token: &str, arguments: &[&str]) -> Output {
+pub(crate) fn aegis(site: &Site, token: &str, arguments: &[&str]) -> Output {
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new(std::env::var("AEGIS_BIN").unwrap());
     command.env_clear().env("HOME", home.path()).env("XDG_CONFIG_HOME", home.path());
@@ -40,4 +40,32 @@ fn the_demo_is_played_on_it() {
     let story = said(&aegis(site, &dora, &["demo"]));
     assert_eq!(story["held"], true, "{story}");
     assert_eq!(story["story"]["signatures"], 49);
+}
+
+/// As docs/USAGE.md has it, in a folder of its own. A context without a session knows nobody.
+#[test]
+fn a_deployment_is_spoken_to_by_its_name() {
+    let site = site();
+    let cora = site.log_in("cora@org", &EVERYTHING);
+    let home = tempfile::tempdir().unwrap();
+    let run = |token: Option<&str>, arguments: &[&str]| {
+        let mut command = Command::new(std::env::var("AEGIS_BIN").unwrap());
+        command.env_clear().env("HOME", home.path()).env("AEGIS_HOME", home.path()).args(["--json"]).args(arguments);
+        command.envs(token.map(|token| ("AEGIS_TOKEN", token))).output().unwrap()
+    };
+    for (name, url) in [("desk", "http://127.0.0.1:1"), ("prod", &site.url)] {
+        let added = run(None, &["context", "add", name, url]);
+        assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+    }
+    let prod = ["--context", "prod"];
+    assert_eq!(said(&run(Some(&cora), &[&prod[..], &["whoami"]].concat()))["human"], "cora@org");
+    // The first one is the current one.
+    assert!(!run(Some(&cora), &["whoami"]).status.success());
+    assert!(run(None, &["context", "use", "prod"]).status.success());
+    let name = site.name("of-the-context");
+    let key = said(&run(Some(&cora), &["key", "create", &name, "--algorithm", "Ed25519", "--activate"]));
+    assert_eq!(said(&run(Some(&cora), &["key", "get", &name]))["id"], key["id"]);
+    assert_eq!(said(&run(None, &["context", "list"]))["current"], "prod");
+    assert_eq!(run(None, &["whoami"]).status.code(), Some(3), "nobody is logged in there");
+    assert_eq!(run(Some(&cora), &["--context", "none", "whoami"]).status.code(), Some(2));
 }

@@ -31,8 +31,8 @@ fn a_table_without_room_keeps_a_signature_back_and_no_other_key_waiting() {
     drop(fault);
     site.post(&token, &sign, message(b"after")).ok();
 
-    // The edge may not read: who asks.
-    let fault = Fault::of("DynamoDB_20120810.BatchGetItem", &agent, "throttle", ALWAYS);
+    // The edge may not read: who asks. What detection reads of the agent is something else.
+    let fault = Fault::of("DynamoDB_20120810.BatchGetItem", &format!("i:agent/{agent}"), "throttle", ALWAYS);
     assert_eq!(site.post(&token, &sign, message(b"now")).failed(503), "unavailable");
     assert!(fault.happened() > 1, "it was tried again");
     drop(fault);

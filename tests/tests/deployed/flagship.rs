@@ -56,7 +56,7 @@ fn an_agent_that_leaves_its_scope_is_stopped_and_people_are_told() {
 }
 
 /// What came to the queue that subscribes to the alerts; none of it is taken from it.
-fn alerts() -> Vec<Value> {
+pub(crate) fn alerts() -> Vec<Value> {
     let mut command = std::process::Command::new(std::env::var("AEGIS_TEST_PYTHON").unwrap());
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/aws/alerts.py"));
     let output = command.output().unwrap();

@@ -1,64 +1,155 @@
-//! Without a grant that its work needs a function releases nothing: those of one role, each taken away by itself. That roles can do
-//! nothing else is tried by `tests/aws/suite/test_direct.py`.
+//! Without a grant that its work needs a function does none of it, and what it was to do is not lost: each statement taken away by
+//! itself, and given back. That roles can do nothing else is tried by `tests/aws/suite/test_direct.py`; what the edge does without a
+//! grant, by `edge`, and what the bus misses, by `outage`. Run by xtask after the others.
 #![expect(clippy::indexing_slicing, reason = "a missing field fails the test that names it")]
 
-use aegis_tests::account::{Fault, call, output};
-use aegis_tests::site::{EVERYTHING, site};
-use aegis_tests::{message, text};
+use crate::consumers::{Consumer, QUEUES, Watched};
+use crate::scheduled::make_due;
+use aegis_core::ambient::Timestamp;
+use aegis_tests::account::{Fault, Role, StateItem, call, output};
+use aegis_tests::site::{EVERYTHING, Site, site, wait_for};
+use aegis_tests::{Answer, message, text};
 use serde_json::{Value, json};
+use std::sync::PoisonError;
 
-/// Of an operation that no other test asks the deployment for: checking a MAC.
+/// `RootKey` and `TokenKey` the policies of those keys grant, too.
 #[test]
-fn what_a_role_is_not_granted_its_function_does_not_do() {
+fn what_the_role_of_an_operation_is_not_granted_it_does_not_do() {
+    let used = Used::new(site());
+    for operation in ["sign", "verify-mac"] {
+        let role = Role::of(&format!("op-key-{operation}"));
+        for sid in ["ReadState", "WriteJournal", "PermitKeys"] {
+            used.begins_anew(operation);
+            let withheld = role.without(sid);
+            let answer = used.ask(operation);
+            drop(withheld);
+            let released = ["signature", "valid"].iter().any(|field| answer.body.get(field).is_some());
+            assert!(answer.status >= 500 && !released, "{operation} without {sid}: {answer:?}");
+            used.ask(operation).ok();
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_not_made() {
     let site = site();
     let gina = site.log_in("gina@org", &EVERYTHING);
-    let name = site.name("of-grants");
-    let key = text(&site.key(&gina, &name, "HMAC-SHA256"), "id");
-    let (_, token) = site.agent(&gina, &format!("key:{name}:mac,verify-mac"), "service");
-    let mut check = message(b"x");
-    check["mac"] = site.post(&token, &format!("/v1/keys/{name}/mac"), message(b"x")).ok()["mac"].clone();
-    let verify = || site.post(&token, &format!("/v1/keys/{name}/verify-mac"), check.clone());
-    assert_eq!(verify().ok()["valid"], true);
-    // What the function has read already it would not ask for again: it is killed, and begins anew.
-    let begin_anew = || {
-        let killed = Fault::of("DynamoDB_20120810.PutItem", &key, "kill-before", 1);
-        assert!(verify().status >= 500 && killed.happened() == 1);
-    };
-    let role = Role::of("op-key-verify-mac");
-    // `RootKey` the policy of that key grants, too.
-    for sid in ["ReadState", "WriteJournal", "PermitKeys"] {
-        begin_anew();
-        role.without(sid);
-        let answer = verify();
-        role.put(&role.policy);
-        assert!(answer.status >= 500 && answer.body.get("valid").is_none(), "{sid}: {answer:?}");
-        assert_eq!(verify().ok()["valid"], true, "{sid} given back");
+    let [key, agent] = ["not-written", "not-issued"].map(|name| site.name(name));
+    let table = [
+        ("op-key-create", "/v1/keys", json!({ "name": key, "algorithm": "Ed25519", "activate": true })),
+        (
+            "op-agent-issue",
+            "/v1/agents",
+            json!({ "label": agent, "scope": format!("key:{key}:sign"), "purpose": "service" }),
+        ),
+    ];
+    for (function, path, body) in table {
+        let role = Role::of(function);
+        for sid in ["WriteState", "WriteJournal"] {
+            let withheld = role.without(sid);
+            let answer = site.post(&gina, path, body.clone());
+            drop(withheld);
+            assert!(answer.status >= 500 && answer.body.get("id").is_none(), "{function} without {sid}: {answer:?}");
+            let found = site.get(&gina, &format!("{path}?limit=200")).ok().to_string();
+            assert!(!found.contains(&key) && !found.contains(&agent), "{function} without {sid}: {found}");
+        }
+        site.post(&gina, path, body).ok();
     }
 }
 
-struct Role {
-    name: Value,
-    policy: Value,
+/// What is told waits in the queue, and the other consumers go on.
+#[test]
+fn what_the_role_of_a_consumer_is_not_granted_waits() {
+    let _alone = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
+    let table = [
+        ("anomaly", "ReadState"),
+        ("anomaly", "WriteState"),
+        ("respond", "ReadState"),
+        ("respond", "Alert"),
+        ("webhooks", "ReadState"),
+        ("webhooks", "WriteState"),
+    ];
+    for (number, (function, sid)) in table.into_iter().enumerate() {
+        let what = format!("{function} without {sid}");
+        let consumer = Consumer::of(function);
+        let _sooner = consumer.queue.comes_again_after(SOONER);
+        let watched = Watched::new(site(), &format!("gudrun{number}@org"));
+        let withheld = Role::of(function).without(sid);
+        watched.leaves_its_scope();
+        for other in ["anomaly", "respond", "webhooks"].into_iter().filter(|other| *other != function) {
+            watched.is_noticed_by(other);
+        }
+        wait_for(&what, || (consumer.queue.holds() != [0, 0]).then_some(()));
+        assert!(!watched.was_noticed_by(function), "{what}");
+        drop(withheld);
+        watched.is_noticed();
+        consumer.queue.wait_until_empty();
+        watched.is_noticed_once();
+        assert_eq!(consumer.dead.holds(), [0, 0], "{what}");
+    }
 }
 
-impl Role {
-    fn of(function: &str) -> Self {
-        let name = output("role_names")[function].clone();
-        let found = call("iam", "get_role_policy", &json!({ "RoleName": name, "PolicyName": "needs" }));
-        Self { name, policy: found["PolicyDocument"].clone() }
+/// Called out of its turn: what it cannot do now it does the next time.
+#[test]
+fn what_the_role_of_the_schedule_is_not_granted_is_done_later() {
+    let site = site();
+    let gina = site.log_in("gina@org", &EVERYTHING);
+    let name = site.name("rotates-later");
+    let body = json!({ "name": name, "algorithm": "Ed25519", "activate": true, "rotate_every_days": 1 });
+    let key = text(&site.post(&gina, "/v1/keys", body).ok(), "id");
+    let item = StateItem::of(&format!("key/{key}"), "key");
+    let version = || site.get(&gina, &format!("/v1/keys/{key}")).ok()["version"].clone();
+    let scheduled = output("function_names")["scheduled"].clone();
+    let role = Role::of("scheduled");
+    for (sid, next) in [("ReadState", 2), ("WriteState", 3), ("WriteJournal", 4)] {
+        let withheld = role.without(sid);
+        let since = Timestamp::from_second(Timestamp::now().as_second() - 2 * 86_400).unwrap();
+        make_due(&item, |record| record["key"]["rotated_at"] = json!(since));
+        call("lambda", "invoke", &json!({ "FunctionName": scheduled }));
+        assert_eq!(version(), next - 1, "without {sid}");
+        drop(withheld);
+        call("lambda", "invoke", &json!({ "FunctionName": scheduled }));
+        assert_eq!(version(), next, "{sid} given back");
+    }
+}
+
+/// Seconds after which what is not finished comes again. After five times it is given up.
+const SOONER: u32 = 15;
+
+/// A key that signs and one that makes MACs, and who may use them.
+struct Used {
+    site: &'static Site,
+    token: String,
+    names: [String; 2],
+    keys: [String; 2],
+    mac: Value,
+}
+
+impl Used {
+    fn new(site: &'static Site) -> Self {
+        let gina = site.log_in("gina@org", &EVERYTHING);
+        let names = ["of-grants", "of-grants-mac"].map(|name| site.name(name));
+        let algorithms = ["Ed25519", "HMAC-SHA256"];
+        let keys = [0, 1].map(|place| text(&site.key(&gina, &names[place], algorithms[place]), "id"));
+        let scope = format!("key:{}:sign key:{}:mac,verify-mac", names[0], names[1]);
+        let (_, token) = site.agent(&gina, &scope, "service");
+        let mac = site.post(&token, &format!("/v1/keys/{}/mac", names[1]), message(b"x")).ok()["mac"].clone();
+        Self { site, token, names, keys, mac }
     }
 
-    fn without(&self, sid: &str) {
-        let mut policy = self.policy.clone();
-        let statements = policy["Statement"].as_array_mut().unwrap();
-        let before = statements.len();
-        statements.retain(|statement| statement["Sid"] != sid);
-        assert_eq!(statements.len() + 1, before, "{sid}");
-        self.put(&policy);
+    fn ask(&self, operation: &str) -> Answer {
+        let mut body = message(b"x");
+        let place = usize::from(operation == "verify-mac");
+        if operation == "verify-mac" {
+            body["mac"] = self.mac.clone();
+        }
+        self.site.post(&self.token, &format!("/v1/keys/{}/{operation}", self.names[place]), body)
     }
 
-    fn put(&self, policy: &Value) {
-        let asked = json!({ "RoleName": self.name, "PolicyName": "needs", "PolicyDocument": policy.to_string() });
-        assert_eq!(call("iam", "put_role_policy", &asked), json!({}));
+    /// What the function has read already it would not ask for again: it is killed.
+    fn begins_anew(&self, operation: &str) {
+        let key = &self.keys[usize::from(operation == "verify-mac")];
+        let killed = Fault::of("DynamoDB_20120810.PutItem", key, "kill-before", 1);
+        assert!(self.ask(operation).status >= 500 && killed.happened() == 1);
     }
 }

@@ -6,7 +6,10 @@
 
 mod approvals;
 mod cli;
+mod consumers;
 mod direct;
+#[cfg(target_os = "linux")]
+mod edge;
 mod faults;
 mod flagship;
 mod gateway;
@@ -17,9 +20,11 @@ mod kills;
 mod kms;
 mod lag;
 mod mcp;
+mod order;
 mod outage;
 mod races;
 mod restore;
+mod scheduled;
 #[cfg(target_os = "linux")]
 mod twice;
 mod upgrade;

@@ -1,6 +1,7 @@
 //! A deployment in two halves: an edge decides without a body, and what acts believes it only as far as it must.
 //! `AEGIS_TEST_HALVES=1` puts every other scenario through the same.
 
+use aegis_core::store::fault::{Fault, Operation};
 use aegis_functions::edge::AtEdge;
 use aegis_functions::forward::{self, Forwarded};
 use aegis_tests::deployment::{Deployment, passes};
@@ -225,6 +226,23 @@ async fn a_refusal_that_a_gateway_cannot_put_crosses_too() {
         panic!("no token")
     };
     assert_eq!((nobody.status.as_u16(), nobody.reason.as_str()), (401, "invalid_token"));
+}
+
+/// An edge that could not decide has failed, whoever says so in its place: alarms must hear of it. A refusal is no failure.
+#[tokio::test]
+async fn an_edge_without_a_store_has_failed() {
+    let story = Story::new().await;
+    let deployment = &story.deployment;
+    let signing = story.signing("invoices", &story.token);
+    let failed = |said: AtEdge| match said {
+        AtEdge::Passes { failed, .. } => failed,
+        AtEdge::Refused(refusal) => panic!("{refusal:?}"),
+    };
+    assert!(!failed(deployment.decide(&signing).await));
+    assert!(!failed(deployment.decide(&asking("/v1/keys/nothing/sign", &story.alice)).await));
+    deployment.store.fail_next(Operation::Read, Fault::BeforeWrite);
+    assert!(failed(deployment.decide(&signing).await));
+    assert!(!failed(deployment.decide(&signing).await));
 }
 
 /// Three signatures that a model asked for at once.
