@@ -12,7 +12,16 @@ const KNOWN: &[(&str, &[&str], &str)] = &[
     ),
     (
         "module.aegis.aws_cloudwatch_metric_alarm.this[",
-        &["alarm_description", "dimensions", "ok_actions", "treat_missing_data"],
+        &[
+            "actions_enabled",
+            "alarm_actions",
+            "alarm_description",
+            "dimensions",
+            "ok_actions",
+            "period",
+            "statistic",
+            "treat_missing_data",
+        ],
         "DescribeAlarms leaves half of an alarm out of its XML",
     ),
 ];
