@@ -17,6 +17,7 @@ mod crash;
 mod detection;
 mod detectors;
 mod documents;
+mod dry_runs;
 mod envelopes;
 mod faults;
 mod formats;
