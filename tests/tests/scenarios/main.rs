@@ -16,6 +16,7 @@ mod cost;
 mod crash;
 mod detection;
 mod detectors;
+mod dismissals;
 mod documents;
 mod dry_runs;
 mod envelopes;
