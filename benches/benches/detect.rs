@@ -1,6 +1,7 @@
-//! What scoring a request and observing one cost, on one core, against a baseline that is full. Reported, never asserted.
+//! What scoring a request costs, and what an event costs the engine of a replay, on one core. The baseline is of forty days: of its
+//! tables that of keys is full, the others hold the few values an agent has. Reported, never asserted.
 //!
-//! The goals are 5 us at most for a score, and 10 us for observing and judging an event.
+//! The goals are 5 us at most for a score, and 10 us for an event, learnt and judged.
 
 #![expect(clippy::unwrap_used, reason = "a measuring tool: what fails ends it")]
 
@@ -12,7 +13,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 
 criterion_main!(detect);
-criterion_group!(detect, scoring, observing);
+criterion_group!(detect, scoring, replaying);
 
 /// The first moment of 2026, in milliseconds.
 const BEGAN: i64 = 1_767_225_600_000;
@@ -48,7 +49,7 @@ fn scoring(criterion: &mut Criterion) {
     }
 }
 
-fn observing(criterion: &mut Criterion) {
+fn replaying(criterion: &mut Criterion) {
     let mut engine = Engine::default();
     let mut n = 0;
     let mut next = move || {
@@ -58,7 +59,7 @@ fn observing(criterion: &mut Criterion) {
     for _ in 0..EVENTS {
         engine.observe(&next());
     }
-    let mut group = criterion.benchmark_group("observe");
+    let mut group = criterion.benchmark_group("replay");
     group.bench_function("an event of one of twenty actors", |bencher| {
         bencher.iter_batched(&mut next, |event| engine.observe(&event), criterion::BatchSize::SmallInput);
     });

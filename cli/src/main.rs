@@ -90,6 +90,31 @@ mod tests {
         assert_eq!(pages, 7);
     }
 
+    /// What is recorded, and what has expired, the clock of the machine says.
+    #[test]
+    fn no_flag_and_no_variable_tells_any_command_what_time_it_is() {
+        let told = ["clock", "date", "epoch", "leeway", "now", "offset", "skew", "time", "today"];
+        let mut commands = vec![super::Cli::command()];
+        let mut seen = Vec::new();
+        while let Some(command) = commands.pop() {
+            for argument in command.get_arguments() {
+                let long = argument.get_long_and_visible_aliases().unwrap_or_default();
+                let hidden = argument.get_all_aliases().unwrap_or_default();
+                let variable = argument.get_env().and_then(std::ffi::OsStr::to_str);
+                let names = [argument.get_id().as_str()].into_iter().chain(long).chain(hidden).chain(variable);
+                for name in names.map(str::to_ascii_lowercase) {
+                    let word = name.split(['-', '_']).find(|word| told.contains(word));
+                    assert_eq!(word, None, "{} has {name}", command.get_name());
+                    seen.push(name);
+                }
+            }
+            commands.extend(command.get_subcommands().cloned());
+        }
+        for known in ["enrol-admin", "aegis_data", "since", "ttl"] {
+            assert!(seen.iter().any(|name| name == known), "{known} was not looked at");
+        }
+    }
+
     #[test]
     fn every_command_shows_an_example_that_fits() {
         let mut commands = vec![super::Cli::command()];

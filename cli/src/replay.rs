@@ -31,11 +31,15 @@ A file may be compressed with gzip. The first seven days teach; what statistics 
 only where it is extreme. Verdicts have a line per event: risk, grade, reason. Grade 1 is an alert
 or a step-up, grade 2 a response that waits for nobody. CloudTrail's are in the order of time.
 
-A line that is no event is passed over: its verdict is `invalid`, and it is told of at the end. The
-summary says what response rules would have done; they change no verdict.
+A line that is no event, or a record that is none of CloudTrail's, is passed over: its verdict is
+`invalid`, before all others where it has no time, and it is told of at the end. The exit code is 0
+as long as there is anything else; it is 1 where there is not, or where a file is broken: cut off,
+not compressed as it says, or no JSON. The summary says what response rules would have done; they
+change no verdict.
 
-Example:
-  aegis replay events.jsonl --verdicts verdicts.csv")]
+Examples:
+  aegis replay events.jsonl --verdicts verdicts.csv
+  aegis replay --format cloudtrail 111122223333_CloudTrail_eu-central-1_*.json.gz")]
 pub(crate) struct Arguments {
     /// The recorded events; `-` reads standard input
     #[arg(value_name = "FILE", required = true)]

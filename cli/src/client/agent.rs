@@ -14,6 +14,7 @@ use aegis_core::name::{AgentLabel, HumanId, KeyRef};
 use aegis_core::operations::agents::{AmendAgent, IssueAgent};
 use aegis_core::operations::credentials::IssueCredential;
 use aegis_core::scope::Scope;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 #[derive(clap::Subcommand)]
@@ -200,9 +201,27 @@ pub(crate) struct Amend {
     /// Whether it may read records, recommendations and baselines
     #[arg(long, value_name = "BOOL")]
     audit: Option<bool>,
-    /// Which environment it is for
-    #[arg(long, value_parser = word::<Environment>(&ENVIRONMENTS))]
-    environment: Option<Environment>,
+    /// Which environment it is for from now on
+    #[arg(long, value_parser = word::<Meant>(&["any", "development", "production", "staging"]))]
+    environment: Option<Meant>,
+}
+
+/// The environment that an agent is for.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Meant {
+    Any,
+    #[serde(untagged)]
+    One(Environment),
+}
+
+impl From<Meant> for Option<Environment> {
+    fn from(meant: Meant) -> Self {
+        match meant {
+            Meant::Any => None,
+            Meant::One(environment) => Some(environment),
+        }
+    }
 }
 
 /// An agent as people name it.
@@ -364,7 +383,7 @@ fn amend(client: &Client, arguments: &Amend) -> Result<(), Failure> {
         delegate: arguments.delegate,
         create_keys: arguments.create_keys,
         audit: arguments.audit,
-        environment: arguments.environment,
+        environment: arguments.environment.map(Into::into),
         access_request: None,
     };
     let agent = arguments.agent.id(client)?;

@@ -62,6 +62,18 @@ pub(crate) fn moment(value: &Value, pointer: &str) -> String {
     text.parse::<Timestamp>().map_or(text, |at| format!("{at:.3}"))
 }
 
+/// Within what time a factor was counted, after its name or its number; nothing where it says nothing of it.
+pub(crate) fn within(factor: &Value) -> String {
+    let Some(seconds) = factor.get("within_seconds").and_then(Value::as_u64) else { return String::new() };
+    let (count, unit) = match seconds {
+        _ if seconds % 86_400 == 0 => (seconds / 86_400, "d"),
+        _ if seconds % 3_600 == 0 => (seconds / 3_600, "h"),
+        _ if seconds % 60 == 0 => (seconds / 60, "m"),
+        _ => (seconds, "s"),
+    };
+    format!(" in {count}{unit}")
+}
+
 /// Writes a result to a file, or to standard output. A secret's file is readable to its owner alone.
 pub(crate) fn deliver(bytes: &[u8], to: Option<&Path>, secret: bool) -> Result<(), Failure> {
     let Some(path) = to.filter(|path| *path != Path::new("-")) else { return print(bytes) };

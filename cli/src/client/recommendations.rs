@@ -175,7 +175,8 @@ fn render(item: &Value) -> String {
     let factors = item.pointer("/evidence/factors").and_then(Value::as_array).into_iter().flatten();
     let factors = factors.map(|factor| {
         let [name, observed, expected] = ["/factor", "/observed", "/expected"].map(|pointer| field(factor, pointer));
-        format!("{name}: {observed}, where {expected} would be expected")
+        let within = output::within(factor);
+        format!("{name}: {observed}{within}, where {expected} would be expected")
     });
     let answered = |what: &str| {
         let by = field(item, &format!("/{what}/by"));

@@ -129,7 +129,12 @@ fn explain(record: &Value) -> String {
     }
     let row = |factor: &&Value| {
         let [observed, expected] = ["observed", "expected"].map(|name| format!("{:.3}", number(factor, name)));
-        vec![field(factor, "/factor"), observed, expected, format!("{:+.3}", number(factor, "weight"))]
+        vec![
+            field(factor, "/factor") + &output::within(factor),
+            observed,
+            expected,
+            format!("{:+.3}", number(factor, "weight")),
+        ]
     };
     let rows: Vec<Vec<String>> = factors.iter().map(row).collect();
     let sum: f64 = factors.iter().map(|factor| number(factor, "weight")).sum();

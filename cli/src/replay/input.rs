@@ -55,15 +55,24 @@ impl Input {
             false => Box::new(raw),
         };
         match self.format {
-            Format::Cloudtrail => {
-                let log: cloudtrail::Log = serde_json::from_reader(reader)
-                    .map_err(|error| Failure::Failed(format!("{name} is no log file of CloudTrail: {error}")))?;
-                self.sorted.extend(log.records.into_iter().filter_map(cloudtrail::Record::event));
-                Ok(())
-            }
+            Format::Cloudtrail => self.read_trail(reader, &name, take),
             Format::Aegis => lines(&mut reader, &name, &mut |line, number| take(of_record(line, &name, number))),
             Format::Events => lines(&mut reader, &name, &mut |line, number| take(of_event(line, &name, number))),
         }
+    }
+
+    /// What is no record has no time, and is told of at once.
+    fn read_trail(&mut self, log: Box<dyn BufRead>, name: &str, take: &mut Take<'_>) -> Result<(), Failure> {
+        let (mut number, mut invalid) = (0_u64, Vec::new());
+        let read = cloudtrail::read(log, &mut |record| {
+            number = number.saturating_add(1);
+            match record {
+                Ok(record) => self.sorted.extend(record.event()),
+                Err(error) => invalid.push(format!("{name}, record {number} is not one of CloudTrail: {error}")),
+            }
+        });
+        invalid.into_iter().try_for_each(|why| take(Entry::Invalid(why)))?;
+        read.map_err(|broken| Failure::because(&format!("cannot read {name}"), &broken))
     }
 
     pub(super) fn finish(mut self, take: &mut Take<'_>) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
 
 const DAY: f64 = 86_400.0;
-/// Lines that are no events, told one by one.
+/// Lines and records that are no events, told one by one.
 const MOST_TOLD: usize = 10;
 /// Columns of the chart.
 const WIDTH: usize = 60;
@@ -59,12 +59,12 @@ impl Summary {
         }
     }
 
-    /// Where not a single line could be read, nothing was replayed.
+    /// Where not a single one could be read, nothing was replayed.
     pub(super) fn nothing_was_valid(&self) -> Option<Failure> {
         let first = self.invalid_told.first().filter(|_| self.invalid == self.lines)?;
         Some(Failure::Failed(match self.lines {
             1 => first.clone(),
-            lines => format!("none of {lines} lines can be replayed: {first}"),
+            lines => format!("none of {lines} can be replayed: {first}"),
         }))
     }
 
@@ -73,7 +73,7 @@ impl Summary {
         self.invalid_told.iter().for_each(|why| output::note(why));
         let more = self.invalid.saturating_sub(u64::try_from(self.invalid_told.len()).unwrap_or(u64::MAX));
         if more > 0 {
-            output::note(&format!("and {more} more lines that are no events"));
+            output::note(&format!("and {more} more that are no events"));
         }
     }
 
@@ -187,7 +187,7 @@ impl Summary {
             self.days()
         );
         if self.invalid > 0 {
-            let _ = writeln!(text, "lines that are no events, and were passed over: {}", self.invalid);
+            let _ = writeln!(text, "no events, and passed over: {}", self.invalid);
         }
         if self.events == 0 {
             return text;

@@ -56,10 +56,8 @@ fn each_event_has_one_verdict_of_three_fields_and_the_same_file_the_same_ones() 
 
 #[test]
 fn a_compressed_file_is_read_as_what_it_holds() {
-    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
-    packed.write_all(events().as_bytes()).unwrap();
-    let packed = replay(Format::Events, &packed.finish().unwrap()).unwrap();
-    assert_eq!(packed, replay(Format::Events, events().as_bytes()).unwrap());
+    let unpacked = replay(Format::Events, &packed(&events())).unwrap();
+    assert_eq!(unpacked, replay(Format::Events, events().as_bytes()).unwrap());
 }
 
 #[test]
@@ -72,14 +70,13 @@ fn where_no_line_can_be_read_the_first_is_named() {
         (good.replace("1767225600", "-5"), "line 1: ts is no time in Unix seconds"),
         (good.replace("1767225600", "1e300"), "line 1: ts is no time in Unix seconds"),
         ("x".repeat((1 << 20) + 1), "line 1 is longer than 1 MiB"),
-        ("nonsense\nnonsense".to_string(), "none of 2 lines can be replayed: "),
+        ("nonsense\nnonsense".to_string(), "none of 2 can be replayed: "),
     ];
     for (input, want) in table {
         let told = replay(Format::Events, format!("{input}\n").as_bytes()).unwrap_err();
         assert!(told.contains(want), "{told}");
     }
     assert!(replay(Format::Events, b"\x1f\x8bnot gzip").unwrap_err().contains("line 1"));
-    assert!(replay(Format::Cloudtrail, b"{}").unwrap_err().contains("is no log file of CloudTrail"));
     assert_eq!(replay(Format::Events, b"").unwrap().0, Vec::<String>::new());
 }
 
@@ -126,10 +123,89 @@ fn records_of_no_key_have_a_line_of_their_own() {
     assert_eq!(verdicts[1], "0.0000,0,no use of a key");
 }
 
+fn call(time: &str) -> Value {
+    json!({ "eventTime": time, "eventSource": "kms.amazonaws.com", "eventName": "Decrypt" })
+}
+
+/// A trail of as many calls, a second apart.
+fn trail(calls: i64) -> Value {
+    let time = |n| aegis_core::ambient::Timestamp::from_second(1_793_527_200 + n).unwrap().to_string();
+    json!({ "Records": (0..calls).map(|n| call(&time(n))).collect::<Vec<_>>() })
+}
+
+fn packed(text: &str) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    packed.write_all(text.as_bytes()).unwrap();
+    packed.finish().unwrap()
+}
+
 #[test]
 fn cloudtrail_is_judged_in_the_order_of_time() {
-    let call = |time: &str| json!({ "eventTime": time, "eventSource": "kms.amazonaws.com", "eventName": "Decrypt" });
-    let log = json!({ "Records": [call("2026-11-01T10:00:00Z"), call("2026-11-01T09:00:00Z")] });
-    let (verdicts, _) = replay(Format::Cloudtrail, log.to_string().as_bytes()).unwrap();
-    assert_eq!(verdicts.len(), 2);
+    let mut late = call("2026-11-01T10:00:00Z");
+    late["userIdentity"] = json!({ "type": "IAMUser", "userName": "late" });
+    let log = json!({ "Records": [late, call("2026-11-01T09:00:00Z")] });
+    let mut taken = Vec::new();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("in"), log.to_string()).unwrap();
+    let mut input = Input::new(Format::Cloudtrail);
+    let mut take = |entry| {
+        let Entry::Event(event, _) = entry else { panic!("no event") };
+        taken.push(event.actor);
+        Ok(())
+    };
+    input.read(&dir.path().join("in"), &ProgressBar::hidden(), &mut take).unwrap();
+    input.finish(&mut take).unwrap();
+    assert_eq!(taken, ["unknown", "late"]);
+}
+
+#[test]
+fn a_compressed_trail_is_read_as_what_it_holds() {
+    let text = trail(2_000).to_string();
+    let (verdicts, _) = replay(Format::Cloudtrail, &packed(&text)).unwrap();
+    assert_eq!(verdicts.len(), 2_000);
+    assert_eq!(verdicts, replay(Format::Cloudtrail, text.as_bytes()).unwrap().0);
+    // A file may be made of several compressed ones.
+    let (front, back) = text.split_at(70_000);
+    let of_two = [packed(front), packed(back)].concat();
+    assert_eq!(replay(Format::Cloudtrail, &of_two).unwrap().0, verdicts);
+}
+
+#[test]
+fn a_record_that_is_none_is_counted_and_told_of_and_the_rest_is_judged() {
+    let (verdicts, _) = replay(Format::Cloudtrail, trail(20).to_string().as_bytes()).unwrap();
+    let mut log = trail(20);
+    let records = log["Records"].as_array_mut().unwrap();
+    records.insert(7, json!({ "eventTime": "2026-11-01T10:00:00Z" }));
+    records.insert(12, json!({ "eventTime": "yesterday", "eventName": "Decrypt" }));
+    let (mut with, _) = replay(Format::Cloudtrail, &packed(&log.to_string())).unwrap();
+    assert_eq!(with.drain(..2).collect::<Vec<_>>(), ["0.0000,0,invalid"; 2]);
+    assert_eq!(with, verdicts);
+    // Where there is nothing else, nothing was replayed.
+    let told = replay(Format::Cloudtrail, br#"{"Records":[{"eventName":"Decrypt"}]}"#).unwrap_err();
+    assert!(told.ends_with("in, record 1 is not one of CloudTrail: missing field `eventTime`"), "{told}");
+}
+
+#[test]
+fn of_a_trail_that_is_broken_the_file_is_named_and_the_last_record() {
+    let text = trail(2_000).to_string();
+    let whole = packed(&text);
+    let mut wrong_sum = whole.clone();
+    let sum = wrong_sum.len() - 8;
+    wrong_sum[sum] ^= 1;
+    let table: [(&[u8], &str); 6] = [
+        (&whole[..whole.len() / 2], "in: broken after record "),
+        (&whole[..30], "in: "),
+        (&wrong_sum, "in: broken after record 2000: "),
+        (&text.as_bytes()[..100_000], "in: broken after record "),
+        (b"nonsense", "in: no log file of CloudTrail: expected ident"),
+        (b"{}", "in: no log file of CloudTrail: missing field `Records`"),
+    ];
+    for (input, want) in table {
+        let told = replay(Format::Cloudtrail, input).unwrap_err();
+        assert!(told.starts_with("cannot read ") && told.contains(want), "{told}");
+    }
+    let told = replay(Format::Cloudtrail, &whole[..whole.len() / 2]).unwrap_err();
+    let (_, after) = told.split_once("after record ").unwrap();
+    let after: u32 = after.split(':').next().unwrap().parse().unwrap();
+    assert!((1..2_000).contains(&after), "{told}");
 }

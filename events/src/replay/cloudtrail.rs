@@ -4,12 +4,92 @@
 use super::event::{Event, Kind, Outcome};
 use aegis_core::ambient::Timestamp;
 use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+use std::io::Read;
 
-/// The records of one log file, `{"Records":[…]}`.
-#[derive(Debug, Deserialize)]
-pub struct Log {
-    #[serde(rename = "Records")]
-    pub records: Vec<Record>,
+/// Why a log file cannot be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    #[error("no log file of CloudTrail")]
+    NoLog(#[source] serde_json::Error),
+    #[error("broken after record {after}")]
+    Within { after: u64, source: serde_json::Error },
+}
+
+/// Hands on what is each record of one log file, `{"Records":[…]}`, in its order: one that lacks something does not keep the
+/// next from being read.
+///
+/// # Errors
+/// [`Broken`]. What was handed on before stands.
+pub fn read(log: impl Read, take: &mut dyn FnMut(Result<Record, serde_json::Error>)) -> Result<(), Broken> {
+    let mut handed_on = None;
+    let mut deserializer = serde_json::Deserializer::from_reader(log);
+    let read = Log { take, handed_on: &mut handed_on }.deserialize(&mut deserializer);
+    read.and_then(|()| deserializer.end()).map_err(|source| match handed_on {
+        None => Broken::NoLog(source),
+        Some(after) => Broken::Within { after, source },
+    })
+}
+
+struct Log<'a> {
+    take: &'a mut dyn FnMut(Result<Record, serde_json::Error>),
+    /// How many; absent before the list of records begins.
+    handed_on: &'a mut Option<u64>,
+}
+
+impl<'de> DeserializeSeed<'de> for Log<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Log<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with `Records`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<String>()? {
+            match name.as_str() {
+                "Records" => map.next_value_seed(Records(&mut self))?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        self.handed_on.map(|_| ()).ok_or_else(|| A::Error::missing_field("Records"))
+    }
+}
+
+struct Records<'a, 'b>(&'a mut Log<'b>);
+
+impl<'de> DeserializeSeed<'de> for Records<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Records<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of records")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut records: A) -> Result<(), A::Error> {
+        let handed_on = self.0.handed_on.get_or_insert(0);
+        // First as any JSON: what is wrong within a record then leaves the reader behind it.
+        while let Some(record) = records.next_element::<serde_json::Value>()? {
+            *handed_on = handed_on.saturating_add(1);
+            (self.0.take)(serde_json::from_value(record));
+        }
+        Ok(())
+    }
 }
 
 /// One API call; fields that say nothing of who, what and where are left out.
@@ -153,14 +233,43 @@ mod tests {
             "sourceIPAddress":"203.0.113.9","userAgent":"Boto3/1.34","errorCode":"AccessDenied",
             "requestParameters":{"keyId":"alias/data"},
             "resources":[{"ARN":"arn:aws:kms:eu-central-1:111122223333:key/1","type":"AWS::KMS::Key"}]}]}"#;
-        let log: Log = serde_json::from_str(log).unwrap();
-        let event = log.records.into_iter().next().unwrap().event().unwrap();
+        let mut events = Vec::new();
+        read(log.as_bytes(), &mut |record| events.push(record.unwrap().event().unwrap())).unwrap();
+        let [event] = events.as_slice() else { panic!("{events:?}") };
         assert_eq!(event.actor, "arn:aws:sts::111122223333:assumed-role/etl");
         assert_eq!((event.kind, event.outcome), (Kind::Agent, Outcome::Denied));
         assert_eq!(event.op, "generatedatakey");
         assert_eq!(event.resource.as_deref(), Some("arn:aws:kms:eu-central-1:111122223333:key/1"));
         assert_eq!((event.ts, event.cred_age), (1_793_527_200.0, Some(3_600.0)));
         assert_eq!(lasting("arn:aws:sts::1:assumed-role/dev/alice"), "arn:aws:sts::1:assumed-role/dev/alice");
+    }
+
+    #[test]
+    fn a_record_that_is_none_costs_no_other_one_and_where_a_file_breaks_is_told() {
+        let good = r#"{"eventTime":"2026-11-01T10:00:00Z","eventName":"Decrypt"}"#;
+        let no_name = r#"{"eventTime":"2026-11-01T10:00:00Z"}"#;
+        let table = [
+            (format!(r#"{{"Records":[{good},{no_name},{good}]}}"#), "+-+", ""),
+            (format!(r#"{{"Records":[7,null,[],{good}],"Other":[1]}}"#), "---+", ""),
+            (r#"{"Records":[]}"#.to_string(), "", ""),
+            (format!(r#"{{"Records":[{good},{good}"#), "++", "broken after record 2"),
+            (format!(r#"{{"Records":[{good},{{"eventTime":"#), "+", "broken after record 1"),
+            (format!(r#"{{"Records":[{good}]}} {good}"#), "+", "broken after record 1"),
+            (r#"{"Records":[}"#.to_string(), "", "broken after record 0"),
+            (r#"{"Records":7}"#.to_string(), "", "no log file of CloudTrail"),
+            (good.to_string(), "", "no log file of CloudTrail"),
+            ("nonsense".to_string(), "", "no log file of CloudTrail"),
+            (String::new(), "", "no log file of CloudTrail"),
+        ];
+        for (log, want, broken) in table {
+            let mut taken = String::new();
+            let read = read(log.as_bytes(), &mut |record| taken.push(if record.is_ok() { '+' } else { '-' }));
+            assert_eq!((taken.as_str(), told(read).as_str()), (want, broken), "{log}");
+        }
+    }
+
+    fn told(read: Result<(), Broken>) -> String {
+        read.err().map(|broken| broken.to_string()).unwrap_or_default()
     }
 
     #[test]

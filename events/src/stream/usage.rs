@@ -55,10 +55,8 @@ async fn raise(app: &App, spike: &Spike) -> Result<(), Error> {
             key: Some(spike.key.clone()),
             credential: None,
             factors: vec![Factor {
-                factor: FactorName::Volume,
-                observed: f64::from(found.observed),
-                expected: found.expected,
-                weight: score_of(found.decades),
+                within_seconds: Some(found.within_seconds),
+                ..Factor::new(FactorName::Volume, f64::from(found.observed), found.expected, score_of(found.decades))
             }],
         },
         suggested_actions: vec![ResponseAction::Alert],

@@ -113,6 +113,14 @@ pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -
     deserializer.deserialize_map(Object(PhantomData))
 }
 
+/// A field that says something by being there, be it `null`. With `default` one that is absent says nothing.
+///
+/// # Errors
+/// The deserializer's.
+pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// [`object`] for a field that may be absent or `null`.
 ///
 /// # Errors

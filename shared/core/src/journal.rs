@@ -96,8 +96,6 @@ pub struct Search {
     pub until: Option<Timestamp>,
     /// Only records older than this one.
     pub before: Option<RecordId>,
-    /// Only records with a recommendation or a response.
-    pub is_answer: bool,
     /// Only records of what was, or is to be, done about misuse: by rules or by humans.
     pub is_response: bool,
     /// Walks the human's records, whatever else is asked for.
@@ -345,7 +343,7 @@ impl Search {
     fn is_exact(&self) -> bool {
         let subjects = [self.key.is_some(), self.agent.is_some(), self.human.is_some()];
         let filtered = self.operation.is_some() || self.outcome.is_some() || self.min_risk.is_some();
-        let filtered = filtered || self.is_answer || self.is_response;
+        let filtered = filtered || self.is_response;
         !filtered && subjects.iter().filter(|set| **set).count() <= 1
     }
 
@@ -357,7 +355,6 @@ impl Search {
             && equal(Some(record.operation) == self.operation, self.operation.is_none())
             && equal(Some(record.outcome) == self.outcome, self.outcome.is_none())
             && self.min_risk.is_none_or(|least| record.risk.score >= least)
-            && equal(is_answer(record), !self.is_answer)
             && equal(is_response(record), !self.is_response)
     }
 

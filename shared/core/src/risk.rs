@@ -44,6 +44,15 @@ pub struct Factor {
     pub expected: f64,
     /// What this adds to the score.
     pub weight: f64,
+    /// Whole seconds within which `observed` was counted, of a burst and a volume; of those that count the one that weighs most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within_seconds: Option<u32>,
+}
+
+impl Factor {
+    pub fn new(factor: FactorName, observed: f64, expected: f64, weight: f64) -> Self {
+        Self { factor, observed, expected, weight, within_seconds: None }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -151,37 +160,20 @@ pub fn score(observation: &Observation<'_>) -> Risk {
         let meant = observation.environment.map_or(environment, rank);
         let tier = if key.tier == Tier::High { 1.0 } else { 0.0 };
         let shared = if key.shared { 1.0 } else { 0.0 };
-        let factor = |factor, observed, weight| Factor { factor, observed, expected: 0.0, weight: observed * weight };
+        let factor = |factor, observed, weight| Factor::new(factor, observed, 0.0, observed * weight);
         [
             factor(FactorName::Environment, environment, 0.01),
-            Factor {
-                factor: FactorName::EnvironmentMismatch,
-                observed: environment,
-                expected: meant,
-                weight: (environment - meant).abs() * 0.1,
-            },
+            Factor::new(FactorName::EnvironmentMismatch, environment, meant, (environment - meant).abs() * 0.1),
             factor(FactorName::KeyTier, tier, 0.05),
             factor(FactorName::KeyShared, shared, 0.03),
         ]
     });
     let context = [
-        Some(Factor {
-            factor: FactorName::CredentialAge,
-            observed: age,
-            expected: 3_600.0,
-            weight: ramp(age, 3_600.0, 86_400.0) * 0.1,
-        }),
-        breadth.map(|keys| Factor {
-            factor: FactorName::ScopeBreadth,
-            observed: keys,
-            expected: 4.0,
-            weight: ramp(keys, 4.0, 64.0) * 0.1,
-        }),
-        observation.detection_lag.map(|lag| Factor {
-            factor: FactorName::DetectionBlind,
-            observed: f64::from(i32::try_from(lag).unwrap_or(i32::MAX)),
-            expected: f64::from(i32::try_from(MAX_DETECTION_LAG).unwrap_or(i32::MAX)),
-            weight: 0.1,
+        Some(Factor::new(FactorName::CredentialAge, age, 3_600.0, ramp(age, 3_600.0, 86_400.0) * 0.1)),
+        breadth.map(|keys| Factor::new(FactorName::ScopeBreadth, keys, 4.0, ramp(keys, 4.0, 64.0) * 0.1)),
+        observation.detection_lag.map(|lag| {
+            let [lag, most] = [lag, MAX_DETECTION_LAG].map(|lag| f64::from(i32::try_from(lag).unwrap_or(i32::MAX)));
+            Factor::new(FactorName::DetectionBlind, lag, most, 0.1)
         }),
     ];
     let context = context.into_iter().flatten().chain(of_key.into_iter().flatten());

@@ -219,6 +219,27 @@ async fn a_key_of_another_environment_than_the_agent_is_for_is_a_factor_of_risk(
         .post(&alice, "/v1/agents", json!({ "label": "x", "scope": scope, "environment": "test" }))
         .await
         .refused(400);
+    taken_away(&deployment, &agent, &for_staging).await;
+}
+
+/// By the human behind the agent, freshly logged in; not by the agent, and not by a change that says nothing of it.
+async fn taken_away(deployment: &Deployment, agent: &str, token: &str) {
+    let path = format!("/v1/agents/{agent}");
+    let amend = async |by: &str, body: Value| deployment.call(http::Method::PATCH, by, &path, Some(body)).await;
+    let meant = async || deployment.get(token, &format!("{path}/scope")).await.ok().get("environment").cloned();
+    let alice = deployment.alice().await;
+    amend(&alice, json!({ "environment": "staging" })).await.ok();
+    assert_eq!(amend(token, json!({ "environment": null })).await.refused(403), "policy");
+    amend(&alice, json!({ "label": "renamed" })).await.ok();
+    assert_eq!(meant().await, Some(json!("staging")));
+    deployment.pass(301);
+    assert_eq!(amend(&alice, json!({ "environment": null })).await.failed(401), "fresh-login-needed");
+    let alice = deployment.alice().await;
+    let grant = amend(&alice, json!({ "environment": null })).await.ok()["grant"].clone();
+    assert_eq!((grant.get("environment"), meant().await), (None, None), "{grant}");
+    deployment.post(token, "/v1/keys/production/sign", message(b"x")).await.ok();
+    let newest = deployment.get(&alice, "/v1/audit?op=key.sign&limit=1").await.ok();
+    assert_eq!(newest["items"][0]["risk"]["score"], 0.02);
 }
 
 fn state_of(agent: &str) -> aegis_core::store::ItemKey {

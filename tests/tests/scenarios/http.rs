@@ -35,6 +35,72 @@ async fn a_body_is_an_object_and_nothing_else() {
     deployment.post(&alice, "/v1/agents", grant(json!({ "max_uses": 5 }))).await.ok();
 }
 
+/// Whatever a caller says it is, what is recorded and what is over follow the server's clock.
+#[tokio::test]
+async fn no_header_says_what_time_it_is() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "some-key", "Ed25519").await;
+    let at = |second| aegis_core::ambient::Timestamp::from_second(second).unwrap();
+    let begun = deployment.now();
+    let (agent, token) = deployment.agent(&alice, "key:some-key:sign", json!({})).await;
+    let sign = "/v1/keys/some-key/sign";
+    let claiming = async |method: Method, path: &str, token: &str, second: i64| {
+        let mut answers = Vec::new();
+        for claim in claims(second) {
+            let mut request = Request::builder().method(method.clone()).uri(path);
+            for name in TELL_TIME {
+                request = request.header(name, &claim);
+            }
+            request = request.header(AUTHORIZATION, format!("Bearer {token}")).header(CONTENT_TYPE, "application/json");
+            let body = if method == Method::PATCH { json!({ "delegate": true }) } else { message(b"x") };
+            answers.push((deployment.send(request.body(Bytes::from(body.to_string())).unwrap()).await, claim));
+        }
+        answers
+    };
+    for second in [begun - 400 * 86_400, begun + 400 * 86_400] {
+        for (answer, claim) in claiming(Method::POST, sign, &token, second).await {
+            assert_eq!(answer.status, 200, "{claim}: {}", answer.body);
+        }
+    }
+    let records = deployment.get(&alice, "/v1/audit?op=key.sign").await.ok();
+    let recorded: Vec<&serde_json::Value> =
+        records["items"].as_array().unwrap().iter().map(|record| &record["at"]).collect();
+    assert_eq!(recorded, [&json!(at(begun)); 8]);
+    deployment.pass(3_600 + 31);
+    for (answer, claim) in claiming(Method::POST, sign, &token, begun).await {
+        assert_eq!(answer.refused(401), "credential_expired", "{claim}");
+    }
+    for (answer, claim) in claiming(Method::PATCH, &format!("/v1/agents/{agent}"), &alice, begun).await {
+        assert_eq!(answer.failed(401), "fresh-login-needed", "{claim}");
+    }
+}
+
+/// A moment as headers write it.
+fn claims(second: i64) -> [String; 4] {
+    let at = aegis_core::ambient::Timestamp::from_second(second).unwrap();
+    let http_date = at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    [http_date, at.to_string(), second.to_string(), at.strftime("%Y%m%dT%H%M%SZ").to_string()]
+}
+
+/// Names under which programs, gateways and tests tell each other the time.
+const TELL_TIME: [&str; 14] = [
+    "date",
+    "if-modified-since",
+    "timestamp",
+    "x-aegis-clock",
+    "x-aegis-date",
+    "x-aegis-now",
+    "x-aegis-time",
+    "x-amz-date",
+    "x-amzn-request-time",
+    "x-date",
+    "x-fake-time",
+    "x-ms-date",
+    "x-request-start",
+    "x-timestamp",
+];
+
 #[tokio::test]
 async fn json_that_readers_differ_on_is_refused() {
     let deployment = Deployment::new().await;

@@ -80,7 +80,7 @@ async fn rules_that_observe_let_an_agent_go_on_and_say_what_would_have_been() {
     }
 }
 
-const RULES: &str = r#"
+pub(crate) const RULES: &str = r#"
 [budget]
 per_hour = 4
 [[rule]]
@@ -166,16 +166,16 @@ async fn a_dry_run_of_the_rules_in_force_says_what_was_done_and_what_was_held_ba
     }
 }
 
-type Known = (String, String);
+pub(crate) type Known = (String, String);
 
-async fn with_key() -> Deployment {
+pub(crate) async fn with_key() -> Deployment {
     let deployment = Deployment::new().await;
     let key = json!({ "name": "own-key", "algorithm": "Ed25519", "environment": "development", "activate": true });
     deployment.post(&deployment.alice().await, "/v1/keys", key).await.ok();
     deployment
 }
 
-async fn agent(deployment: &Deployment) -> Known {
+pub(crate) async fn agent(deployment: &Deployment) -> Known {
     deployment.agent(&deployment.alice().await, "key:own-key:sign", json!({ "purpose": "service" })).await
 }
 
@@ -184,7 +184,7 @@ async fn sign(deployment: &Deployment, agent: &Known) -> Answer {
 }
 
 /// Puts rules in force, with a second human where they need one.
-async fn apply(deployment: &Deployment, toml: &str) {
+pub(crate) async fn apply(deployment: &Deployment, toml: &str) {
     let alice = deployment.alice().await;
     let body = json!({ "toml": toml, "expected_version": 0 });
     let change = deployment.call(Method::PUT, &alice, "/v1/response-rules", Some(body)).await.ok();
@@ -196,22 +196,30 @@ async fn apply(deployment: &Deployment, toml: &str) {
 }
 
 /// A finding about an agent of alice's, critical, answered by the rules in force.
-async fn find(deployment: &Deployment, detector: Detector, agent: &Known) -> RecommendationRecord {
+pub(crate) async fn find(deployment: &Deployment, detector: Detector, agent: &Known) -> RecommendationRecord {
     raise(deployment, detector, Some(&agent.0), "alice@org").await
 }
 
-/// As the stream does: the id dates from the beginning of the hour.
 async fn raise(
     deployment: &Deployment,
     detector: Detector,
     agent: Option<&str>,
     sponsor: &str,
 ) -> RecommendationRecord {
-    let app = &deployment.host.app;
-    let at = app.clock.now();
+    answer(deployment, finding(deployment, detector, agent, sponsor)).await
+}
+
+/// As the stream's: the id dates from the beginning of the hour.
+pub(crate) fn finding(
+    deployment: &Deployment,
+    detector: Detector,
+    agent: Option<&str>,
+    sponsor: &str,
+) -> AgentRecommendation {
+    let at = deployment.host.app.clock.now();
     let hour = aegis_core::ambient::Timestamp::from_second(at.as_second() / 3_600 * 3_600).unwrap();
     let words = format!("{}/{}/{at}", detector.as_str(), agent.unwrap_or(sponsor));
-    let recommendation = AgentRecommendation {
+    AgentRecommendation {
         id: RecommendationId::derived(hour, &words),
         at,
         detector,
@@ -227,12 +235,16 @@ async fn raise(
             factors: Vec::new(),
         },
         suggested_actions: Vec::new(),
-    };
-    let in_force = response::in_force(app).await.unwrap();
-    response::raise(app, recommendation, &in_force).await.unwrap().unwrap()
+    }
 }
 
-fn done(found: &RecommendationRecord) -> Vec<&str> {
+pub(crate) async fn answer(deployment: &Deployment, finding: AgentRecommendation) -> RecommendationRecord {
+    let app = &deployment.host.app;
+    let in_force = response::in_force(app).await.unwrap();
+    response::raise(app, finding, &in_force).await.unwrap().unwrap()
+}
+
+pub(crate) fn done(found: &RecommendationRecord) -> Vec<&str> {
     found.responses.iter().map(|done| done.action.as_str()).collect()
 }
 

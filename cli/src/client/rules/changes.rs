@@ -85,6 +85,7 @@ fn row(item: &Value) -> Vec<String> {
         let name = suppressed.pointer("/action").map(action_name).unwrap_or_default();
         format!("no {name} ({})", field(suppressed, "/because"))
     });
+    let unneeded = items(item, "/unneeded").iter().map(|action| format!("no {} (already)", action_name(action)));
     let did = items(item, "/did").iter().map(|response| field(response, "/action")).collect::<Vec<_>>();
     vec![
         moment(item, "/at"),
@@ -92,7 +93,7 @@ fn row(item: &Value) -> Vec<String> {
         field(item, "/severity"),
         actor.unwrap_or_default(),
         field(item, "/rule"),
-        would.into_iter().chain(suppressed).collect::<Vec<_>>().join(", "),
+        would.into_iter().chain(suppressed).chain(unneeded).collect::<Vec<_>>().join(", "),
         did.join(", "),
         field(item, "/differs"),
     ]

@@ -5,7 +5,7 @@ use super::aliases::resolve;
 use super::listing::{PageOf, PageQuery, cursor_at};
 use crate::agent::{Agent, AgentState, Grant, Limits, MAX_CHILDREN, MAX_DEPTH, MAX_WINDOW, Purpose, Stopped};
 use crate::ambient::{DateTime, Timestamp, after_seconds};
-use crate::encoding::{object, optional_object};
+use crate::encoding::{given, object, optional_object};
 use crate::error::Error;
 use crate::id::{AccessRequestId, AgentId, KeyId};
 use crate::key::{Environment, Key, KeyRecord};
@@ -144,8 +144,10 @@ pub struct AmendAgent {
     pub create_keys: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<bool>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub environment: Option<Environment>,
+    /// Which environment the agent is for from now on; `null`: for any.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schemars(with = "Option<Environment>")]
+    pub environment: Option<Option<Environment>>,
     /// The agent's request that this follows. What is not said here is as it asks: its scope is added to the agent's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_request: Option<AccessRequestId>,
@@ -182,7 +184,7 @@ pub async fn amend_agent(app: &App, permit: &Permit, input: &AmendAgent) -> Resu
     agent.grant.delegate = input.delegate.unwrap_or(agent.grant.delegate);
     agent.grant.create_keys = input.create_keys.unwrap_or(agent.grant.create_keys);
     agent.grant.audit = input.audit.unwrap_or(agent.grant.audit);
-    agent.grant.environment = input.environment.or(agent.grant.environment);
+    agent.grant.environment = input.environment.unwrap_or(agent.grant.environment);
     if input.create_keys == Some(true) {
         may_grant(app, permit, &agent.grant)?;
     }

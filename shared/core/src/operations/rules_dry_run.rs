@@ -1,10 +1,12 @@
 //! What rules would have done about the recorded past: the recommendations of the journal, put through the same plan and
 //! the same ledger, beside what was done. Changes nothing.
 
-use crate::agent::Agent;
+mod stops;
+
+use crate::agent::{Agent, Credential};
 use crate::ambient::{DateTime, Timestamp, after_seconds};
 use crate::error::Error;
-use crate::id::{AgentId, KeyId, RecommendationId};
+use crate::id::{AgentId, CredentialId, KeyId, RecommendationId};
 use crate::journal::{self, Search};
 use crate::key::{KeyRecord, Tier};
 use crate::name::HumanId;
@@ -17,6 +19,7 @@ use crate::store::{ItemKey, MAX_BATCH};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use stops::{Case, Span, Stops};
 
 /// Most pages of the journal that one dry run reads: 50,000 records.
 const MAX_PAGES: usize = 50;
@@ -62,6 +65,8 @@ pub struct DryRunItem {
     pub rule: Option<RuleName>,
     pub would: Vec<RuleAction>,
     pub suppressed: Vec<Suppressed>,
+    /// What the rule orders besides, and would have changed nothing: whom or what it is about was stopped for good already.
+    pub unneeded: Vec<RuleAction>,
     pub did: Vec<Response>,
     /// Whether what would have been done to the actor or the key differs from what was done. Alerts do not count.
     pub differs: bool,
@@ -80,43 +85,34 @@ pub async fn dry_run_rules(app: &App, permit: &Permit, asked: &DryRunRules) -> R
     let since = asked.since.max(deployment.created_at);
     // What was done shortly before bears on what was held back then.
     let from = after_seconds(since, -i64::from(rules.lead_minutes()) * 60).max(deployment.created_at);
-    let past = Past::read(app, from, deployment.created_at).await?;
-    let known = Known::load(app, &past.cases).await?;
+    let mut past = Past::read(app, from, deployment.created_at).await?;
+    let known = Known::load(app, &mut past).await?;
     let mut ledger = ResponseLedger::default();
     let since = since.max(past.since);
-    let mut items = Vec::new();
-    for (recommendation, at) in &past.cases {
-        // What held it back then lies before what is read here, and so does why: it began nothing itself.
-        if *at < since && past.held_back.contains(&recommendation.id) {
-            continue;
-        }
+    let judged = past.cases.iter().map(|(recommendation, span)| {
         let did = past.responses.get(&recommendation.id).cloned().unwrap_or_default();
-        let item = judge(&rules, &mut ledger, &known, (recommendation, *at), did);
-        items.extend(Some(item).filter(|item| item.at >= since));
-    }
+        // What held it back then lies before what is read here, and so does why: it began nothing itself.
+        let held_back = span.from < since && past.held_back.contains(&recommendation.id);
+        let ledger = (!held_back).then_some(&mut ledger);
+        judge(&rules, ledger, &known, (recommendation, span.from), did)
+    });
+    let mut items: Vec<DryRunItem> = judged.collect();
+    compare(&mut items, &past.cases, past.stops, &known);
+    items.retain(|item| item.at >= since);
     Ok(Done::read(RulesDryRun { since, complete: past.is_complete, items }))
 }
 
 fn judge(
     rules: &RuleSet,
-    ledger: &mut ResponseLedger,
+    ledger: Option<&mut ResponseLedger>,
     known: &Known,
     (recommendation, at): (&AgentRecommendation, Timestamp),
     did: Vec<Response>,
 ) -> DryRunItem {
     let plan = rules.plan(&known.trigger(recommendation));
-    let admission = plan.as_ref().map(|plan| ledger.admit(plan, recommendation.subject(), recommendation.at));
+    let admission = plan.as_ref().zip(ledger);
+    let admission = admission.map(|(plan, ledger)| ledger.admit(plan, recommendation.subject(), recommendation.at));
     let Admission { carried_out, suppressed } = admission.unwrap_or_default();
-    // What befell others with it, as the agent above it, follows from what befell the agent itself; but for a fleet, which is
-    // what the rule ordered, and is told of each of its agents.
-    let to_itself = |response: &&Response| {
-        let fleet = response.action == ResponseAction::RevokeFleet;
-        fleet || response.agent.is_none() || response.agent == recommendation.agent
-    };
-    let planned = carried_out.iter().map(|action| action.kind());
-    let done = did.iter().filter(to_itself).map(|response| response.action);
-    let changing = |kind: &ResponseAction| *kind != ResponseAction::Alert;
-    let differs = planned.filter(changing).collect::<BTreeSet<_>>() != done.filter(changing).collect();
     DryRunItem {
         recommendation: recommendation.id.clone(),
         at,
@@ -127,19 +123,53 @@ fn judge(
         rule: plan.map(|plan| plan.rule),
         would: carried_out,
         suppressed,
+        unneeded: Vec::new(),
         did,
-        differs,
+        differs: false,
     }
+}
+
+/// Sets apart what would have changed nothing; the rest is held against what was done.
+fn compare(items: &mut [DryRunItem], cases: &[(AgentRecommendation, Span)], mut stops: Stops, known: &Known) {
+    let did: Vec<_> = items.iter().map(did_to_itself).collect();
+    let mut compared: Vec<(&mut DryRunItem, Case<'_>)> = Vec::new();
+    for ((item, (recommendation, span)), did) in items.iter_mut().zip(cases).zip(&did) {
+        let made = item.agent.as_ref().and_then(|agent| known.made.get(agent)).copied();
+        let case = Case { recommendation, span: *span, made, did };
+        stops.take_agreed(case, &item.would);
+        compared.push((item, case));
+    }
+    // In the order in which they were raised, which is not that of what they are about.
+    compared.sort_by_key(|(item, _)| item.at);
+    for (item, case) in compared {
+        let ordered = std::mem::take(&mut item.would).into_iter();
+        (item.would, item.unneeded) = ordered.partition(|action| stops.is_changed(case, *action));
+        let would = item.would.iter().map(|action| action.kind()).filter(|kind| *kind != ResponseAction::Alert);
+        item.differs = would.collect::<BTreeSet<_>>() != *case.did;
+    }
+}
+
+/// What befell others with it, as the agent above it, follows from what befell the agent itself; but for a fleet, which is
+/// what the rule ordered, and is told of each of its agents.
+fn did_to_itself(item: &DryRunItem) -> BTreeSet<ResponseAction> {
+    let to_itself = |response: &&Response| {
+        let fleet = response.action == ResponseAction::RevokeFleet;
+        fleet || response.agent.is_none() || response.agent == item.agent
+    };
+    let did = item.did.iter().filter(to_itself).map(|response| response.action);
+    did.filter(|kind| *kind != ResponseAction::Alert).collect()
 }
 
 /// The recommendations of the journal, the oldest first, and the responses to each.
 struct Past {
     since: Timestamp,
     is_complete: bool,
-    cases: Vec<(AgentRecommendation, Timestamp)>,
+    /// With when each was raised.
+    cases: Vec<(AgentRecommendation, Span)>,
     responses: BTreeMap<RecommendationId, Vec<Response>>,
     /// What a cooldown or the budget held back.
     held_back: BTreeSet<RecommendationId>,
+    stops: Stops,
 }
 
 impl Past {
@@ -150,8 +180,9 @@ impl Past {
             cases: Vec::new(),
             responses: BTreeMap::new(),
             held_back: BTreeSet::new(),
+            stops: Stops::default(),
         };
-        let mut search = Search { since: Some(since), is_answer: true, ..Search::default() };
+        let mut search = Search { since: Some(since), is_response: true, ..Search::default() };
         for _ in 0..MAX_PAGES {
             let (now, most) = (app.clock.now(), journal::MAX_EXAMINED);
             let page = journal::search(app.store.as_ref(), &search, beginning, now, most).await?;
@@ -173,15 +204,17 @@ impl Past {
     }
 
     /// Newest first.
-    fn take(&mut self, record: AuditRecord) {
+    fn take(&mut self, mut record: AuditRecord) {
+        self.stops.take(&record);
+        let (span, recommendation) = (Span::of(&record), record.recommendation.take());
         for response in record.responses {
             self.responses.entry(response.cause.clone()).or_default().push(response);
         }
-        if let Some(recommendation) = record.recommendation {
+        if let Some(recommendation) = recommendation {
             if record.suppressed.iter().any(|held| held.because != Because::Observe) {
                 self.held_back.insert(recommendation.id.clone());
             }
-            self.cases.push((recommendation, record.at));
+            self.cases.push((recommendation, span));
         }
     }
 
@@ -196,17 +229,26 @@ impl Past {
 struct Known {
     purposes: BTreeMap<AgentId, Subject>,
     tiers: BTreeMap<KeyId, Tier>,
+    made: BTreeMap<AgentId, Timestamp>,
 }
 
 impl Known {
-    async fn load(app: &App, cases: &[(AgentRecommendation, Timestamp)]) -> Result<Self, Error> {
-        let agents: BTreeSet<&AgentId> = cases.iter().filter_map(|(case, _)| case.agent.as_ref()).collect();
-        let keys: BTreeSet<&KeyId> = cases.iter().filter_map(|(case, _)| case.evidence.key.as_ref()).collect();
+    async fn load(app: &App, past: &mut Past) -> Result<Self, Error> {
+        let cases = || past.cases.iter().map(|(case, _)| case);
+        let agents: BTreeSet<&AgentId> = cases().filter_map(|case| case.agent.as_ref()).collect();
+        let credentials: BTreeSet<&CredentialId> =
+            cases().filter_map(|case| case.evidence.credential.as_ref()).collect();
+        let keys: BTreeSet<&KeyId> = cases().filter_map(|case| case.evidence.key.as_ref()).collect();
         let agents: Vec<ItemKey> = agents.into_iter().map(repository::agent_item).collect();
+        let credentials: Vec<ItemKey> = credentials.into_iter().map(repository::credential_item).collect();
         let keys: Vec<ItemKey> = keys.into_iter().map(repository::key_item).collect();
         let agents = load_all::<Agent>(app, &agents).await?;
+        agents.iter().for_each(|agent| past.stops.take_agent(agent));
+        load_all(app, &credentials).await?.iter().for_each(|found: &Credential| past.stops.take_credential(found));
         let keys = load_all::<KeyRecord>(app, &keys).await?;
+        keys.iter().for_each(|record| past.stops.take_key(record));
         Ok(Self {
+            made: agents.iter().map(|agent| (agent.id.clone(), agent.created_at)).collect(),
             purposes: agents.into_iter().map(|agent| (agent.id, agent.purpose.into())).collect(),
             tiers: keys.into_iter().map(|record| (record.key.id, record.key.tier)).collect(),
         })

@@ -1,9 +1,9 @@
 //! What a request amounts to: decades of evidence by channel, and the score they make.
 
-use super::baseline::{self, Baseline, log2};
+use super::baseline::{self, Baseline};
 use super::sighting::Sighting;
 use super::table::Standing;
-use super::weigh::{above, history, surge};
+use super::weigh::{counts, surge};
 use super::{Factor, FactorName, Live};
 
 /// Channels of evidence.
@@ -92,6 +92,24 @@ pub struct Reading {
     pub weighed: f64,
     pub observed: f64,
     pub expected: f64,
+    /// Seconds within which `observed` was counted, of bursts and volumes.
+    pub within_seconds: Option<u32>,
+}
+
+/// Requests within some stretch of time that are unlikely.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Count {
+    pub(super) decades: f64,
+    pub(super) observed: u32,
+    pub(super) expected: f64,
+    pub(super) within_seconds: u32,
+}
+
+impl Count {
+    /// The more unlikely of the two; of equals the first.
+    pub(super) fn or_stronger(self, other: Self) -> Self {
+        if other.decades > self.decades { other } else { self }
+    }
 }
 
 /// How well others know a value that is new to an actor.
@@ -164,10 +182,24 @@ impl Evidence {
         let (most, machines, humans) = channel.scale();
         let decades = decades.clamp(0.0, most);
         let weighed = decades * if self.human { humans } else { machines };
-        let place = Channel::ALL.into_iter().zip(&mut self.readings).find(|(of, _)| *of == channel);
-        if let Some((_, reading)) = place {
-            *reading = Reading { decades, weighed, observed, expected };
+        if let Some(reading) = self.reading(channel) {
+            *reading = Reading { decades, weighed, observed, expected, within_seconds: None };
         }
+    }
+
+    /// The more unlikely of what is known already and this.
+    pub(super) fn raise(&mut self, channel: Channel, count: Count) {
+        if count.decades > self.of(channel).decades {
+            self.set(channel, count.decades, f64::from(count.observed), count.expected);
+            if let Some(reading) = self.reading(channel) {
+                reading.within_seconds = Some(count.within_seconds);
+            }
+        }
+    }
+
+    fn reading(&mut self, channel: Channel) -> Option<&mut Reading> {
+        let mut readings = Channel::ALL.into_iter().zip(&mut self.readings);
+        readings.find(|(of, _)| *of == channel).map(|(_, reading)| reading)
     }
 
     /// What an actor with too little history of its own gets from that of its kind: `share` of it is theirs.
@@ -215,17 +247,9 @@ impl Evidence {
     /// Live counters know of requests that the state has not taken in yet.
     pub fn raise_pace(&mut self, baseline: &Baseline, live: Live) {
         self.most_in_a_second = self.most_in_a_second.max(live.second);
-        if let Some((decades, usual)) = surge(baseline, live.ten_seconds)
-            && decades > self.of(Channel::Burst).decades
-        {
-            self.set(Channel::Burst, decades, f64::from(live.ten_seconds), usual);
-        }
-        for (count, peak) in [live.second, live.ten_seconds, live.minute].into_iter().zip(&baseline.peaks) {
-            let decades = above(peak, baseline.days, log2(count), 0.7) * history(baseline);
-            if decades > self.of(Channel::Burst).decades {
-                self.set(Channel::Burst, decades, f64::from(count), baseline::usual(peak, baseline.days));
-            }
-        }
+        let observed = [live.second, live.ten_seconds, live.minute];
+        let counts = counts(baseline, &observed).chain(surge(baseline, live.ten_seconds));
+        self.raise(Channel::Burst, counts.fold(Count::default(), Count::or_stronger));
     }
 
     /// What all agents of its human do together.
@@ -305,10 +329,8 @@ impl Evidence {
         let total = self.total();
         let share = if total > 0.0 { score_of(total) / total } else { 0.0 };
         let factor = move |(channel, reading): (Channel, Reading)| Factor {
-            factor: channel.factor(),
-            observed: reading.observed,
-            expected: reading.expected,
-            weight: reading.weighed * share,
+            within_seconds: reading.within_seconds,
+            ..Factor::new(channel.factor(), reading.observed, reading.expected, reading.weighed * share)
         };
         self.iter().filter(|(_, reading)| reading.decades > 0.0).map(factor)
     }

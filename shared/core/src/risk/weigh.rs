@@ -4,7 +4,7 @@ use super::DAY;
 use super::baseline::{
     self, ACTIVE_HOURS, Baseline, DEVIATIONS, HOURLY_KEYS, NETWORK, Peak, SURPRISE, bit, distinct, is_weekend, log2,
 };
-use super::evidence::{Channel, Evidence, Familiar, Surroundings};
+use super::evidence::{Channel, Count, Evidence, Familiar, Surroundings};
 use super::sighting::{Class, Seen, Sighting, operation_hash, pair};
 use super::stats::{count_decades, t_decades};
 use super::table::{Standing, Table};
@@ -244,12 +244,26 @@ const TIMES: f32 = 2.5;
 const SURGE_DECADES: f64 = 5.0;
 
 /// Of who was there before for a day only little can be unusual; this can.
-pub(super) fn surge(baseline: &Baseline, ten_seconds: u32) -> Option<(f64, f64)> {
+pub(super) fn surge(baseline: &Baseline, ten_seconds: u32) -> Option<Count> {
     let [_, peak, ..] = &baseline.peaks;
     let [_, today, ..] = baseline.today;
     let most = peak.highest.max(today);
     let surges = baseline.days >= 0.5 && ten_seconds >= SURGE && log2(ten_seconds) >= most + TIMES;
-    surges.then_some((SURGE_DECADES, f64::from(most).exp2() - 1.0))
+    let expected = f64::from(most).exp2() - 1.0;
+    surges.then_some(Count { decades: SURGE_DECADES, observed: ten_seconds, expected, within_seconds: 10 })
+}
+
+/// Seconds of the stretches of time whose requests have peaks, in their order.
+const STRETCHES: [u32; 6] = [1, 10, 60, 600, 3_600, 86_400];
+
+/// Requests in each stretch of time, of the first ones, beside the peaks.
+pub(super) fn counts(baseline: &Baseline, observed: &[u32]) -> impl Iterator<Item = Count> {
+    observed.iter().zip(&baseline.peaks).zip(STRETCHES).map(|((observed, peak), within_seconds)| Count {
+        decades: above(peak, baseline.days, log2(*observed), 0.7) * history(baseline),
+        observed: *observed,
+        expected: baseline::usual(peak, baseline.days),
+        within_seconds,
+    })
 }
 
 /// Most decades that sums of excesses over days amount to.
@@ -267,7 +281,7 @@ fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sight
         let open = open.minutes().filter(|minute| minute.minute / width == this.minute / width).map(Minute::count);
         open.fold(carried, u32::saturating_add)
     };
-    let counts = [
+    let observed = [
         second,
         ten_seconds,
         minute,
@@ -275,22 +289,13 @@ fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sight
         within(60, baseline.hour),
         within(DAY, baseline.day),
     ];
-    let mut burst = (0.0, 0.0, 0.0);
-    let mut volume = (0.0, 0.0, 0.0);
-    for (scale, (count, peak)) in counts.into_iter().zip(&baseline.peaks).enumerate() {
-        let decades = above(peak, baseline.days, log2(count), 0.7) * history;
-        let slot = if scale < 3 { &mut burst } else { &mut volume };
-        if decades > slot.0 {
-            *slot = (decades, f64::from(count), baseline::usual(peak, baseline.days));
-        }
+    let (mut burst, mut volume) = (Count::default(), Count::default());
+    for count in counts(baseline, &observed).chain(surge(baseline, ten_seconds)) {
+        let strongest = if count.within_seconds <= 60 { &mut burst } else { &mut volume };
+        *strongest = strongest.or_stronger(count);
     }
-    if let Some((decades, usual)) = surge(baseline, ten_seconds)
-        && decades > burst.0
-    {
-        burst = (decades, f64::from(ten_seconds), usual);
-    }
-    evidence.set(Channel::Burst, burst.0, burst.1, burst.2);
-    evidence.set(Channel::Volume, volume.0, volume.1, volume.2);
+    evidence.raise(Channel::Burst, burst);
+    evidence.raise(Channel::Volume, volume);
     if baseline.days >= 3.0 {
         let (decades, observed, expected) =
             excess(baseline, this.minute, within(60, baseline.hour), within(DAY, baseline.day));

@@ -242,7 +242,7 @@ impl RuleAction {
         matches!(self, Self::Deny { .. } | Self::FreezeAgent | Self::RevokeAgent | Self::StepUp { .. })
     }
 
-    pub(super) fn needs_agent(self) -> bool {
+    pub(crate) fn needs_agent(self) -> bool {
         self.may_be_inline()
     }
 

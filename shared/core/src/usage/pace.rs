@@ -76,6 +76,8 @@ pub struct Crowded {
     pub observed: u32,
     /// Those of a usual busiest hour, or of a usual day.
     pub expected: f64,
+    /// How long the hour or the day is, in seconds.
+    pub within_seconds: u32,
     /// How unlikely the part of all but the busiest is.
     pub decades: f64,
 }
@@ -108,6 +110,7 @@ impl Pace {
         let of_hour =
             self.hour.of(hour).and_then(|crowd| crowd.crowded(busiest, self.hours.get(&hour).copied(), today));
         let of_day = self.day.of(today).and_then(|crowd| crowd.crowded(days(), of_today, today));
+        let of_day = of_day.map(|found| Crowded { within_seconds: 86_400, ..found });
         of_hour.into_iter().chain(of_day).max_by(|a, b| a.decades.total_cmp(&b.decades))
     }
 }
@@ -141,7 +144,7 @@ impl Crowd {
         }
         let decades = above(&peak, days, log2(rest), 0.7);
         let expected = baseline::usual(&peak, days);
-        (decades >= DECADES).then_some(Crowded { observed, expected, decades })
+        (decades >= DECADES).then_some(Crowded { observed, expected, within_seconds: 3_600, decades })
     }
 }
 
@@ -190,7 +193,7 @@ mod tests {
     #[test]
     fn many_that_use_a_key_a_little_more_are_found_and_one_that_does_it_alone_is_not() {
         let found = after(hour(20, 30, 10)).unwrap();
-        assert_eq!(found.observed, 300);
+        assert_eq!((found.observed, found.within_seconds), (300, 3_600));
         assert!((found.expected - 6.0).abs() < 0.01 && found.decades >= DECADES, "{found:?}");
         let table = [
             ("one agent", hour(20, 1, 300)),
@@ -208,7 +211,7 @@ mod tests {
     fn a_day_of_it_is_found_where_no_hour_is_unusual() {
         let uses = (0..144).map(|n| (10 + usize::try_from(n).unwrap() / 2, 20 * DAY + n * 600));
         let found = after(uses.collect());
-        assert_eq!(found.map(|found| found.observed), Some(144));
+        assert_eq!(found.map(|found| (found.observed, found.within_seconds)), Some((144, 86_400)));
     }
 
     #[test]

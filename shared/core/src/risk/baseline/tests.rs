@@ -165,6 +165,32 @@ fn a_score_with_a_history_is_the_sum_of_its_factors() {
     assert!(evidence.of(Channel::Burst).observed >= 80.0);
 }
 
+#[test]
+fn of_a_burst_and_of_a_volume_it_is_said_within_what_time() {
+    let mut settled = State::default();
+    for n in 0..700_u32 {
+        settled.take(&sighting(n, BEGAN + i64::from(n) * 1_800_000, 5));
+    }
+    let began = BEGAN + 700 * 1_800_000;
+    let within = |gap: i64, live: Live| {
+        let mut state = settled.clone();
+        let count = u32::try_from(1_200_000 / gap).unwrap();
+        for n in 0..count {
+            state.take(&sighting(1_000 + n, began + i64::from(n) * gap, 5));
+        }
+        let s = sighting(1_000 + count - 1, began + i64::from(count - 1) * gap, 5);
+        let surroundings = Surroundings::default();
+        let behaviour = Behaviour { sighting: &s, state: &state, template: None, fleet: None, surroundings, live };
+        let evidence = behaviour.evidence();
+        [Channel::Burst, Channel::Volume, Channel::Client].map(|channel| evidence.of(channel).within_seconds)
+    };
+    let calm = Live { second: 1, ten_seconds: 1, minute: 1 };
+    // Every 40 seconds: one is as many in a second as ever. Twice in a second is what it is live, and in ten seconds as many.
+    assert_eq!(within(40_000, calm), [Some(60), Some(3_600), None]);
+    assert_eq!(within(40_000, Live { second: 30, ten_seconds: 30, minute: 30 }), [Some(1), Some(3_600), None]);
+    assert_eq!(within(40_000, Live { second: 1, ten_seconds: 90, minute: 90 }), [Some(10), Some(3_600), None]);
+}
+
 /// Where neither its own days nor those of its like tell anything, the organisation does, of where from and with what.
 #[test]
 fn what_nobody_in_the_organisation_ever_used_counts_for_an_agent_of_which_nothing_is_known() {
