@@ -5,6 +5,7 @@ use super::event::{Event, Kind, Outcome};
 use aegis_core::ambient::Timestamp;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use std::fmt;
 use std::io::Read;
 
@@ -83,12 +84,21 @@ impl<'de> Visitor<'de> for Records<'_, '_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut records: A) -> Result<(), A::Error> {
         let handed_on = self.0.handed_on.get_or_insert(0);
-        // First as any JSON: what is wrong within a record then leaves the reader behind it.
-        while let Some(record) = records.next_element::<serde_json::Value>()? {
+        // First as it stands: what is wrong within a record then leaves the reader behind it.
+        while let Some(record) = records.next_element::<Box<RawValue>>()? {
             *handed_on = handed_on.saturating_add(1);
-            (self.0.take)(serde_json::from_value(record));
+            (self.0.take)(serde_json::from_str(record.get()));
         }
         Ok(())
+    }
+}
+
+/// As of other events: what is out of all range would be the beginning, or the end, of all that is learnt.
+fn of_our_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let time = Timestamp::deserialize(deserializer)?;
+    match u32::try_from(time.as_second()) {
+        Ok(_) => Ok(time),
+        Err(_) => Err(D::Error::custom("eventTime is no time between 1970 and 2106")),
     }
 }
 
@@ -96,6 +106,7 @@ impl<'de> Visitor<'de> for Records<'_, '_> {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
+    #[serde(deserialize_with = "of_our_time")]
     pub event_time: Timestamp,
     #[serde(default)]
     pub event_source: String,
@@ -248,10 +259,16 @@ mod tests {
     fn a_record_that_is_none_costs_no_other_one_and_where_a_file_breaks_is_told() {
         let good = r#"{"eventTime":"2026-11-01T10:00:00Z","eventName":"Decrypt"}"#;
         let no_name = r#"{"eventTime":"2026-11-01T10:00:00Z"}"#;
+        let with = |unread: &str| good.replace('}', &format!(r#","responseElements":{unread}}}"#));
+        let deep = "[".repeat(500) + &"]".repeat(500);
         let table = [
             (format!(r#"{{"Records":[{good},{no_name},{good}]}}"#), "+-+", ""),
             (format!(r#"{{"Records":[7,null,[],{good}],"Other":[1]}}"#), "---+", ""),
             (r#"{"Records":[]}"#.to_string(), "", ""),
+            // What is not read of a record may be whatever JSON has.
+            (format!(r#"{{"Records":[{},{},{}]}}"#, with(r#""\ud800""#), with("1e999"), with(&deep)), "+++", ""),
+            (format!(r#"{{"Records":[{},{good}]}}"#, good.replace("2026-", "0001-")), "-+", ""),
+            (format!(r#"{{"Records":[{},{good}]}}"#, good.replace("2026-", "9999-")), "-+", ""),
             (format!(r#"{{"Records":[{good},{good}"#), "++", "broken after record 2"),
             (format!(r#"{{"Records":[{good},{{"eventTime":"#), "+", "broken after record 1"),
             (format!(r#"{{"Records":[{good}]}} {good}"#), "+", "broken after record 1"),

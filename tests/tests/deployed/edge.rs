@@ -87,7 +87,12 @@ fn an_edge_that_crashes_lets_nobody_in_and_begins_anew() {
         signer.sign().ok();
     }
     signer.is_on_record(3);
-    assert_eq!(failures(since), 0, "who is killed tells nothing: the gateway's failures do");
+    // Told after it, so that what came before would be there.
+    let fault = Fault::of("DynamoDB_20120810.BatchGetItem", &signer.asks(), "throttle", ALWAYS);
+    assert_eq!(signer.sign().failed(503), "unavailable");
+    drop(fault);
+    wait_for("what is told", || (failures(since) > 0).then_some(()));
+    assert_eq!(failures(since), 1, "who is killed tells nothing: the gateway's failures do");
 }
 
 /// More often than anybody tries.

@@ -10,11 +10,19 @@ use aegis_tests::account::{Fault, Role, StateItem, call, output};
 use aegis_tests::site::{EVERYTHING, Site, site, wait_for};
 use aegis_tests::{Answer, message, text};
 use serde_json::{Value, json};
-use std::sync::PoisonError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What one takes away another would need: one at a time.
+static ROLES: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ROLES.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// `RootKey` and `TokenKey` the policies of those keys grant, too.
 #[test]
 fn what_the_role_of_an_operation_is_not_granted_it_does_not_do() {
+    let _alone = alone();
     let used = Used::new(site());
     for operation in ["sign", "verify-mac"] {
         let role = Role::of(&format!("op-key-{operation}"));
@@ -32,6 +40,7 @@ fn what_the_role_of_an_operation_is_not_granted_it_does_not_do() {
 
 #[test]
 fn what_cannot_be_written_is_not_made() {
+    let _alone = alone();
     let site = site();
     let gina = site.log_in("gina@org", &EVERYTHING);
     let [key, agent] = ["not-written", "not-issued"].map(|name| site.name(name));
@@ -60,7 +69,7 @@ fn what_cannot_be_written_is_not_made() {
 /// What is told waits in the queue, and the other consumers go on.
 #[test]
 fn what_the_role_of_a_consumer_is_not_granted_waits() {
-    let _alone = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = (alone(), QUEUES.lock().unwrap_or_else(PoisonError::into_inner));
     let table = [
         ("anomaly", "ReadState"),
         ("anomaly", "WriteState"),
@@ -92,6 +101,7 @@ fn what_the_role_of_a_consumer_is_not_granted_waits() {
 /// Called out of its turn: what it cannot do now it does the next time.
 #[test]
 fn what_the_role_of_the_schedule_is_not_granted_is_done_later() {
+    let _alone = alone();
     let site = site();
     let gina = site.log_in("gina@org", &EVERYTHING);
     let name = site.name("rotates-later");
@@ -114,7 +124,7 @@ fn what_the_role_of_the_schedule_is_not_granted_is_done_later() {
 }
 
 /// Seconds after which what is not finished comes again. After five times it is given up.
-const SOONER: u32 = 15;
+const SOONER: u32 = 30;
 
 /// A key that signs and one that makes MACs, and who may use them.
 struct Used {

@@ -95,7 +95,9 @@ async fn a_dry_run_tells_apart_what_would_have_stopped_an_agent_of_a_fleet_that_
     ];
     let found = dry_run(&deployment, 0, None).await;
     assert_eq!(would(&found[..3]), want);
-    assert_eq!(found[3]["unneeded"], json!(["revoke_agent", "revoke_fleet"]));
+    assert_eq!(found[3]["unneeded"], json!(["revoke_agent"]));
+    assert_eq!(found[3]["would"], json!(["revoke_fleet"]), "there is one who was made after it");
+    assert_eq!(found[3]["differs"], false);
 }
 
 /// Which of them it was is not known beforehand.

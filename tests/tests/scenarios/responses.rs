@@ -138,7 +138,8 @@ async fn a_rotation_that_a_change_of_the_key_came_before_is_done_soon_after() {
     };
     let (done, ()) = tokio::join!(response::run_pending(app, Rotates), change);
     assert_eq!(done.unwrap(), 0);
-    deployment.pass(2);
+    assert_eq!(actions(&list(&deployment, &alice, "?action=rotate_key").await), ["rotate_key pending"]);
+    deployment.pass(10);
     assert_eq!(response::run_pending(app, Rotates).await.unwrap(), 1);
     assert_eq!(deployment.get(&alice, "/v1/keys/on-a-stick").await.ok()["version"], 2);
     assert_eq!(actions(&list(&deployment, &alice, "?action=rotate_key").await), ["rotate_key done"]);

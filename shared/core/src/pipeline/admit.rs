@@ -176,7 +176,10 @@ pub(super) fn weigh(
 /// never seen of whoever asks.
 fn is_unseen(facts: &Facts, sighting: Option<&Sighting>, operation: Operation, now: Timestamp) -> bool {
     let Some((_, known)) = &facts.known else { return false };
-    let begins = operation.is_destructive() || sighting.is_some_and(|sighting| known.is_first_use(sighting));
+    // Whether she changed that key before nobody keeps.
+    let of_others = !operation.is_of_own_keys(!facts.chain.is_empty());
+    let begins = sighting.is_some_and(|sighting| of_others || known.is_first_use(sighting));
+    let begins = begins || operation.is_destructive();
     operation.is_weighed() && begins && known.detection_lag(now).is_some()
 }
 

@@ -37,6 +37,8 @@ const PENDING: &str = "responses-pending";
 /// Seconds until the second try; each further one waits twice as long, at most ten minutes.
 const FIRST_WAIT: i64 = 2;
 const LONGEST_WAIT: i64 = 600;
+/// Seconds until one is tried again that lost a race; nothing failed.
+const LOST: i64 = 10;
 /// Seconds for which one that is done is kept, for people who look into what happened.
 const KEPT: i64 = 86_400;
 /// Seconds for which a response is its claimer's: a function is given at most one minute (`infra/variables.tf`), and a back end
@@ -185,7 +187,7 @@ async fn release(app: &App, mut pending: Loaded<PendingResponse>) -> Result<(), 
     if pending.value.due.is_none_or(|due| due <= now) {
         return Ok(());
     }
-    pending.value.wait(now);
+    pending.value.due = Some(after_seconds(now, LOST));
     let put = pending.replace()?;
     match app.store.put_if(put.item, put.expect).await {
         // Another carried it out.

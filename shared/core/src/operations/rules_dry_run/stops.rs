@@ -97,9 +97,10 @@ impl Stops {
         let did = case.did.contains(&action.kind());
         match action {
             RuleAction::Alert => return true,
+            // Whether there is an agent that was made meanwhile nothing here tells.
             RuleAction::RevokeFleet => {
-                let sponsor = case.recommendation.sponsor.clone();
-                return self.fleets.insert(sponsor, case.span.from).is_none() || did;
+                self.fleets.insert(case.recommendation.sponsor.clone(), case.span.from);
+                return true;
             }
             _ => {}
         }
