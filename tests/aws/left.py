@@ -23,6 +23,22 @@ def waiting_keys_aside():
             yield f"kms: {key['KeyId']} is {about['KeyState']}"
 
 
+def rules():
+    """Also of the bus of the stack under test, which is gone by then."""
+    events = boto3.client("events", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    for bus in ["aegis-test", "default"]:
+        for rule in events.list_rules(EventBusName=bus)["Rules"]:
+            yield f"events: {rule['Name']} of {bus}"
+
+
+def aliases():
+    """But for those of keys that Aegis had KMS make, which go with their keys."""
+    kms = boto3.client("kms", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    for alias in kms.list_aliases()["Aliases"]:
+        if not alias["AliasName"].startswith(("alias/aegis/", "alias/aws/")):
+            yield f"kms: {alias['AliasName']}"
+
+
 def left():
     for where in [
         ("apigateway", "get_rest_apis", "items", "name"),
@@ -34,10 +50,13 @@ def left():
         ("logs", "describe_log_groups", "logGroups", "logGroupName"),
         ("s3", "list_buckets", "Buckets", "Name"),
         ("scheduler", "list_schedules", "Schedules", "Name"),
+        ("sns", "list_subscriptions", "Subscriptions", "SubscriptionArn"),
         ("sns", "list_topics", "Topics", "TopicArn"),
         ("sqs", "list_queues", "QueueUrls", None),
     ]:
         yield from names(*where)
+    yield from rules()
+    yield from aliases()
     yield from (bus for bus in names("events", "list_event_buses", "EventBuses", "Name") if bus != "events: default")
     yield from waiting_keys_aside()
 
