@@ -87,6 +87,7 @@ async fn a_dry_run_tells_apart_what_would_have_stopped_an_agent_of_a_fleet_that_
     assert_eq!(done(&find(&deployment, Detector::KeySet, &third).await), ["deny", "alert"]);
     deployment.pass(10);
     find(&deployment, Detector::CredentialShared, &second).await;
+    response::run_pending(&deployment.host.app, response::AtBackEnds::Rotates).await.unwrap();
     let denies = json!({ "deny": { "minutes": 1 } });
     let want = [
         (json!(["revoke_agent", "revoke_fleet"]), json!([])),
