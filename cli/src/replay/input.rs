@@ -68,7 +68,11 @@ impl Input {
             number = number.saturating_add(1);
             match record {
                 Ok(record) => self.sorted.extend(record.event()),
-                Err(error) => invalid.push(format!("{name}, record {number} is not one of CloudTrail: {error}")),
+                Err(error) => {
+                    let text = error.to_string();
+                    let why = without_place(&text);
+                    invalid.push(format!("{name}, record {number} is not one of CloudTrail: {why}"));
+                }
             }
         });
         invalid.into_iter().try_for_each(|why| take(Entry::Invalid(why)))?;
@@ -125,5 +129,12 @@ fn too_long(name: &str, number: u64) -> Entry {
 /// What is wrong, without serde's own line number, which counts within the line.
 fn told(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.clone(), |(what, _)| format!("{what} (column {})", error.column()))
+    match without_place(&text) {
+        what if what == text => text,
+        what => format!("{what} (column {})", error.column()),
+    }
+}
+
+fn without_place(text: &str) -> &str {
+    text.rsplit_once(" at line ").map_or(text, |(what, _)| what)
 }
