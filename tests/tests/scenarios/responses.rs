@@ -116,17 +116,8 @@ async fn what_takes_longer_is_pending_until_it_is_done_and_failed_where_it_canno
 /// The key is changed while its back end makes the next version: what was claimed is soon free again, and done as the key is now.
 #[tokio::test]
 async fn a_rotation_that_a_change_of_the_key_came_before_is_done_soon_after() {
-    let mut gate = None;
-    let deployment = Deployment::new().await.with_store(|inner| {
-        let gated = Arc::new(Gated::new(inner, "intent/"));
-        gate = Some(Arc::clone(&gated));
-        gated
-    });
-    let (alice, gate) = (deployment.alice().await, gate.unwrap());
-    let key = json!({ "name": "on-a-stick", "algorithm": "ECDSA-P256", "backend": "stick", "activate": true });
-    deployment.post(&alice, "/v1/keys", key).await.ok();
-    let (agent, _) = deployment.agent(&alice, "key:on-a-stick:sign", json!({})).await;
-    raise(&deployment, &alice, &agent, "on-a-stick", "\"rotate_key\"").await;
+    let (deployment, gate) = gated().await;
+    let (alice, _) = rotation(&deployment).await;
     let app = &deployment.host.app;
     gate.close();
     let change = async {
@@ -149,11 +140,7 @@ async fn a_rotation_that_a_change_of_the_key_came_before_is_done_soon_after() {
 #[tokio::test]
 async fn a_rotation_whose_key_cannot_be_read_is_left_as_it_is() {
     let deployment = Deployment::new().await;
-    let alice = deployment.alice().await;
-    let key = json!({ "name": "on-a-stick", "algorithm": "ECDSA-P256", "backend": "stick", "activate": true });
-    deployment.post(&alice, "/v1/keys", key).await.ok();
-    let (agent, _) = deployment.agent(&alice, "key:on-a-stick:sign", json!({})).await;
-    raise(&deployment, &alice, &agent, "on-a-stick", "\"rotate_key\"").await;
+    let (alice, _) = rotation(&deployment).await;
     let app = &deployment.host.app;
     // The response is read, the key is not.
     deployment.store.fail_later(Operation::Read, 1, Fault::BeforeWrite);
@@ -165,17 +152,8 @@ async fn a_rotation_whose_key_cannot_be_read_is_left_as_it_is() {
 /// Of two who look at once for what is left to do: one is about to have a back end make a key when the other comes.
 #[tokio::test]
 async fn of_two_at_once_one_has_a_key_rotated_and_the_other_does_not_undo_it() {
-    let mut gate = None;
-    let deployment = Deployment::new().await.with_store(|inner| {
-        let gated = Arc::new(Gated::new(inner, "intent/"));
-        gate = Some(Arc::clone(&gated));
-        gated
-    });
-    let (alice, gate) = (deployment.alice().await, gate.unwrap());
-    let key = json!({ "name": "on-a-stick", "algorithm": "ECDSA-P256", "backend": "stick", "activate": true });
-    deployment.post(&alice, "/v1/keys", key).await.ok();
-    let (agent, token) = deployment.agent(&alice, "key:on-a-stick:sign", json!({})).await;
-    raise(&deployment, &alice, &agent, "on-a-stick", "\"rotate_key\"").await;
+    let (deployment, gate) = gated().await;
+    let (alice, token) = rotation(&deployment).await;
     let app = &deployment.host.app;
     // Who may not leaves it as it is: nothing failed.
     assert_eq!(response::run_pending(app, Leaves).await.unwrap(), 0);
@@ -203,17 +181,8 @@ async fn of_two_at_once_one_has_a_key_rotated_and_the_other_does_not_undo_it() {
 /// Whoever claimed it died of it: it is done two minutes later, by the token of before.
 #[tokio::test]
 async fn what_was_claimed_and_not_done_is_done_by_the_next() {
-    let mut gate = None;
-    let deployment = Deployment::new().await.with_store(|inner| {
-        let gated = Arc::new(Gated::new(inner, "intent/"));
-        gate = Some(Arc::clone(&gated));
-        gated
-    });
-    let (alice, gate) = (deployment.alice().await, gate.unwrap());
-    let key = json!({ "name": "on-a-stick", "algorithm": "ECDSA-P256", "backend": "stick", "activate": true });
-    deployment.post(&alice, "/v1/keys", key).await.ok();
-    let (agent, _) = deployment.agent(&alice, "key:on-a-stick:sign", json!({})).await;
-    raise(&deployment, &alice, &agent, "on-a-stick", "\"rotate_key\"").await;
+    let (deployment, gate) = gated().await;
+    rotation(&deployment).await;
     let app = &deployment.host.app;
     gate.close();
     tokio::select! {
@@ -224,6 +193,27 @@ async fn what_was_claimed_and_not_done_is_done_by_the_next() {
         deployment.pass(seconds);
         assert_eq!(response::run_pending(app, Rotates).await.unwrap(), done, "after {seconds}");
     }
+}
+
+/// Who writes down first what a back end is about to make waits at the gate.
+async fn gated() -> (Deployment, Arc<Gated>) {
+    let mut gate = None;
+    let deployment = Deployment::new().await.with_store(|inner| {
+        let gated = Arc::new(Gated::new(inner, "intent/"));
+        gate = Some(Arc::clone(&gated));
+        gated
+    });
+    (deployment, gate.unwrap())
+}
+
+/// A key at a back end that a rule wants rotated: a human, and an agent that uses it.
+async fn rotation(deployment: &Deployment) -> (String, String) {
+    let alice = deployment.alice().await;
+    let key = json!({ "name": "on-a-stick", "algorithm": "ECDSA-P256", "backend": "stick", "activate": true });
+    deployment.post(&alice, "/v1/keys", key).await.ok();
+    let (agent, token) = deployment.agent(&alice, "key:on-a-stick:sign", json!({})).await;
+    raise(deployment, &alice, &agent, "on-a-stick", "\"rotate_key\"").await;
+    (alice, token)
 }
 
 #[tokio::test]
