@@ -140,7 +140,7 @@ static SUITES: &[Suite] = &[
     Suite {
         name: "aws-deploy",
         proves: "Terraform deploys it, it answers as it should, a second plan changes nothing and nothing is left behind",
-        minutes: (16, 27),
+        minutes: (14, 25),
         installs: "ministack and boto3 from PyPI, in a venv; Terraform's provider for AWS, in the target folder; on Debian as \
                    root also python3 and python3-venv",
         kind: Kind::Test(Tier::Standard),
@@ -150,7 +150,7 @@ static SUITES: &[Suite] = &[
         name: "aws-deploy-long",
         proves: "killed functions, and what is told twice, in another order or unreadably, change nothing there, and a restore \
                  brings nobody back",
-        minutes: (18, 27),
+        minutes: (22, 32),
         installs: "ministack and boto3 from PyPI, in a venv; Terraform's provider for AWS, in the target folder; on Debian as \
                    root also python3 and python3-venv",
         kind: Kind::Test(Tier::Full),

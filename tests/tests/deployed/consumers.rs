@@ -6,7 +6,7 @@
 #![expect(clippy::indexing_slicing, reason = "a missing field fails the test that names it")]
 
 use crate::flagship::alerts;
-use aegis_tests::account::{Fault, StateItem};
+use aegis_tests::account::{Fault, Role, StateItem};
 use aegis_tests::queue::{Paused, Queue};
 use aegis_tests::receiver::{Post, Receiver};
 use aegis_tests::site::{EVERYTHING, Site, site, wait_for, wait_long_for};
@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 /// The queues are one test's at a time.
-pub(crate) static QUEUES: Mutex<()> = Mutex::new(());
+static QUEUES: Mutex<()> = Mutex::new(());
 
 #[test]
 fn what_nobody_can_read_is_given_up_after_five_times_and_the_rest_is_taken_in() {
@@ -44,6 +44,38 @@ fn what_nobody_can_read_is_given_up_after_five_times_and_the_rest_is_taken_in() 
         consumer.queue.wait_until_empty();
     }
     watched.is_noticed_once();
+}
+
+/// What is told waits in the queue, and the other consumers go on.
+#[test]
+fn what_the_role_of_a_consumer_is_not_granted_waits() {
+    let _alone = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
+    let table = [
+        ("anomaly", "ReadState"),
+        ("anomaly", "WriteState"),
+        ("respond", "ReadState"),
+        ("respond", "Alert"),
+        ("webhooks", "ReadState"),
+        ("webhooks", "WriteState"),
+    ];
+    for (number, (function, sid)) in table.into_iter().enumerate() {
+        let what = format!("{function} without {sid}");
+        let consumer = Consumer::of(function);
+        let _sooner = consumer.queue.comes_again_after(LATER);
+        let watched = Watched::new(site(), &format!("gudrun{number}@org"));
+        let withheld = Role::of(function).without(sid);
+        watched.leaves_its_scope();
+        for other in ["anomaly", "respond", "webhooks"].into_iter().filter(|other| *other != function) {
+            watched.is_noticed_by(other);
+        }
+        wait_for(&what, || (consumer.queue.holds() != [0, 0]).then_some(()));
+        assert!(!watched.was_noticed_by(function), "{what}");
+        drop(withheld);
+        watched.is_noticed();
+        consumer.queue.wait_until_empty();
+        watched.is_noticed_once();
+        assert_eq!(consumer.dead.holds(), [0, 0], "{what}");
+    }
 }
 
 #[test]
@@ -80,23 +112,25 @@ fn what_was_given_up_is_taken_in_once_it_is_sent_back() {
 const CONSUMERS: [&str; 3] = ["anomaly", "respond", "webhooks"];
 /// Seconds after which what is not finished comes again: longer than a function takes on a busy machine.
 const SOONER: u32 = 10;
+/// The same, where it takes a while until what is missing is given back.
+const LATER: u32 = 30;
 /// More often than anybody tries.
 const ALWAYS: u32 = 1_000;
 
-pub(crate) struct Consumer {
+struct Consumer {
     name: &'static str,
-    pub(crate) queue: Queue,
-    pub(crate) dead: Queue,
+    queue: Queue,
+    dead: Queue,
 }
 
 impl Consumer {
-    pub(crate) fn of(name: &'static str) -> Self {
+    fn of(name: &'static str) -> Self {
         Self { name, queue: Queue::of(name), dead: Queue::of(&format!("{name}-dead")) }
     }
 }
 
 /// An agent that somebody is told of.
-pub(crate) struct Watched {
+struct Watched {
     site: &'static Site,
     human: String,
     agent: String,
@@ -107,7 +141,7 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    pub(crate) fn new(site: &'static Site, human: &str) -> Self {
+    fn new(site: &'static Site, human: &str) -> Self {
         let name = human.split('@').next().unwrap();
         let human = site.log_in(human, &EVERYTHING);
         let keys = [format!("own-of-{name}"), format!("not-of-{name}")].map(|name| site.name(&name));
@@ -119,7 +153,7 @@ impl Watched {
         Self { site, human, agent, token, keys, receiver, webhook }
     }
 
-    pub(crate) fn leaves_its_scope(&self) {
+    fn leaves_its_scope(&self) {
         let [own, stray] = self.keys.each_ref().map(|key| format!("/v1/keys/{key}/sign"));
         self.site.post(&self.token, &own, message(b"usual")).ok();
         assert_eq!(self.site.post(&self.token, &stray, message(b"everything")).refused(403), "scope_violation");
@@ -141,7 +175,7 @@ impl Watched {
     }
 
     /// Detection has learnt, people are alerted, or a receiver of webhooks has got both uses.
-    pub(crate) fn was_noticed_by(&self, consumer: &str) -> bool {
+    fn was_noticed_by(&self, consumer: &str) -> bool {
         match consumer {
             "anomaly" => self.learnt().is_some(),
             "respond" => !self.alerts().is_empty(),
@@ -149,15 +183,15 @@ impl Watched {
         }
     }
 
-    pub(crate) fn is_noticed_by(&self, consumer: &str) {
+    fn is_noticed_by(&self, consumer: &str) {
         wait_for(consumer, || self.was_noticed_by(consumer).then_some(()));
     }
 
-    pub(crate) fn is_noticed(&self) {
+    fn is_noticed(&self) {
         CONSUMERS.iter().for_each(|consumer| self.is_noticed_by(consumer));
     }
 
-    pub(crate) fn is_noticed_once(&self) {
+    fn is_noticed_once(&self) {
         // What was looked at a moment ago is not shown.
         let alerts = wait_for("the alerts", || Some(self.alerts()).filter(|alerts| !alerts.is_empty()));
         assert_eq!(alerts.len(), 1, "{alerts:?}");

@@ -1,13 +1,12 @@
 //! Without a grant that its work needs a function does none of it, and what it was to do is not lost: each statement taken away by
 //! itself, and given back. That roles can do nothing else is tried by `tests/aws/suite/test_direct.py`; what the edge does without a
-//! grant, by `edge`, and what the bus misses, by `outage`. Run by xtask after the others.
+//! grant, by `edge`, what takes from queues, by `consumers`, and what the bus misses, by `outage`. Run by xtask after the others.
 #![expect(clippy::indexing_slicing, reason = "a missing field fails the test that names it")]
 
-use crate::consumers::{Consumer, QUEUES, Watched};
 use crate::scheduled::make_due;
 use aegis_core::ambient::Timestamp;
 use aegis_tests::account::{Fault, Role, StateItem, call, output};
-use aegis_tests::site::{EVERYTHING, Site, site, wait_for};
+use aegis_tests::site::{EVERYTHING, Site, site};
 use aegis_tests::{Answer, message, text};
 use serde_json::{Value, json};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -66,38 +65,6 @@ fn what_cannot_be_written_is_not_made() {
     }
 }
 
-/// What is told waits in the queue, and the other consumers go on.
-#[test]
-fn what_the_role_of_a_consumer_is_not_granted_waits() {
-    let _alone = (alone(), QUEUES.lock().unwrap_or_else(PoisonError::into_inner));
-    let table = [
-        ("anomaly", "ReadState"),
-        ("anomaly", "WriteState"),
-        ("respond", "ReadState"),
-        ("respond", "Alert"),
-        ("webhooks", "ReadState"),
-        ("webhooks", "WriteState"),
-    ];
-    for (number, (function, sid)) in table.into_iter().enumerate() {
-        let what = format!("{function} without {sid}");
-        let consumer = Consumer::of(function);
-        let _sooner = consumer.queue.comes_again_after(SOONER);
-        let watched = Watched::new(site(), &format!("gudrun{number}@org"));
-        let withheld = Role::of(function).without(sid);
-        watched.leaves_its_scope();
-        for other in ["anomaly", "respond", "webhooks"].into_iter().filter(|other| *other != function) {
-            watched.is_noticed_by(other);
-        }
-        wait_for(&what, || (consumer.queue.holds() != [0, 0]).then_some(()));
-        assert!(!watched.was_noticed_by(function), "{what}");
-        drop(withheld);
-        watched.is_noticed();
-        consumer.queue.wait_until_empty();
-        watched.is_noticed_once();
-        assert_eq!(consumer.dead.holds(), [0, 0], "{what}");
-    }
-}
-
 /// Called out of its turn: what it cannot do now it does the next time.
 #[test]
 fn what_the_role_of_the_schedule_is_not_granted_is_done_later() {
@@ -122,9 +89,6 @@ fn what_the_role_of_the_schedule_is_not_granted_is_done_later() {
         assert_eq!(version(), next, "{sid} given back");
     }
 }
-
-/// Seconds after which what is not finished comes again. After five times it is given up.
-const SOONER: u32 = 30;
 
 /// A key that signs and one that makes MACs, and who may use them.
 struct Used {
