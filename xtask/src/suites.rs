@@ -140,7 +140,7 @@ static SUITES: &[Suite] = &[
     Suite {
         name: "aws-deploy",
         proves: "Terraform deploys it, it answers as it should, a second plan changes nothing and nothing is left behind",
-        minutes: (14, 25),
+        minutes: (18, 30),
         installs: "ministack and boto3 from PyPI, in a venv; Terraform's provider for AWS, in the target folder; on Debian as \
                    root also python3 and python3-venv",
         kind: Kind::Test(Tier::Standard),
