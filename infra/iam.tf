@@ -9,6 +9,7 @@ locals {
   # - asks: an operation decides again, and opens and redeems approvals besides.
   # - changes: what the operations of a kind change, by what their names begin with. Those that use a key, or read, change nothing.
   # - counts: uses are counted before they are made, and every request as it comes.
+  # - by_itself: what nobody's request changes.
   partitions = jsondecode(file("${path.module}/partitions.json"))
   decides    = local.partitions.decides
   asks       = concat(local.partitions.decides, local.partitions.asks)
@@ -27,14 +28,11 @@ locals {
         contains(local.repeatable, function) ? ["idempotency/*"] : [],
       ))
     },
+    local.partitions.by_itself,
     {
       authorizer = local.decides
-      anomaly    = concat(local.decides, ["behaviour/*", "feed", "tally/*"])
       mcp        = []
-      respond    = concat(local.decides, ["key/*"])
       setup      = ["*"]
-      scheduled  = ["*"]
-      webhooks   = ["webhook/*"]
     }
   )
 

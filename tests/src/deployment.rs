@@ -16,6 +16,7 @@ use aegis_core::human::Role;
 use aegis_core::id::{AgentId, RecommendationId};
 use aegis_core::keystore::{KeyStore, KeyStores};
 use aegis_core::login::{HumanClaim, Logins, Provider};
+use aegis_core::maintenance;
 use aegis_core::operation::Operation;
 use aegis_core::pipeline::{
     self, App, InMemory, LiveCounters, PermitKey, PermitKeys, PermitReader, PolicyCache, Recorded, RulesCache, Shares,
@@ -23,6 +24,7 @@ use aegis_core::pipeline::{
 use aegis_core::rate::Rate;
 use aegis_core::reason::Reason;
 use aegis_core::repository::{self, Loaded};
+use aegis_core::response::{self, AtBackEnds};
 use aegis_core::store::Store;
 use aegis_core::store::fault::Faulty;
 use aegis_core::store::memory::MemoryStore;
@@ -232,7 +234,14 @@ impl Deployment {
 
     /// Counts the uses on record, as the server does by itself a moment later.
     pub async fn count_uses(&self) {
-        while stream::count_next(&self.host.app, self.store.inner()).await.unwrap() > 0 {}
+        let count = async { while stream::count_next(&self.host.app, self.store.inner()).await.unwrap() > 0 {} };
+        act_as("scheduled", count).await;
+    }
+
+    /// Takes in what is on record, as detection does.
+    pub async fn detect(&self) {
+        let drain = async { while stream::drain(&self.host.app, self.store.inner()).await.unwrap() > 0 {} };
+        act_as("anomaly", drain).await;
     }
 
     /// With these shares of a minute: of a source without credentials, and of a credential.
@@ -515,6 +524,32 @@ impl<S: Store + 'static> Deployment<S> {
 }
 
 impl<S: Store + 'static> InProcess<S> {
+    /// Does what is due by itself: rotation, the end of keys and approvals. Returns how much it was.
+    ///
+    /// # Errors
+    /// As [`maintenance::run_due`].
+    pub async fn run_due(&self) -> Result<usize, Error> {
+        act_as("scheduled", maintenance::run_due(&self.host.app)).await
+    }
+
+    /// Does what responses left to do, at back ends too: what can be at once, then the rest. Returns how much it was.
+    ///
+    /// # Errors
+    /// As [`response::run_pending`].
+    pub async fn respond(&self) -> Result<usize, Error> {
+        let at_once = self.respond_at_once().await?;
+        let rest = act_as("scheduled", response::run_pending(&self.host.app, AtBackEnds::Rotates)).await?;
+        Ok(at_once + rest)
+    }
+
+    /// Does what responses left to do and needs no back end. Returns how much it was.
+    ///
+    /// # Errors
+    /// As [`response::run_pending`].
+    pub async fn respond_at_once(&self) -> Result<usize, Error> {
+        act_as("respond", response::run_pending(&self.host.app, AtBackEnds::Leaves)).await
+    }
+
     /// The folder with the store.
     pub fn folder(&self) -> PathBuf {
         self.folder.as_ref().unwrap().path().to_path_buf()

@@ -14,7 +14,7 @@ use std::io::Write;
 use std::sync::{Arc, LazyLock, Mutex};
 
 tokio::task_local! {
-    /// Whose role acts: `authorizer`, `mcp`, or an operation by its name.
+    /// Whose role acts: `authorizer`, `mcp`, an operation by its name, or what does its work by itself, as `anomaly`.
     static ROLE: String;
 }
 
@@ -35,6 +35,7 @@ struct Partitions {
     asks: Vec<String>,
     counts: Vec<String>,
     changes: BTreeMap<String, Vec<String>>,
+    by_itself: BTreeMap<String, Vec<String>>,
     reads_journal: Readers,
 }
 
@@ -74,6 +75,9 @@ impl Partitions {
         if role == "authorizer" {
             return Grant::all(role, &self.decides);
         }
+        if let Some(partitions) = self.by_itself.get(role) {
+            return Grant::all(role, partitions);
+        }
         // Forwards, and changes nothing.
         if role == "mcp" {
             return Vec::new();
@@ -96,13 +100,15 @@ impl Partitions {
     fn every_grant(&self) -> BTreeSet<Grant> {
         let operations = deployed::table().into_iter().filter_map(|route| route.operation);
         let roles = operations.chain(["authorizer", "public"]).flat_map(|role| self.writes(role));
-        let changes = self.changes.iter().flat_map(|(by, partitions)| Grant::all(by, partitions));
+        let changes = self.changes.iter().chain(&self.by_itself);
+        let changes = changes.flat_map(|(by, partitions)| Grant::all(by, partitions));
         roles.chain(changes).chain(self.counts()).collect()
     }
 
     fn reads_journal(&self, role: &str) -> bool {
         let Readers { prefixes, suffixes, operations } = &self.reads_journal;
-        prefixes.iter().any(|prefix| role.starts_with(prefix))
+        self.by_itself.contains_key(role)
+            || prefixes.iter().any(|prefix| role.starts_with(prefix))
             || suffixes.iter().any(|suffix| role.ends_with(suffix))
             || operations.iter().any(|operation| operation == role)
     }
@@ -146,6 +152,8 @@ const USED_ELSEWHERE: &[(&str, &str)] = &[
     ("counts live/*", "kept in memory there: `bill::PaidCounters`"),
     ("decides response/*", "as the authorizer's: an operation decides on what came by no gateway"),
     ("decides responses", "as the authorizer's"),
+    ("scheduled agent/*", "as `respond`'s: fleets that it could not revoke"),
+    ("webhooks webhook/*", "told by the suite `scenarios`, over sockets"),
 ];
 
 /// Refuses loudly what a role would refuse, and writes the bill.
@@ -156,7 +164,7 @@ pub struct Roles<S> {
 
 impl<S> Roles<S> {
     fn check(what: &str, key: (&Table, &str), is_allowed: impl Fn(&str) -> bool) {
-        // What is no function's, as housekeeping, has another role.
+        // What is done for no function, as a test's own writes, has no role.
         let _ = ROLE.try_with(|role| assert!(is_allowed(role), "the role of {role} does not let it {what} {key:?}"));
     }
 
@@ -206,7 +214,8 @@ impl<S: Store> Store for Roles<S> {
     async fn add(&self, additions: &[Add]) -> Result<Vec<i64>, StoreError> {
         for Add { counter, .. } in additions {
             Self::check("add to", place(counter), |role| {
-                role != "mcp" && allowed(&PARTITIONS.counts(), &counter.partition)
+                let is_asked = role != "mcp" && !PARTITIONS.by_itself.contains_key(role);
+                is_asked && allowed(&PARTITIONS.counts(), &counter.partition)
             });
         }
         self.bill.note(&role(), 0.0, bill::of_additions(additions));
@@ -248,6 +257,9 @@ mod tests {
             ("rules.apply", "deployment", true),
             ("rules.apply", "deployments", false),
             ("public", "exchanged/1", true),
+            ("anomaly", "behaviour/1", true),
+            ("anomaly", "key/1", false),
+            ("webhooks", "agent/1", false),
         ];
         for (role, partition, want) in table {
             assert_eq!(allowed(&PARTITIONS.writes(role), partition), want, "{role} {partition}");

@@ -1,12 +1,11 @@
 //! Approvals: what an agent must ask a human for is done once, as it was asked, and only with that human's leave.
 
-use crate::detection::{drain, recommendations};
+use crate::detection::recommendations;
 use aegis_core::agent::Agent;
 use aegis_core::ambient::Timestamp;
 use aegis_core::approval::{PayloadPart, approval_item};
 use aegis_core::deployment::{Deployment as OfStore, RulesDocument};
 use aegis_core::id::ApprovalId;
-use aegis_core::maintenance;
 use aegis_core::repository::{self, Document, Loaded, agent_item};
 use aegis_core::store::fault::{Fault, Operation};
 use aegis_core::store::{Expect, ItemKey, Store};
@@ -213,7 +212,7 @@ async fn a_denial_is_held_against_the_agent_that_asked_once() {
     assert_eq!(denied.status, 200, "{}", denied.body);
     let record = story.deployment.get(&story.alice, "/v1/audit?op=approval.deny").await.ok()["items"][0]["id"].clone();
     for _ in 0..2 {
-        drain(&story.deployment).await;
+        story.deployment.detect().await;
         let all = recommendations(&story.deployment, &story.alice).await;
         let [found] = all.as_slice() else { panic!("{all:?}") };
         assert_eq!((&found["detector"], &found["severity"]), (&json!("approval_denied"), &json!("high")));
@@ -492,13 +491,13 @@ async fn what_is_asked_is_sealed_in_the_store_and_gone_once_it_is_over() {
     story.sign(words).await.ok();
     story.deny(&denied.0).await.ok();
     story.deployment.pass(899);
-    maintenance::run_due(&story.deployment.host.app).await.unwrap();
+    story.deployment.run_due().await.unwrap();
     assert!(!sealed(&used.0).await && !sealed(&denied.0).await && sealed(&expired.0).await);
     story.deployment.pass(1);
     assert_eq!(story.show(&expired.0).await["payload"]["kind"], "deleted");
-    assert_eq!(maintenance::run_due(&story.deployment.host.app).await.unwrap(), 1);
+    assert_eq!(story.deployment.run_due().await.unwrap(), 1);
     assert!(!sealed(&expired.0).await);
-    assert_eq!(maintenance::run_due(&story.deployment.host.app).await.unwrap(), 0);
+    assert_eq!(story.deployment.run_due().await.unwrap(), 0);
     for approval in [used, denied, expired] {
         assert_eq!(story.show(&approval.0).await["payload"]["kind"], "deleted");
     }

@@ -2,7 +2,6 @@
 
 use aegis_core::key::VersionRecord;
 use aegis_core::keystore::Material;
-use aegis_core::maintenance;
 use aegis_core::repository::{self, Loaded, version_item};
 use aegis_core::store::fault::{Fault, Operation};
 use aegis_core::survey::{ObjectState, Other, Survey, Way};
@@ -99,9 +98,9 @@ async fn who_else_can_use_a_key_is_known_counts_as_risk_and_is_on_record_when_it
     // Nothing is asked again within the hour; then what changed is on record, once.
     deployment.said.say(Survey::new(ObjectState::Disabled, vec![]));
     deployment.pass(3_599);
-    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
+    assert_eq!(deployment.run_due().await.unwrap(), 0);
     deployment.pass(1);
-    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1);
+    assert_eq!(deployment.run_due().await.unwrap(), 1);
     let alice = deployment.alice().await;
     let records = deployment.get(&alice, "/v1/audit?op=key.survey").await.ok();
     let [record] = &records["items"].as_array().unwrap()[..] else { panic!("{records}") };
@@ -113,16 +112,16 @@ async fn who_else_can_use_a_key_is_known_counts_as_risk_and_is_on_record_when_it
     assert_eq!(shared_factor(&deployment, &alice, &agent).await, None);
     for _ in 0..2 {
         deployment.pass(3_600);
-        assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1);
+        assert_eq!(deployment.run_due().await.unwrap(), 1);
     }
     let alice = deployment.alice().await;
     assert_eq!(deployment.get(&alice, "/v1/audit?op=key.survey").await.ok()["items"].as_array().unwrap().len(), 1);
     // A back end that is silent is asked again; what it said last stays.
     deployment.said.keep_silent();
     deployment.pass(3_600);
-    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
+    assert_eq!(deployment.run_due().await.unwrap(), 0);
     deployment.said.say(shared);
-    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1);
+    assert_eq!(deployment.run_due().await.unwrap(), 1);
     let alice = deployment.alice().await;
     assert_eq!(deployment.get(&alice, "/v1/audit?op=key.survey").await.ok()["items"].as_array().unwrap().len(), 2);
 }
@@ -141,7 +140,7 @@ async fn what_aegis_made_and_lets_nobody_use_its_back_end_refuses_too_whatever_f
     // That it begins, each of two versions, and that it is done.
     for (passing, fault) in (0..4).flat_map(|passing| [(passing, Fault::BeforeWrite), (passing, Fault::AfterWrite)]) {
         let (deployment, alice) = with_two_versions().await;
-        let run = async || maintenance::run_due(&deployment.host.app).await;
+        let run = async || deployment.run_due().await;
         for (step, enabled, by) in
             [("suspend", false, json!("aegis")), ("resume", true, json!(null)), ("suspend", false, json!("aegis"))]
         {
@@ -168,7 +167,7 @@ async fn what_aegis_made_and_lets_nobody_use_its_back_end_refuses_too_whatever_f
 #[tokio::test]
 async fn a_key_that_is_to_be_destroyed_is_disabled_at_its_back_end_until_it_is_kept() {
     let (deployment, alice) = with_two_versions().await;
-    let run = async || maintenance::run_due(&deployment.host.app).await.unwrap();
+    let run = async || deployment.run_due().await.unwrap();
     for step in ["deactivate", "destroy"] {
         deployment.post(&alice, &format!("/v1/keys/payments/{step}"), json!({})).await.ok();
     }
@@ -201,7 +200,7 @@ async fn what_is_suspended_again_while_it_is_enabled_is_disabled_again() {
     // Begun; then interrupted after either version, or at the end.
     for passing in 1..4 {
         let (deployment, alice) = with_two_versions().await;
-        let run = async || maintenance::run_due(&deployment.host.app).await;
+        let run = async || deployment.run_due().await;
         let step = async |step| deployment.post(&alice, &format!("/v1/keys/payments/{step}"), json!({})).await.ok();
         step("suspend").await;
         assert_eq!(run().await.unwrap(), 1);
@@ -223,7 +222,7 @@ async fn what_is_suspended_again_while_it_is_enabled_is_disabled_again() {
 #[tokio::test]
 async fn what_is_rotated_right_after_it_was_resumed_has_its_earlier_versions_enabled() {
     let (deployment, alice) = with_two_versions().await;
-    let run = async || maintenance::run_due(&deployment.host.app).await.unwrap();
+    let run = async || deployment.run_due().await.unwrap();
     let step = async |step| deployment.post(&alice, &format!("/v1/keys/payments/{step}"), json!({})).await.ok();
     step("suspend").await;
     assert_eq!((run().await, deployment.said.told().len()), (1, 2));
@@ -236,7 +235,7 @@ async fn what_is_rotated_right_after_it_was_resumed_has_its_earlier_versions_ena
 #[tokio::test]
 async fn an_earlier_version_that_others_disabled_stays_so_and_one_that_cannot_be_told_keeps_none_of_the_others() {
     let (deployment, alice) = with_two_versions().await;
-    let run = async || maintenance::run_due(&deployment.host.app).await.unwrap();
+    let run = async || deployment.run_due().await.unwrap();
     let step = async |step| deployment.post(&alice, &format!("/v1/keys/payments/{step}"), json!({})).await.ok();
     let key = text(&deployment.get(&alice, "/v1/keys/payments").await.ok(), "id");
     deployment.said.turn(&material(&deployment, &key, 1).await, ObjectState::Disabled);
@@ -256,7 +255,7 @@ async fn an_earlier_version_that_others_disabled_stays_so_and_one_that_cannot_be
 #[tokio::test]
 async fn what_others_disabled_or_hold_too_aegis_leaves_as_it_is() {
     let (deployment, alice) = with_two_versions().await;
-    let run = async || maintenance::run_due(&deployment.host.app).await.unwrap();
+    let run = async || deployment.run_due().await.unwrap();
     deployment.said.say(Survey::new(ObjectState::Disabled, vec![]));
     for (step, by) in [("suspend", json!("others")), ("resume", json!(null))] {
         deployment.post(&alice, &format!("/v1/keys/payments/{step}"), json!({})).await.ok();
@@ -293,7 +292,7 @@ async fn what_others_disabled_or_hold_too_aegis_leaves_as_it_is() {
     deployment.said.say(Survey::new(ObjectState::Enabled, vec![]));
     deployment.post(&alice, "/v1/keys/register", registration("payments", "payments.pem")).await.ok();
     deployment.post(&alice, "/v1/keys/payments/suspend", json!({})).await.ok();
-    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
+    assert_eq!(deployment.run_due().await.unwrap(), 0);
     assert_eq!(deployment.said.told(), []);
 }
 
@@ -318,7 +317,7 @@ async fn a_back_end_that_does_not_tell_who_can_use_a_key_shares_it() {
     // It is asked again soon.
     deployment.said.say(Survey::new(ObjectState::Enabled, vec![]));
     deployment.pass(60);
-    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1);
+    assert_eq!(deployment.run_due().await.unwrap(), 1);
     let alice = deployment.alice().await;
     assert_eq!(deployment.get(&alice, "/v1/keys/payments").await.ok()["at_backend"]["shared"], false);
     // A folder has no policies; of Aegis's own keys nobody else has anything.
@@ -349,16 +348,12 @@ async fn what_was_made_at_a_back_end_and_never_recorded_is_undone() {
         let exists = (passing, fault) == (1, Fault::AfterWrite);
         // Nothing is undone that may still be on its way.
         deployment.pass(299);
-        assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
+        assert_eq!(deployment.run_due().await.unwrap(), 0);
         assert_eq!(files(&deployment), made);
         deployment.pass(1);
         let undone = !exists && (passing, fault) != (0, Fault::BeforeWrite);
-        assert_eq!(
-            maintenance::run_due(&deployment.host.app).await.unwrap(),
-            usize::from(undone),
-            "{passing} {fault:?}"
-        );
-        assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
+        assert_eq!(deployment.run_due().await.unwrap(), usize::from(undone), "{passing} {fault:?}");
+        assert_eq!(deployment.run_due().await.unwrap(), 0);
         assert_eq!(files(&deployment), usize::from(exists), "{passing} {fault:?}");
         let alice = deployment.alice().await;
         let records = deployment.get(&alice, "/v1/audit?op=intent.undo").await.ok();
@@ -383,8 +378,8 @@ async fn an_undoing_that_is_cut_short_goes_on() {
             deployment.post(&alice, "/v1/keys", creation("payments")).await.failed(503);
             deployment.pass(300);
             deployment.store.fail_later(Operation::Write, passing, fault);
-            maintenance::run_due(&deployment.host.app).await.unwrap_err();
-            let _ = maintenance::run_due(&deployment.host.app).await.unwrap();
+            deployment.run_due().await.unwrap_err();
+            let _ = deployment.run_due().await.unwrap();
             assert_eq!(files(&deployment), 0, "{passing} {fault:?}");
             let alice = deployment.alice().await;
             let records = deployment.get(&alice, "/v1/audit?op=intent.undo").await.ok();
@@ -405,7 +400,7 @@ async fn a_key_at_a_back_end_rotates_and_is_destroyed_there() {
     let rotated = deployment.post(&alice, "/v1/keys/payments/rotate", json!({})).await.ok();
     assert_eq!((text(&rotated, "origin"), rotated["object"].is_null()), ("generated".into(), true));
     deployment.pass(86_400);
-    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1);
+    assert_eq!(deployment.run_due().await.unwrap(), 1);
     assert_eq!(files(&deployment), 3, "one for each version");
     let alice = deployment.alice().await;
     let old = json!({ "message": message(b"x")["message"], "signature": signed["signature"], "key_version": 1 });
@@ -422,12 +417,12 @@ async fn a_key_at_a_back_end_rotates_and_is_destroyed_there() {
     // Away, it keeps no other key waiting, and nothing is forgotten.
     let (here, away) = (deployment.stick(), deployment.stick().with_extension("away"));
     std::fs::rename(&here, &away).unwrap();
-    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1, "the other key");
+    assert_eq!(deployment.run_due().await.unwrap(), 1, "the other key");
     std::fs::rename(&away, &here).unwrap();
     assert_eq!(files(&deployment), 3);
-    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1);
+    assert_eq!(deployment.run_due().await.unwrap(), 1);
     assert_eq!(files(&deployment), 0);
-    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
+    assert_eq!(deployment.run_due().await.unwrap(), 0);
     let alice = deployment.alice().await;
     assert_eq!(deployment.get(&alice, "/v1/keys/payments").await.ok()["state"], "destroyed");
 }
@@ -449,7 +444,7 @@ async fn a_repeated_creation_at_a_back_end_makes_one_key_and_leaves_one_file() {
     assert_eq!(send().await.ok()["id"], key["id"]);
     assert_eq!(files(&deployment), 2);
     deployment.pass(300);
-    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1);
+    assert_eq!(deployment.run_due().await.unwrap(), 1);
     assert_eq!(files(&deployment), 1);
     let alice = deployment.alice().await;
     deployment.post(&alice, "/v1/keys/payments/sign", message(b"x")).await.ok();
@@ -492,27 +487,27 @@ async fn a_scheduled_rotation_that_cannot_be_done_now_is_one_change_however_ofte
     let (here, away) = (deployment.stick(), deployment.stick().with_extension("away"));
     std::fs::rename(&here, &away).unwrap();
     for _ in 0..5 {
-        assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
+        assert_eq!(deployment.run_due().await.unwrap(), 0);
         deployment.pass(5);
     }
     std::fs::rename(&away, &here).unwrap();
-    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1);
+    assert_eq!(deployment.run_due().await.unwrap(), 1);
     assert_eq!(files(&deployment), 2);
     deployment.pass(600);
-    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0, "nothing is left to undo");
+    assert_eq!(deployment.run_due().await.unwrap(), 0, "nothing is left to undo");
     let alice = deployment.alice().await;
     assert_eq!(deployment.get(&alice, "/v1/keys/payments").await.ok()["version"], 2);
     // Away for longer than an intent waits: undone, and begun anew.
     deployment.pass(86_400);
     deployment.store.fail_later(Operation::Write, 1, Fault::BeforeWrite);
-    maintenance::run_due(&deployment.host.app).await.unwrap_err();
+    deployment.run_due().await.unwrap_err();
     assert_eq!(files(&deployment), 3, "made, and not on record");
     std::fs::rename(&here, &away).unwrap();
     deployment.pass(300);
-    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
+    assert_eq!(deployment.run_due().await.unwrap(), 0);
     std::fs::rename(&away, &here).unwrap();
     for _ in 0..3 {
-        let _ = maintenance::run_due(&deployment.host.app).await.unwrap();
+        let _ = deployment.run_due().await.unwrap();
     }
     assert_eq!(files(&deployment), 3);
     let alice = deployment.alice().await;
@@ -538,7 +533,7 @@ async fn a_key_that_cannot_rotate_is_not_told_to() {
     deployment.post(&alice, "/v1/keys/archive/activate", json!({})).await.ok();
     assert_eq!(deployment.post(&alice, "/v1/keys/archive/rotate", json!({})).await.failed(400), "invalid-request");
     deployment.pass(600);
-    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0, "nothing was begun");
+    assert_eq!(deployment.run_due().await.unwrap(), 0, "nothing was begun");
 }
 
 #[tokio::test]
@@ -558,7 +553,7 @@ async fn a_back_end_that_is_away_keeps_no_other_key_waiting_however_many_it_has(
     deployment.post(&alice, "/v1/keys", body).await.ok();
     deployment.pass(86_400);
     std::fs::rename(deployment.stick(), deployment.stick().with_extension("away")).unwrap();
-    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1);
+    assert_eq!(deployment.run_due().await.unwrap(), 1);
     let alice = deployment.alice().await;
     assert_eq!(deployment.get(&alice, "/v1/keys/own").await.ok()["version"], 2);
 }

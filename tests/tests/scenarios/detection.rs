@@ -2,7 +2,6 @@
 
 use aegis_core::ambient::Timestamp;
 use aegis_core::store::Store;
-use aegis_events::stream;
 use aegis_tests::deployment::Deployment;
 use aegis_tests::{message, text};
 use serde_json::{Value, json};
@@ -19,7 +18,7 @@ async fn a_burst_after_quiet_weeks_is_found_scored_and_answered_once() {
     }
     let alice = deployment.alice().await;
     assert_eq!(recommendations(&deployment, &alice).await.len(), 0, "nothing is found before the stream is read");
-    drain(&deployment).await;
+    deployment.detect().await;
     let found = recommendations(&deployment, &alice).await;
     let spike = found.iter().find(|found| found["detector"] == "usage_spike").unwrap();
     assert_eq!(spike["agent"], agent.as_str());
@@ -37,7 +36,7 @@ async fn a_burst_after_quiet_weeks_is_found_scored_and_answered_once() {
     }
     // Read again from the beginning, nothing more is found nor done.
     let told = recommendations(&deployment, &alice).await;
-    drain(&deployment).await;
+    deployment.detect().await;
     assert_eq!(recommendations(&deployment, &alice).await, told);
 }
 
@@ -62,18 +61,18 @@ async fn dismissing_teaches_what_is_normal() {
     for _ in 0..200 {
         sign(&deployment, &token).await;
     }
-    drain(&deployment).await;
+    deployment.detect().await;
     let found = recommendations(&deployment, &alice).await;
     // What came in a minute is learnt once the minute is over, and a dismissal bears on what was learnt.
     deployment.pass(300);
     deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await.refused(403);
-    drain(&deployment).await;
+    deployment.detect().await;
     let alice = deployment.alice().await;
     let taken_in = deployment.store.get(&state_of(&agent)).await.unwrap().unwrap();
     assert_ne!(taken_in.item.body, before.item.body);
     let path = format!("/v1/recommendations/{}/dismiss", text(&found[0], "id"));
     deployment.post(&alice, &path, json!({ "note": "month end" })).await.ok();
-    drain(&deployment).await;
+    deployment.detect().await;
     let taught = deployment.store.get(&state_of(&agent)).await.unwrap().unwrap();
     assert_ne!(taught.item.body, taken_in.item.body);
     // What came after it was not what she spoke of: told again, it teaches nothing more.
@@ -83,13 +82,13 @@ async fn dismissing_teaches_what_is_normal() {
     }
     deployment.pass(300);
     deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await;
-    drain(&deployment).await;
+    deployment.detect().await;
     let later = deployment.store.get(&state_of(&agent)).await.unwrap().unwrap();
     assert_ne!(later.item.body, taught.item.body);
     let since = Timestamp::from_second(deployment.now() - 3_600).unwrap();
     let alice = deployment.alice().await;
     deployment.post(&alice, "/v1/audit/redrive", json!({ "since": since })).await.ok();
-    drain(&deployment).await;
+    deployment.detect().await;
     assert_eq!(deployment.store.get(&state_of(&agent)).await.unwrap().unwrap().item.body, later.item.body);
 }
 
@@ -102,7 +101,7 @@ async fn what_is_found_more_than_a_day_late_only_teaches() {
     }
     deployment.pass(2 * DAY);
     let before = deployment.store.get(&state_of(&agent)).await.unwrap().unwrap();
-    drain(&deployment).await;
+    deployment.detect().await;
     assert_ne!(deployment.store.get(&state_of(&agent)).await.unwrap().unwrap().item.body, before.item.body);
     assert_eq!(recommendations(&deployment, &deployment.alice().await).await, Vec::<Value>::new());
 }
@@ -117,7 +116,7 @@ async fn for_its_first_week_a_deployment_learns_and_decides_nothing_on_what_is_u
     for _ in 0..200 {
         sign(&deployment, &token).await;
     }
-    drain(&deployment).await;
+    deployment.detect().await;
     sign(&deployment, &token).await;
     let alice = deployment.alice().await;
     let responses = recommendations(&deployment, &alice).await;
@@ -261,10 +260,10 @@ async fn while_detection_lies_behind_what_is_new_is_asked_about() {
     // What it did is part of what is known of it three minutes later; what it only looked at it never used.
     deployment.get(&token, "/v1/keys/two").await.ok();
     deployment.pass(180);
-    drain(&deployment).await;
+    deployment.detect().await;
     sign("one").await.ok();
     deployment.pass(180);
-    drain(&deployment).await;
+    deployment.detect().await;
 
     // 300 seconds are not too much, and nothing is asked about.
     deployment.pass(300);
@@ -284,7 +283,7 @@ async fn while_detection_lies_behind_what_is_new_is_asked_about() {
     let stale = deployment.post(&alice, "/v1/keys/one/deactivate", json!({})).await;
     assert_eq!(stale.failed(401), "fresh-login-needed");
 
-    drain(&deployment).await;
+    deployment.detect().await;
     sign("two").await.ok();
     assert_eq!(deployment.get(&alice, &format!("/v1/agents/{agent}")).await.ok()["state"], "active");
 }
@@ -316,9 +315,9 @@ async fn work_day(deployment: &Deployment, agent: &str) {
         }
         deployment.pass(3_000);
     }
-    drain(deployment).await;
+    deployment.detect().await;
     deployment.pass(DAY - 8 * 3_600);
-    drain(deployment).await;
+    deployment.detect().await;
 }
 
 async fn token_for_a_day(deployment: &Deployment, agent: &str) -> String {
@@ -335,10 +334,6 @@ async fn risk_of(deployment: &Deployment, _: &Value) -> f64 {
     let alice = deployment.alice().await;
     let newest = deployment.get(&alice, "/v1/audit?op=key.sign&limit=1").await.ok();
     newest["items"][0]["risk"]["score"].as_f64().unwrap()
-}
-
-pub(crate) async fn drain(deployment: &Deployment) {
-    while stream::drain(&deployment.host.app, deployment.store.inner()).await.unwrap() > 0 {}
 }
 
 pub(crate) async fn recommendations(deployment: &Deployment, by: &str) -> Vec<Value> {

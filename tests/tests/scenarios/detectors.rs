@@ -1,6 +1,6 @@
 //! Each detector of the stream from requests through the server, and who is told of what.
 
-use crate::detection::{drain, recommendations};
+use crate::detection::recommendations;
 use aegis_functions::handle;
 use aegis_tests::deployment::{BEGINNING, Deployment};
 use aegis_tests::{base64, message, text};
@@ -23,7 +23,7 @@ async fn sixty_an_hour_after_two_are_low_and_slow_though_no_minute_is_unusual() 
             sign(&deployment, &token).await;
             deployment.pass(61);
         }
-        drain(&deployment).await;
+        deployment.detect().await;
     }
     let found = found(&deployment, "low_and_slow").await;
     assert_eq!((&found["agent"], &found["sponsor"]), (&json!(agent), &json!("alice@org")));
@@ -44,7 +44,7 @@ async fn one_credential_from_two_places_by_turns_is_shared_and_its_agent_must_as
         deployment.pass(5);
         sign(&deployment, &token).await;
     }
-    drain(&deployment).await;
+    deployment.detect().await;
     let found = found(&deployment, "credential_shared").await;
     assert_eq!((&found["agent"], &found["severity"]), (&json!(agent), &json!("high")));
     assert!(names(&found).contains(&"two_places".to_string()), "{found}");
@@ -64,7 +64,7 @@ async fn a_credential_that_moves_for_good_is_not_shared() {
         deployment.pass(5);
         assert_eq!(sign_from(&deployment, &token, ELSEWHERE).await, 200);
     }
-    drain(&deployment).await;
+    deployment.detect().await;
     let all = recommendations(&deployment, &deployment.alice().await).await;
     assert!(all.iter().all(|found| found["detector"] != "credential_shared"), "{all:?}");
 }
@@ -84,7 +84,7 @@ async fn a_human_credential_at_the_rate_of_a_machine_is_found_and_revoked() {
     for _ in 0..200 {
         sign(&deployment, &alice).await;
     }
-    drain(&deployment).await;
+    deployment.detect().await;
     let found = found(&deployment, "human_machine_rate").await;
     assert_eq!((&found["agent"], &found["sponsor"]), (&Value::Null, &json!("alice@org")));
     assert!(names(&found).contains(&"burst".to_string()), "{found}");
@@ -108,7 +108,7 @@ async fn an_agent_that_only_encrypted_and_begins_to_decrypt_is_found() {
         deployment.post(&token, "/v1/keys/own-key/decrypt", body).await.ok();
         deployment.pass(1);
     }
-    drain(&deployment).await;
+    deployment.detect().await;
     let found = found(&deployment, "new_operation").await;
     assert_eq!((&found["agent"], &found["evidence"]["operation"]), (&json!(agent), &json!("key.decrypt")));
     assert_eq!(names(&found)[0], "new_operation", "{found}");
@@ -124,7 +124,7 @@ async fn agents_made_faster_than_ever_are_held_against_their_human() {
         let (_, token) = deployment.agent(&alice, "key:own-key:sign", json!({ "purpose": "service" })).await;
         sign(&deployment, &token).await;
         deployment.pass(600);
-        drain(&deployment).await;
+        deployment.detect().await;
         let all = recommendations(&deployment, &alice).await;
         let told = all.iter().any(|found| found["detector"] == "agent_spawn_rate");
         assert_eq!(told, n >= 3, "after {} new agents: {all:?}", n + 1);
@@ -173,7 +173,7 @@ impl Burst {
         let newest = deployment.get(&alice, "/v1/audit?op=key.sign&limit=160").await.ok();
         let risks = newest["items"].as_array().unwrap().iter().map(|record| record["risk"]["score"].as_f64().unwrap());
         let risk = risks.fold(0.0, f64::max);
-        drain(&deployment).await;
+        deployment.detect().await;
         let all = recommendations(&deployment, &alice).await;
         let agent_of = |found: &Value| found["agent"].as_str().map(String::from);
         let found = all.iter().map(|found| (text(found, "detector"), agent_of(found))).collect();
@@ -209,9 +209,9 @@ pub(crate) async fn two_weeks(deployment: &Deployment, agent: &str, work: impl A
 
 /// Up to where the next one begins.
 pub(crate) async fn end_day(deployment: &Deployment) {
-    drain(deployment).await;
+    deployment.detect().await;
     deployment.pass(DAY - (deployment.now() - BEGINNING) % DAY);
-    drain(deployment).await;
+    deployment.detect().await;
 }
 
 pub(crate) async fn token_of(deployment: &Deployment, agent: &str) -> String {
@@ -261,7 +261,7 @@ async fn a_key_that_many_use_a_little_more_is_told_of_and_none_of_them_is_stoppe
         agents.push(agent);
     }
     let round = async |times: usize, pause: i64| {
-        drain(&deployment).await;
+        deployment.detect().await;
         let (alice, bob) = (deployment.alice().await, deployment.log_in("bob@org", &["operator", "user"]).await);
         let mut tokens = Vec::new();
         for (n, agent) in agents.iter().enumerate() {
@@ -271,7 +271,7 @@ async fn a_key_that_many_use_a_little_more_is_told_of_and_none_of_them_is_stoppe
             for token in &tokens {
                 deployment.post(token, "/v1/keys/shared-key/sign", message(b"x")).await.ok();
                 deployment.pass(pause);
-                drain(&deployment).await;
+                deployment.detect().await;
             }
         }
         deployment.count_uses().await;

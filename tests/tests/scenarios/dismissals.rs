@@ -1,6 +1,6 @@
 //! What a dismissal changes: of one agent the same is not told again. Nothing else of it, and of nobody else.
 
-use crate::detection::{drain, recommendations};
+use crate::detection::recommendations;
 use crate::detectors::{end_day, two_weeks, with_agent};
 use aegis_tests::deployment::Deployment;
 use aegis_tests::{base64, text};
@@ -59,7 +59,7 @@ impl Story {
             deployment.post(&token, "/v1/keys/own-key/decrypt", body.clone()).await.ok();
             deployment.pass(1);
         }
-        drain(&deployment).await;
+        deployment.detect().await;
         let something_else = since(&deployment, begun, &[&dismissed]).await;
         Self { first, again_of_dismissed, again_of_other, something_else }
     }
@@ -85,13 +85,13 @@ async fn burst(deployment: &Deployment, [first, second]: [&String; 2]) {
             encrypt(deployment, token).await;
         }
     }
-    drain(deployment).await;
+    deployment.detect().await;
     deployment.pass(300);
     for token in &tokens {
         // It may be stopped by now.
         deployment.post(token, "/v1/keys/own-key/encrypt", json!({ "plaintext": base64(b"a row") })).await;
     }
-    drain(deployment).await;
+    deployment.detect().await;
 }
 
 /// The next day, freed of whatever was done about them.
@@ -123,5 +123,5 @@ async fn answer(deployment: &Deployment, agent: &str, how: &str) {
             deployment.post(&alice, &path, json!({})).await;
         }
     }
-    drain(deployment).await;
+    deployment.detect().await;
 }

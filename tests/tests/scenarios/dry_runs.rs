@@ -3,7 +3,6 @@
 use crate::ledger::{Known, RULES, agent, answer, apply, done, find, finding, with_key};
 use aegis_core::ambient::Timestamp;
 use aegis_core::recommendation::Detector;
-use aegis_core::response;
 use aegis_core::rules::BUILT_IN;
 use aegis_tests::deployment::Deployment;
 use aegis_tests::{message, text};
@@ -64,7 +63,7 @@ async fn a_dry_run_tells_apart_a_second_stop_of_one_credential_and_of_one_key() 
         finding.evidence.credential = Some(credential.clone().try_into().unwrap());
         finding.evidence.key = Some(key.clone().try_into().unwrap());
         answer(&deployment, finding).await;
-        response::run_pending(&deployment.host.app, response::AtBackEnds::Rotates).await.unwrap();
+        deployment.respond().await.unwrap();
         deployment.pass(10);
     }
     let first = (json!(["revoke_credential", "deactivate_key"]), json!(["rotate_key"]));
@@ -79,7 +78,7 @@ async fn a_dry_run_tells_apart_what_would_have_stopped_an_agent_of_a_fleet_that_
     let [first, second] = [agent(&deployment).await, agent(&deployment).await];
     for (detector, of) in [(Detector::CredentialShared, &first), (Detector::KeySet, &second)] {
         find(&deployment, detector, of).await;
-        response::run_pending(&deployment.host.app, response::AtBackEnds::Rotates).await.unwrap();
+        deployment.respond().await.unwrap();
         deployment.pass(10);
     }
     // One that was made after it is met like any other.
@@ -87,7 +86,7 @@ async fn a_dry_run_tells_apart_what_would_have_stopped_an_agent_of_a_fleet_that_
     assert_eq!(done(&find(&deployment, Detector::KeySet, &third).await), ["deny", "alert"]);
     deployment.pass(10);
     find(&deployment, Detector::CredentialShared, &second).await;
-    response::run_pending(&deployment.host.app, response::AtBackEnds::Rotates).await.unwrap();
+    deployment.respond().await.unwrap();
     let denies = json!({ "deny": { "minutes": 1 } });
     let want = [
         (json!(["revoke_agent", "revoke_fleet"]), json!([])),

@@ -1,7 +1,7 @@
 //! Keys: their states, their versions, and what they compute.
 
+use aegis_core::repository;
 use aegis_core::store::{Store, Stored};
-use aegis_core::{maintenance, repository};
 use aegis_tests::deployment::Deployment;
 use aegis_tests::{base64, from_base64, message, text};
 use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
@@ -47,14 +47,14 @@ async fn a_destroyed_key_is_gone_at_the_end_of_its_window_and_not_before() {
 
     deployment.pass(7 * 86_400 - 1);
     let alice = deployment.alice().await;
-    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
+    assert_eq!(deployment.run_due().await.unwrap(), 0);
     deployment.post(&alice, "/v1/keys/own-key/cancel-destroy", json!({})).await.ok();
     deployment.post(&alice, "/v1/keys/own-key/decrypt", open.clone()).await.ok();
     deployment.post(&alice, "/v1/keys/own-key/destroy", json!({ "pending_days": 30 })).await.ok();
 
     deployment.pass(30 * 86_400);
-    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1);
-    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
+    assert_eq!(deployment.run_due().await.unwrap(), 1);
+    assert_eq!(deployment.run_due().await.unwrap(), 0);
     let alice = deployment.alice().await;
     let key = deployment.get(&alice, "/v1/keys/own-key").await.ok();
     assert_eq!(key["state"], "destroyed");
@@ -81,16 +81,16 @@ async fn a_destruction_is_whole_or_not_at_all_and_keeps_no_other_key_waiting() {
             post("/v1/keys", other).await.ok();
             deployment.pass(8 * 86_400);
             deployment.store.fail_later(Operation::Write, passing, fault);
-            let _ = maintenance::run_due(&deployment.host.app).await;
+            let _ = deployment.run_due().await;
             let alice = deployment.alice().await;
             let kept = deployment.post(&alice, "/v1/keys/own-key/cancel-destroy", json!({})).await;
             assert_eq!(kept.failed(409), "key-state", "the window is over");
-            maintenance::run_due(&deployment.host.app).await.unwrap();
+            deployment.run_due().await.unwrap();
             let key = deployment.get(&alice, "/v1/keys/own-key").await.ok();
             assert_eq!(key["state"], "destroyed");
             assert_eq!(material_of(&deployment, &key).await, Vec::<Value>::new(), "{fault:?} {passing}");
             assert_eq!(deployment.get(&alice, "/v1/keys/other-key").await.ok()["version"], 2, "{fault:?} {passing}");
-            assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
+            assert_eq!(deployment.run_due().await.unwrap(), 0);
         }
     }
 }
@@ -114,8 +114,8 @@ async fn rotation_keeps_what_was_made_before_and_happens_on_schedule() {
     let sealed = json!({ "plaintext": base64(b"secret"), "context": { "tenant": "a" } });
     let first = deployment.post(&alice, "/v1/keys/own-key/encrypt", sealed.clone()).await.ok();
     deployment.pass(30 * 86_400);
-    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 1);
-    assert_eq!(maintenance::run_due(&deployment.host.app).await.unwrap(), 0);
+    assert_eq!(deployment.run_due().await.unwrap(), 1);
+    assert_eq!(deployment.run_due().await.unwrap(), 0);
     let alice = deployment.alice().await;
     let second = deployment.post(&alice, "/v1/keys/own-key/encrypt", sealed).await.ok();
     assert_eq!((&first["key_version"], &second["key_version"]), (&json!(1), &json!(2)));

@@ -138,7 +138,7 @@ async fn a_dry_run_of_the_rules_in_force_says_what_was_done_and_what_was_held_ba
             _ => (Detector::CredentialShared, Some(own[0].0.as_str())),
         };
         raise(&deployment, detector, agent, name).await;
-        response::run_pending(&deployment.host.app, response::AtBackEnds::Rotates).await.unwrap();
+        deployment.respond().await.unwrap();
         for (_, token) in own {
             let answer = deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await;
             assert_eq!(answer.refused(401), "agent_revoked");

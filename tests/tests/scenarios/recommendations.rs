@@ -1,7 +1,7 @@
 //! What detectors said: who sees it, and what answering it does.
 
 use aegis_core::recommendation::{AgentRecommendation, Detector, Evidence, ResponseAction, Severity};
-use aegis_core::response::{self, AtBackEnds, InForce};
+use aegis_core::response::{self, InForce};
 use aegis_core::rules::RuleSet;
 use aegis_tests::deployment::Deployment;
 use aegis_tests::{message, text};
@@ -148,8 +148,8 @@ async fn what_takes_longer_is_done_next_once_and_on_record() {
         others.push(deployment.agent(&alice, "key:own-key:sign", json!({})).await.1);
     }
     case.raise(&deployment, &[RotateKey, RevokeFleet]).await.unwrap();
-    assert_eq!(response::run_pending(&deployment.host.app, AtBackEnds::Rotates).await.unwrap(), 2);
-    assert_eq!(response::run_pending(&deployment.host.app, AtBackEnds::Rotates).await.unwrap(), 0);
+    assert_eq!(deployment.respond().await.unwrap(), 2);
+    assert_eq!(deployment.respond().await.unwrap(), 0);
     assert_eq!(deployment.get(&alice, "/v1/keys/own-key").await.ok()["version"], 2);
     for token in others.iter().chain([&case.token]) {
         assert_eq!(deployment.get(token, "/v1/keys/own-key").await.refused(401), "agent_revoked");
@@ -160,7 +160,7 @@ async fn what_takes_longer_is_done_next_once_and_on_record() {
 
     let case = Case { minute: 1, ..case };
     case.raise(&deployment, &[DeactivateKey]).await.unwrap();
-    assert_eq!(response::run_pending(&deployment.host.app, AtBackEnds::Rotates).await.unwrap(), 1);
+    assert_eq!(deployment.respond().await.unwrap(), 1);
     assert_eq!(deployment.get(&alice, "/v1/keys/own-key").await.ok()["state"], "deactivated");
 }
 

@@ -1,12 +1,11 @@
 //! What was done about misuse: who sees it, and how it stands.
 
-use aegis_core::maintenance;
 use aegis_core::recommendation::{AgentRecommendation, Detector, Evidence, Severity};
-use aegis_core::response::AtBackEnds::{Leaves, Rotates};
 use aegis_core::response::{self, InForce};
 use aegis_core::rules::RuleSet;
 use aegis_core::store::fault::{Fault, Operation};
 use aegis_tests::deployment::Deployment;
+use aegis_tests::roles::act_as;
 use aegis_tests::yielding::Gated;
 use aegis_tests::{message, text};
 use serde_json::{Value, json};
@@ -85,12 +84,11 @@ async fn what_humans_did_is_listed_and_whether_it_still_holds() {
 async fn what_takes_longer_is_pending_until_it_is_done_and_failed_where_it_cannot_be() {
     let (deployment, alice) = two_keys().await;
     let (agent, _) = deployment.agent(&alice, "key:own-key:sign", json!({})).await;
-    let app = &deployment.host.app;
     raise(&deployment, &alice, &agent, "own-key", "\"rotate_key\", \"revoke_fleet\"").await;
     let found = list(&deployment, &alice, "").await;
     assert_eq!(actions(&found), ["revoke_fleet pending", "rotate_key pending"]);
     assert_eq!((&found[0]["human"], &found[0]["rule"]), (&json!("alice@org"), &json!("a-rule")));
-    response::run_pending(app, Rotates).await.unwrap();
+    deployment.respond().await.unwrap();
     let mut done = actions(&list(&deployment, &alice, "").await);
     done.sort();
     assert_eq!(done, ["revoke_fleet done", "rotate_key done"]);
@@ -102,13 +100,13 @@ async fn what_takes_longer_is_pending_until_it_is_done_and_failed_where_it_canno
     std::fs::rename(deployment.stick(), &away).unwrap();
     deployment.pass(60);
     raise(&deployment, &alice, &agent, "on-a-stick", "\"rotate_key\"").await;
-    response::run_pending(app, Rotates).await.unwrap();
+    deployment.respond().await.unwrap();
     let failed = list(&deployment, &alice, "?outcome=failed").await;
     assert_eq!(actions(&failed), ["rotate_key failed"]);
     assert!(failed[0]["next_try"].is_string(), "{failed:?}");
     std::fs::rename(&away, deployment.stick()).unwrap();
     deployment.pass(60);
-    response::run_pending(app, Rotates).await.unwrap();
+    deployment.respond().await.unwrap();
     assert_eq!(list(&deployment, &alice, "?outcome=failed").await, Vec::<Value>::new());
     assert_eq!(list(&deployment, &alice, "?action=rotate_key&outcome=done").await.len(), 2);
 }
@@ -118,7 +116,6 @@ async fn what_takes_longer_is_pending_until_it_is_done_and_failed_where_it_canno
 async fn a_rotation_that_a_change_of_the_key_came_before_is_done_soon_after() {
     let (deployment, gate) = gated().await;
     let (alice, _) = rotation(&deployment).await;
-    let app = &deployment.host.app;
     gate.close();
     let change = async {
         gate.reached().await;
@@ -127,11 +124,11 @@ async fn a_rotation_that_a_change_of_the_key_came_before_is_done_soon_after() {
         }
         gate.open();
     };
-    let (done, ()) = tokio::join!(response::run_pending(app, Rotates), change);
+    let (done, ()) = tokio::join!(deployment.respond(), change);
     assert_eq!(done.unwrap(), 0);
     assert_eq!(actions(&list(&deployment, &alice, "?action=rotate_key").await), ["rotate_key pending"]);
     deployment.pass(10);
-    assert_eq!(response::run_pending(app, Rotates).await.unwrap(), 1);
+    assert_eq!(deployment.respond().await.unwrap(), 1);
     assert_eq!(deployment.get(&alice, "/v1/keys/on-a-stick").await.ok()["version"], 2);
     assert_eq!(actions(&list(&deployment, &alice, "?action=rotate_key").await), ["rotate_key done"]);
 }
@@ -141,12 +138,11 @@ async fn a_rotation_that_a_change_of_the_key_came_before_is_done_soon_after() {
 async fn a_rotation_whose_key_cannot_be_read_is_left_as_it_is() {
     let deployment = Deployment::new().await;
     let (alice, _) = rotation(&deployment).await;
-    let app = &deployment.host.app;
     // The response is read, the key is not.
     deployment.store.fail_later(Operation::Read, 1, Fault::BeforeWrite);
-    response::run_pending(app, Leaves).await.unwrap_err();
+    deployment.respond_at_once().await.unwrap_err();
     assert_eq!(actions(&list(&deployment, &alice, "").await), ["rotate_key pending"]);
-    assert_eq!(response::run_pending(app, Rotates).await.unwrap(), 1);
+    assert_eq!(deployment.respond().await.unwrap(), 1);
 }
 
 /// Of two who look at once for what is left to do: one is about to have a back end make a key when the other comes.
@@ -154,24 +150,23 @@ async fn a_rotation_whose_key_cannot_be_read_is_left_as_it_is() {
 async fn of_two_at_once_one_has_a_key_rotated_and_the_other_does_not_undo_it() {
     let (deployment, gate) = gated().await;
     let (alice, token) = rotation(&deployment).await;
-    let app = &deployment.host.app;
     // Who may not leaves it as it is: nothing failed.
-    assert_eq!(response::run_pending(app, Leaves).await.unwrap(), 0);
+    assert_eq!(deployment.respond_at_once().await.unwrap(), 0);
     assert_eq!(actions(&list(&deployment, &alice, "").await), ["rotate_key pending"]);
 
     gate.close();
     let others = async {
         gate.reached().await;
-        let done = response::run_pending(app, Rotates).await.unwrap();
+        let done = deployment.respond().await.unwrap();
         gate.open();
         done
     };
-    let (one, other) = tokio::join!(response::run_pending(app, Rotates), others);
+    let (one, other) = tokio::join!(deployment.respond(), others);
     assert_eq!((one.unwrap(), other), (1, 0));
     assert_eq!(deployment.get(&alice, "/v1/keys/on-a-stick").await.ok()["version"], 2);
     // What was begun and not recorded would be undone by now.
     deployment.pass(400);
-    maintenance::run_due(app).await.unwrap();
+    deployment.run_due().await.unwrap();
     let undone = deployment.get(&alice, "/v1/audit?op=intent.undo").await.ok();
     assert_eq!(undone["items"], json!([]));
     deployment.post(&token, "/v1/keys/on-a-stick/sign", message(b"x")).await.ok();
@@ -183,15 +178,14 @@ async fn of_two_at_once_one_has_a_key_rotated_and_the_other_does_not_undo_it() {
 async fn what_was_claimed_and_not_done_is_done_by_the_next() {
     let (deployment, gate) = gated().await;
     rotation(&deployment).await;
-    let app = &deployment.host.app;
     gate.close();
     tokio::select! {
-        _ = response::run_pending(app, Rotates) => panic!("it was to wait"),
+        _ = deployment.respond() => panic!("it was to wait"),
         () = gate.reached() => {}
     }
     for (seconds, done) in [(119, 0), (1, 1), (400, 0)] {
         deployment.pass(seconds);
-        assert_eq!(response::run_pending(app, Rotates).await.unwrap(), done, "after {seconds}");
+        assert_eq!(deployment.respond().await.unwrap(), done, "after {seconds}");
     }
 }
 
@@ -293,7 +287,7 @@ async fn raise(deployment: &Deployment, alice: &str, agent: &str, key: &str, ord
     };
     let rules = RuleSet::parse(&format!("[[rule]]\nname = \"a-rule\"\nactions = [{ordered}]")).unwrap();
     let in_force = InForce { rules: Arc::new(rules), version: 7 };
-    response::raise(&deployment.host.app, recommendation, &in_force).await.unwrap();
+    act_as("anomaly", response::raise(&deployment.host.app, recommendation, &in_force)).await.unwrap();
 }
 
 async fn two_keys() -> (Deployment, String) {

@@ -1,6 +1,5 @@
 //! What a grant may hold beside keys: making them, and reading what is on record.
 
-use aegis_events::stream;
 use aegis_tests::deployment::Deployment;
 use aegis_tests::mcp::{Client, MODERN};
 use aegis_tests::{Answer, message, text};
@@ -216,7 +215,7 @@ async fn a_baseline_says_what_was_done_to_those_who_may_know() {
             deployment.pass(120);
         }
         deployment.pass(86_400 - 720);
-        while stream::drain(&deployment.host.app, deployment.store.inner()).await.unwrap() > 0 {}
+        deployment.detect().await;
     }
     let uma = deployment.log_in("uma@org", &["user"]).await;
     let told = deployment.get(&uma, &format!("/v1/baselines/{agent}")).await.ok();

@@ -49,10 +49,6 @@ impl Story {
         }
     }
 
-    async fn drain(&self) {
-        while stream::drain(&self.deployment.host.app, self.deployment.store.inner()).await.unwrap() > 0 {}
-    }
-
     async fn records(&self) -> Vec<Arc<AuditRecord>> {
         self.deployment.store.after(None, 10_000).await.unwrap()
     }
@@ -119,13 +115,13 @@ async fn after_ordinary_traffic_the_journal_and_its_consumers_agree() {
     let story = Story::new().await;
     story.sign(40).await;
     story.deployment.post(&story.token, "/v1/keys/invoices/verify", message(b"x")).await.refused(403);
-    story.drain().await;
+    story.deployment.detect().await;
     let fresh = story.verify().await;
     // What is not over is not compared, and said not to be.
     assert!(text(&fresh, "open_since") >= text(&fresh, "until"), "{fresh}");
     assert!(fresh["journal"].as_u64().unwrap() < 40, "{fresh}");
 
-    story.drain().await;
+    story.deployment.detect().await;
     story.deployment.pass(OVER);
     let on_record = story.records().await.len();
     let verified = story.verify().await;
@@ -143,11 +139,11 @@ async fn after_ordinary_traffic_the_journal_and_its_consumers_agree() {
 async fn what_a_consumer_missed_is_found_told_again_and_then_agrees() {
     let story = Story::new().await;
     story.sign(5).await;
-    story.drain().await;
+    story.deployment.detect().await;
     story.sign(3).await;
     let missed = story.miss().await;
     story.sign(5).await;
-    story.drain().await;
+    story.deployment.detect().await;
     story.deployment.pass(OVER);
     let verified = story.verify().await;
     let want: BTreeSet<String> = missed.iter().map(ToString::to_string).collect();
@@ -161,7 +157,7 @@ async fn what_a_consumer_missed_is_found_told_again_and_then_agrees() {
     let told = story.redrive(json!({ "since": verified["differences"][0]["minute"] })).await;
     assert!(told["records"].as_u64().unwrap() >= 8 && told.get("next_cursor").is_none(), "{told}");
     assert_eq!(missing(&story.verify().await).len(), 3, "not before it is taken in");
-    story.drain().await;
+    story.deployment.detect().await;
     assert_eq!(story.verify().await["differences"], json!([]));
     let record = story.deployment.get(&story.alice, "/v1/audit?op=audit.redrive").await.ok()["items"][0].clone();
     assert_eq!(record["object"].as_str().unwrap().split("..").count(), 2, "{record}");
@@ -170,7 +166,7 @@ async fn what_a_consumer_missed_is_found_told_again_and_then_agrees() {
     let before = story.learnt().await;
     let raised = story.deployment.get(&story.alice, "/v1/recommendations").await.ok();
     story.redrive(json!({ "since": story.at(-3_600) })).await;
-    story.drain().await;
+    story.deployment.detect().await;
     let (state, receipts) = story.learnt().await;
     assert_eq!(state, before.0);
     // But for what was done since: the questions and the calls themselves.
@@ -282,7 +278,7 @@ async fn nothing_is_on_the_tally_that_was_not_taken_in() {
 #[tokio::test]
 async fn a_long_span_is_told_again_in_steps() {
     let story = Story::new().await;
-    story.drain().await;
+    story.deployment.detect().await;
     story.deployment.pass(1);
     let store = &story.deployment.store;
     let begin = story.at(0);
@@ -311,7 +307,7 @@ async fn a_long_span_is_told_again_in_steps() {
         body["cursor"] = next.clone();
     }
     assert_eq!(steps, [1_000, 1_000, 300]);
-    story.drain().await;
+    story.deployment.detect().await;
     assert_eq!(story.verify().await["differences"], json!([]));
     // Of nothing there is nothing to tell.
     let told = story.redrive(json!({ "since": story.at(-60), "until": story.at(-59) })).await;

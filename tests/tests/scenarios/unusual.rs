@@ -1,6 +1,6 @@
 //! What is new to whoever asks, and comes at an hour of its own: which detector says so, and what a request for it needs.
 
-use crate::detection::{drain, recommendations};
+use crate::detection::recommendations;
 use crate::detectors::{ELSEWHERE, end_day, found, names, sign, token_of, two_weeks, with_agent};
 use aegis_functions::handle;
 use aegis_tests::deployment::Deployment;
@@ -20,7 +20,7 @@ async fn a_human_who_signs_at_night_as_she_never_did_is_told_of() {
     deployment.pass(NIGHT);
     let alice = deployment.alice().await;
     sign(&deployment, &alice).await;
-    drain(&deployment).await;
+    deployment.detect().await;
     let found = found(&deployment, "off_hours").await;
     assert_eq!((found.get("agent"), &found["sponsor"]), (None, &json!("alice@org")), "{found}");
     assert_eq!(names(&found)[0], "hour_of_day", "{found}");
@@ -36,7 +36,7 @@ async fn an_agent_that_comes_from_two_networks_where_it_never_was_is_told_of() {
     for source in [ELSEWHERE, IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7))] {
         from(&deployment, source, &token, "/v1/keys/own-key/sign", message(b"x")).await.ok();
     }
-    drain(&deployment).await;
+    deployment.detect().await;
     let found = found(&deployment, "new_source").await;
     assert_eq!((&found["agent"], names(&found)[0].as_str()), (&json!(agent), "new_source"), "{found}");
     let all = recommendations(&deployment, &deployment.alice().await).await;
@@ -64,7 +64,7 @@ async fn keys_that_an_agent_only_looks_at_say_nothing_of_it_but_where_it_may_not
         deployment.pass(5);
     }
     deployment.pass(180);
-    drain(&deployment).await;
+    deployment.detect().await;
     let alice = deployment.alice().await;
     assert!(recommendations(&deployment, &alice).await.is_empty());
     // It knows them by sight, and to sign with them is new all the same.
@@ -72,7 +72,7 @@ async fn keys_that_an_agent_only_looks_at_say_nothing_of_it_but_where_it_may_not
         deployment.post(&token, &format!("/v1/keys/key-{n}/sign"), message(b"x")).await;
         deployment.pass(5);
     }
-    drain(&deployment).await;
+    deployment.detect().await;
     let found = found(&deployment, "key_set").await;
     assert_eq!((&found["agent"], &found["evidence"]["operation"]), (&json!(agent), &json!("key.sign")), "{found}");
     assert_eq!(names(&found)[0], "new_key", "{found}");
@@ -102,7 +102,7 @@ async fn a_human_who_is_called_to_an_incident_can_suspend_and_not_do_what_nobody
     for n in 0..5 {
         ask(n, "suspend").await.ok();
     }
-    drain(&deployment).await;
+    deployment.detect().await;
     let told = recommendations(&deployment, &alice).await;
     assert!(told.is_empty(), "{told:?}");
     deployment.pass(400);
@@ -127,14 +127,14 @@ async fn a_human_who_governs_many_keys_is_at_work_and_they_are_not_hers() {
         }
     }
     deployment.pass(180);
-    drain(&deployment).await;
+    deployment.detect().await;
     let told = recommendations(&deployment, &alice).await;
     assert!(told.is_empty(), "{told:?}");
     for n in 0..6 {
         deployment.post(&alice, &format!("/v1/keys/made-{n}/sign"), message(b"x")).await;
         deployment.pass(5);
     }
-    drain(&deployment).await;
+    deployment.detect().await;
     let found = found(&deployment, "key_set").await;
     assert_eq!(names(&found)[0], "new_key", "{found}");
 }
@@ -146,7 +146,7 @@ async fn a_human_who_deactivates_a_key_from_elsewhere_at_night_logs_in_afresh_an
     deployment.pass(NIGHT);
     let alice = deployment.alice().await;
     deployment.pass(400);
-    drain(&deployment).await;
+    deployment.detect().await;
     let ask = async |what: &str| {
         let answer = from(&deployment, ELSEWHERE, &alice, &format!("/v1/keys/own-key/{what}"), json!({})).await;
         let newest = deployment.get(&alice, &format!("/v1/audit?op=key.{what}&limit=1")).await.ok();

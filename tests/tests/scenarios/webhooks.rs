@@ -13,6 +13,7 @@ use aegis_functions::webhooks::{Courier, Poster};
 use aegis_tests::deployment::Deployment;
 use aegis_tests::process::Process;
 use aegis_tests::receiver::{Manner, Post, Receiver};
+use aegis_tests::roles::act_as;
 use aegis_tests::{message, text};
 use http::Method;
 use serde_json::{Value, json};
@@ -142,23 +143,27 @@ async fn what_comes_by_a_queue_in_any_order_and_twice_arrives_once() {
     let found = webhook::all(app.store.as_ref()).await.unwrap().remove(0);
     // A batch that was cut short comes again.
     world.deployment.store.fail_later(Operation::Write, 1, Fault::AfterWrite);
-    outbox::deliver(app, &found, &records).await.unwrap_err();
-    assert!(outbox::deliver(app, &found, &records).await.unwrap() < 130);
-    assert_eq!(outbox::deliver(app, &found, &records[..50]).await.unwrap(), 0);
-    let courier = || Courier::without_feed(Arc::clone(app), Poster::new(None, Reach::OWN_MACHINE, PATIENCE), render);
-    courier().post_due(Duration::from_secs(600)).await.unwrap();
+    let deliver = |records| act_as("webhooks", outbox::deliver(app, &found, records));
+    deliver(&records).await.unwrap_err();
+    assert!(deliver(&records).await.unwrap() < 130);
+    assert_eq!(deliver(&records[..50]).await.unwrap(), 0);
+    let post_due = |patience| {
+        let courier = Courier::without_feed(Arc::clone(app), Poster::new(None, Reach::OWN_MACHINE, PATIENCE), render);
+        act_as("webhooks", courier.post_due(Duration::from_secs(patience)))
+    };
+    post_due(600).await.unwrap();
     let posts = receiver.posts();
     assert_eq!(posts.len(), 130, "and not what was before the webhook");
     assert!(posts.iter().all(|post| bears(post, &secret)));
-    courier().post_due(Duration::from_secs(600)).await.unwrap();
+    post_due(600).await.unwrap();
     assert_eq!((receiver.posts().len(), world.shown(&webhook).await["pending"].clone()), (130, json!(0)));
     // No post is begun once its time is over; what is left is posted by whoever is called next.
     world.sign().await;
     let newest = world.deployment.store.after(Some(&last), 100).await.unwrap();
     let newest: Vec<_> = newest.iter().map(|record| AuditRecord::clone(record)).collect();
-    assert_eq!(outbox::deliver(app, &found, &newest).await.unwrap(), 1);
-    courier().post_due(Duration::ZERO).await.unwrap();
-    courier().post_due(Duration::from_secs(600)).await.unwrap();
+    assert_eq!(deliver(&newest).await.unwrap(), 1);
+    post_due(0).await.unwrap();
+    post_due(600).await.unwrap();
     assert_eq!(receiver.posts().len(), 131);
 }
 

@@ -1,7 +1,6 @@
 //! What agents ask about themselves: what would be decided, what they may do, what they did. Over MCP as over REST.
 
 use super::latest;
-use aegis_events::stream;
 use aegis_tests::deployment::Deployment;
 use aegis_tests::mcp::{Client, MODERN};
 use aegis_tests::{base64, message, text};
@@ -103,11 +102,11 @@ async fn who_asks_about_key_after_key_is_found_as_who_tries_them() {
             deployment.post(&token, "/v1/keys/key-0/sign", message(b"work")).await.ok();
             deployment.pass(1_800);
         }
-        drain(&deployment).await;
+        deployment.detect().await;
         deployment.pass(86_400 - 16 * 1_800);
     }
     let token = deployment.token(&deployment.alice().await, &agent).await;
-    drain(&deployment).await;
+    deployment.detect().await;
     let alice = deployment.alice().await;
     let found = async || deployment.get(&alice, "/v1/recommendations").await.ok()["items"].as_array().unwrap().clone();
     assert_eq!(found().await, Vec::<Value>::new());
@@ -116,7 +115,7 @@ async fn who_asks_about_key_after_key_is_found_as_who_tries_them() {
         client.call("check_access", json!({ "key": format!("key-{n}"), "action": "sign" })).await;
         deployment.pass(2);
     }
-    drain(&deployment).await;
+    deployment.detect().await;
     let found = found().await;
     assert!(!found.is_empty() && found.iter().all(|found| found["agent"] == agent.as_str()), "{found:?}");
 }
@@ -197,7 +196,3 @@ async fn an_agent_sees_its_own_past_as_it_was_told_and_no_more() {
 }
 
 const CHECK: &str = "/v1/keys/own-key/check-access";
-
-async fn drain(deployment: &Deployment) {
-    while stream::drain(&deployment.host.app, deployment.store.inner()).await.unwrap() > 0 {}
-}
