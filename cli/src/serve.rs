@@ -22,8 +22,7 @@ use aegis_core::feed::Feed;
 use aegis_core::keystore::KeyStores;
 use aegis_core::login::{HumanClaim, Logins, Provider};
 use aegis_core::maintenance;
-use aegis_core::pipeline::{self, App, LiveCounters, PolicyCache, Recorded, RulesCache, Shares};
-use aegis_core::rate::Rate;
+use aegis_core::pipeline::{self, App, LiveCounters, PolicyCache, Recorded, RulesCache, Shares, Throttle};
 use aegis_core::store::Store;
 use aegis_core::token::TokenKeys;
 use aegis_embedded::root::{KdfParams, Passphrase, Root};
@@ -213,7 +212,7 @@ impl Server {
             entropy,
             policies: PolicyCache::default(),
             rules: RulesCache::default(),
-            rates: Rate::new(settings.requests_per_minute),
+            throttle: Throttle::new(settings.requests_per_minute),
             live: LiveCounters::default(),
             reads: Recorded::default(),
             shares: Shares::default(),

@@ -154,11 +154,9 @@ pub async fn write_summaries(host: &Host, before: Timestamp) {
             tracing::error!(error = %Chain(&error), count = tally.count, source = ?tally.key, "summary not recorded");
         }
     }
-    for tally in host.app.rates.take_before(before) {
-        let refused = tally.count.saturating_sub(host.app.rates.most());
-        let written = maintenance::record_throttled(&host.app, tally.minute, tally.key.as_deref(), refused).await;
-        if let Err(error) = written {
-            tracing::error!(error = %Chain(&error), count = refused, actor = ?tally.key, "summary not recorded");
+    for throttled in host.app.throttle.take_before(before) {
+        if let Err(error) = maintenance::record_throttled(&host.app, &throttled).await {
+            tracing::error!(error = %Chain(&error), ?throttled, "summary not recorded");
         }
     }
 }

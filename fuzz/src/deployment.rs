@@ -7,8 +7,7 @@ use aegis_core::error::Error;
 use aegis_core::human::Role;
 use aegis_core::keystore::KeyStores;
 use aegis_core::login::{HumanClaim, Logins, Provider, ProviderKeys};
-use aegis_core::pipeline::{self, App, LiveCounters, PolicyCache, Recorded, RulesCache, Shares};
-use aegis_core::rate::Rate;
+use aegis_core::pipeline::{self, App, LiveCounters, PolicyCache, Recorded, RulesCache, Shares, Throttle};
 use aegis_core::store::memory::MemoryStore;
 use aegis_core::token::{TokenKeys, public_jwk};
 use aegis_core::webhook::Reach;
@@ -86,7 +85,7 @@ impl Deployment {
             entropy,
             policies: PolicyCache::default(),
             rules: RulesCache::default(),
-            rates: Rate::new(u64::MAX),
+            throttle: Throttle::new(u64::MAX),
             live: LiveCounters::default(),
             reads: Recorded::default(),
             shares: Shares::default(),

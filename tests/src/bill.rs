@@ -114,6 +114,14 @@ impl SharedCounters for PaidCounters {
         Ok(actors.map(|actor| self.counters.count(actor, now)))
     }
 
+    async fn take_back(&self, actors: [&str; 2], at: Timestamp) -> Result<(), Error> {
+        for actor in actors {
+            self.bill.note(&crate::roles::role(), 0.0, 1.0);
+            self.counters.take_back(actor, at);
+        }
+        Ok(())
+    }
+
     async fn look(&self, actors: [&str; 2], now: Timestamp) -> Result<[Live; 2], Error> {
         for _ in actors {
             self.bill.note(&crate::roles::role(), 0.5, 0.0);

@@ -20,8 +20,8 @@ use aegis_core::maintenance;
 use aegis_core::operation::Operation;
 use aegis_core::pipeline::{
     self, App, InMemory, LiveCounters, PermitKey, PermitKeys, PermitReader, PolicyCache, Recorded, RulesCache, Shares,
+    Throttle,
 };
-use aegis_core::rate::Rate;
 use aegis_core::reason::Reason;
 use aegis_core::repository::{self, Loaded};
 use aegis_core::response::{self, AtBackEnds};
@@ -307,7 +307,7 @@ impl<S: Store + 'static> Deployment<S> {
             entropy: Entropy::system(),
             policies: PolicyCache::default(),
             rules: RulesCache::default(),
-            rates: Rate::new(requests),
+            throttle: Throttle::new(requests),
             live: LiveCounters::Shared(Arc::new(PaidCounters { bill: bill.clone(), counters: InMemory::default() })),
             reads: Recorded::default(),
             shares: Shares::default(),

@@ -21,8 +21,7 @@ use aegis_core::keystore::{KeyStore, KeyStores};
 use aegis_core::login::{HumanClaim, Logins, Provider};
 use aegis_core::name::BackendName;
 use aegis_core::operation::Operation;
-use aegis_core::pipeline::{App, LiveCounters, PermitReader, PolicyCache, Recorded, RulesCache, Shares};
-use aegis_core::rate::Rate;
+use aegis_core::pipeline::{App, LiveCounters, PermitReader, PolicyCache, Recorded, RulesCache, Shares, Throttle};
 use aegis_core::token::{TokenKeys, TokenSigner};
 use aegis_keystores::aws_kms::AwsKmsKeyStore;
 use aegis_keystores::software::{KeyEncryptionKey, SoftwareKeyStore};
@@ -199,7 +198,7 @@ impl Function {
             entropy,
             policies: PolicyCache::default(),
             rules: RulesCache::default(),
-            rates: Rate::new(REQUESTS_PER_MINUTE),
+            throttle: Throttle::new(REQUESTS_PER_MINUTE),
             live: LiveCounters::Shared(Arc::new(LiveTable::new(dynamodb(&self.aws), settings.state_table.clone()))),
             reads: Recorded::default(),
             shares: Shares::default(),

@@ -43,6 +43,24 @@ impl LiveTable {
         Ok(Live { second, ten_seconds, minute })
     }
 
+    /// Of that second alone: nobody looks at what it comes to.
+    async fn take_one_back(&self, actor: &str, at: Timestamp) -> Result<(), Error> {
+        let second = at.as_second();
+        let updated = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(actor, second)))
+            .update_expression("SET #t = :t ADD #s :less")
+            .expression_attribute_names("#t", "ttl")
+            .expression_attribute_names("#s", slot(second))
+            .expression_attribute_values(":t", AttributeValue::N(after_seconds(at, KEPT).as_second().to_string()))
+            .expression_attribute_values(":less", AttributeValue::N("-1".to_string()))
+            .send()
+            .await;
+        updated.map(drop).map_err(|error| unavailable(error.into()))
+    }
+
     /// One addition. One whose answer was lost may be counted twice by the next try: a burst looks no smaller for it.
     async fn add(&self, actor: &str, second: i64, now: Timestamp) -> Result<Slots, Error> {
         let expires_at = after_seconds(now, KEPT).as_second();
@@ -76,6 +94,10 @@ impl SharedCounters for LiveTable {
     async fn count(&self, [one, other]: [&str; 2], now: Timestamp) -> Result<[Live; 2], Error> {
         let (one, other) = try_join(self.count_one(one, now), self.count_one(other, now)).await?;
         Ok([one, other])
+    }
+
+    async fn take_back(&self, [one, other]: [&str; 2], at: Timestamp) -> Result<(), Error> {
+        try_join(self.take_one_back(one, at), self.take_one_back(other, at)).await.map(drop)
     }
 
     async fn look(&self, [one, other]: [&str; 2], now: Timestamp) -> Result<[Live; 2], Error> {

@@ -38,7 +38,7 @@ pub struct AskAccess {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<DateTime>")]
     pub not_after: Option<Timestamp>,
-    /// All limits, as they shall be.
+    /// Limits, as they shall be; those that are not named stay. None can be taken away.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_object")]
     pub limits: Option<Limits>,
     /// For what, in words for the human. They are shown to her as the agent's own.
@@ -96,6 +96,9 @@ impl AskAccess {
         if self.limits.is_some_and(|limits| !limits.are_positive()) {
             return Err(Error::invalid("limits", "a limit is at least 1"));
         }
+        if self.limits == Some(Limits::default()) {
+            return Err(Error::invalid("limits", "it names the limits that are to change"));
+        }
         match (&self.scope, self.not_after, self.limits) {
             (None, None, None) => Err(Error::invalid("asked", "it is a scope, not_after or limits")),
             _ => Ok(()),
@@ -104,7 +107,8 @@ impl AskAccess {
 
     /// Whether the same is asked for, in whatever words.
     fn asks_the_same(&self, other: &Self) -> bool {
-        (&self.scope, self.not_after, self.limits) == (&other.scope, other.not_after, other.limits)
+        let rights = |asked: &Self| asked.scope.as_deref().map(crate::scope::rights);
+        (rights(self), self.not_after, self.limits) == (rights(other), other.not_after, other.limits)
     }
 }
 

@@ -195,6 +195,15 @@ impl Limits {
         }
     }
 
+    /// These, but for what `changed` names.
+    pub fn with(self, changed: Self) -> Self {
+        Self {
+            max_uses: changed.max_uses.or(self.max_uses),
+            per_minute: changed.per_minute.or(self.per_minute),
+            per_day: changed.per_day.or(self.per_day),
+        }
+    }
+
     /// Whether each limit there is lies above zero.
     pub fn are_positive(self) -> bool {
         [self.max_uses, self.per_minute, self.per_day].into_iter().flatten().all(|limit| limit > 0)
@@ -258,8 +267,10 @@ impl Agent {
         match (self.state, &self.stopped) {
             (AgentState::Revoked, _) => false,
             (AgentState::Frozen, Some(first)) => {
-                let news = !same(first) && !self.stopped_also.iter().any(same);
-                if news && self.stopped_also.len() < MOST_KEPT {
+                let known = same(first) || self.stopped_also.iter().any(same);
+                // Beyond that nobody is told apart, and many that are refused at once do not wait for each other's write.
+                let news = !known && self.stopped_also.len() < MOST_KEPT;
+                if news {
                     self.stopped_also.push(stopped);
                 }
                 news

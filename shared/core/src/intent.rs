@@ -32,10 +32,17 @@ pub struct Intent {
 #[serde(rename_all = "kebab-case")]
 pub enum IntentState {
     Begun,
-    /// The change is on record, or undone.
+    /// The change is on record.
     Settled,
     /// Nobody may settle it as done any more.
     Undoing,
+    Undone,
+}
+
+impl IntentState {
+    fn is_over(self) -> bool {
+        matches!(self, Self::Settled | Self::Undone)
+    }
 }
 
 /// Whose change it is.
@@ -54,10 +61,10 @@ const UNSETTLED: &str = "intents";
 const AT_ONCE: usize = 100;
 
 /// Writes down that a back end will be asked for an object. A repetition with the same token finds the first, and one that
-/// was undone begins anew.
+/// was undone begins anew. What is on record does not: it would be undone with what it made, which is in use.
 ///
 /// # Errors
-/// [`Error::Contended`] if it took so long that it is being undone; [`Error::Unavailable`].
+/// [`Error::Contended`] if another has it on record, or it took so long that it is being undone; [`Error::Unavailable`].
 pub(crate) async fn begin(
     app: &App,
     backend: &BackendName,
@@ -83,12 +90,12 @@ pub(crate) async fn begin(
             match found.value.state {
                 // Another try of one request is about another key.
                 IntentState::Begun => Ok(Loaded { value: Intent { due: found.value.due, ..intent }, ..found }),
-                IntentState::Settled => {
+                IntentState::Undone => {
                     let put = intent.put(Expect::Current(found.revision))?;
                     let revision = app.store.put_if(put.item, put.expect).await?;
                     Ok(Loaded { value: intent, revision })
                 }
-                IntentState::Undoing => Err(Error::Contended),
+                IntentState::Settled | IntentState::Undoing => Err(Error::Contended),
             }
         }
         Err(error) => Err(error.into()),
@@ -115,11 +122,11 @@ impl Document for Intent {
     fn indexes(&self) -> Vec<IndexEntry> {
         let sort = format!("{}/{}", due_sort(self.due), self.id);
         let unsettled = IndexEntry { index: Index::Fourth, partition: UNSETTLED.to_string(), sort };
-        Some(unsettled).filter(|_| self.state != IntentState::Settled).into_iter().collect()
+        Some(unsettled).filter(|_| !self.state.is_over()).into_iter().collect()
     }
 
     fn expires_at(&self) -> Option<Timestamp> {
-        Some(after_seconds(self.due, KEPT)).filter(|_| self.state == IntentState::Settled)
+        Some(after_seconds(self.due, KEPT)).filter(|_| self.state.is_over())
     }
 }
 
@@ -165,7 +172,7 @@ async fn undo(app: &App, item: &ItemKey) -> Result<bool, Error> {
     let load = || repository::load::<Intent>(app.store.as_ref(), item);
     // The index may lag: what is done rests on the intent as it is now, which may have begun anew.
     let now = app.clock.now();
-    let unsettled = |found: &Loaded<Intent>| found.value.state != IntentState::Settled && found.value.due <= now;
+    let unsettled = |found: &Loaded<Intent>| !found.value.state.is_over() && found.value.due <= now;
     let Some(found) = load().await?.filter(unsettled) else { return Ok(false) };
     if found.value.state == IntentState::Begun {
         commit(app, vec![found.into(IntentState::Undoing)?]).await?;
@@ -182,7 +189,7 @@ async fn undo(app: &App, item: &ItemKey) -> Result<bool, Error> {
         ..AuditRecord::new(id, now, Operation::IntentUndo, Plane::Internal, request)
     };
     let put = journal::put_timed(app, &mut record)?;
-    commit(app, vec![found.settle()?, put]).await?;
+    commit(app, vec![found.into(IntentState::Undone)?, put]).await?;
     Ok(true)
 }
 
@@ -211,6 +218,7 @@ mod tests {
             (IntentState::Begun, true, None),
             (IntentState::Undoing, true, None),
             (IntentState::Settled, false, Some(after_seconds(now, 86_400))),
+            (IntentState::Undone, false, Some(after_seconds(now, 86_400))),
         ] {
             let intent = Intent { state, ..intent.clone() };
             assert_eq!((!intent.indexes().is_empty(), intent.expires_at()), (looked_for, kept_until), "{state:?}");

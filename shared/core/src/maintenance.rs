@@ -11,7 +11,7 @@ use crate::key::{Key, KeyRecord, VersionRecord};
 use crate::keystore::Calls;
 use crate::operation::Operation;
 use crate::operations::key_lifecycle::{load_key, rotation};
-use crate::pipeline::App;
+use crate::pipeline::{App, Throttled};
 use crate::reason::Reason;
 use crate::record::{AuditRecord, Decision, Outcome, Plane};
 use crate::repository::{self, DUE, Loaded};
@@ -238,14 +238,12 @@ pub async fn record_unverified(app: &App, minute: Timestamp, source: Option<IpAd
     journal::append(app, &mut record).await
 }
 
-/// Writes how many requests of one actor were turned away in one minute because it made too many; nothing if none.
+/// Writes how many requests of one actor were turned away in one minute because it made too many.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub async fn record_throttled(app: &App, minute: Timestamp, actor: Option<&str>, refused: u64) -> Result<(), Error> {
-    if refused == 0 {
-        return Ok(());
-    }
+pub async fn record_throttled(app: &App, throttled: &Throttled) -> Result<(), Error> {
+    let actor = throttled.actor.as_deref();
     let now = app.clock.now();
     let (id, request) = (RecordId::new(now, &app.entropy), RequestId::new(now, &app.entropy));
     let mut record = AuditRecord {
@@ -254,8 +252,8 @@ pub async fn record_throttled(app: &App, minute: Timestamp, actor: Option<&str>,
         reason: Some(Reason::RateLimited),
         human: actor.and_then(|actor| actor.parse().ok()),
         agents: actor.and_then(|actor| AgentId::try_from(actor.to_string()).ok()).into_iter().collect(),
-        count: Some(refused),
-        ..AuditRecord::new(id, minute, Operation::Unidentified, Plane::Rest, request)
+        count: Some(throttled.refused),
+        ..AuditRecord::new(id, throttled.minute, Operation::Unidentified, Plane::Rest, request)
     };
     journal::append(app, &mut record).await
 }

@@ -18,6 +18,7 @@ mod refuse;
 mod resume;
 mod share;
 mod step_up;
+mod throttle;
 
 pub use admit::{Sight, admit};
 pub use begin::initialize;
@@ -31,6 +32,7 @@ pub use perform::{Done, Note, perform};
 pub use permit::{Obligation, Permit};
 pub use resume::resume;
 pub use share::Shares;
+pub use throttle::{Throttle, Throttled};
 
 use crate::ambient::{Clock, Entropy, Timestamp};
 use crate::deployment::{Deployment, DigestKey, PolicyDocument, RulesDocument};
@@ -40,7 +42,6 @@ use crate::keystore::KeyStores;
 use crate::login::Logins;
 use crate::operation::Operation;
 use crate::policy::Policies;
-use crate::rate::Rate;
 use crate::record::{Claimed, Plane};
 use crate::repository::{self, Loaded};
 use crate::rules::RuleSet;
@@ -62,7 +63,7 @@ pub struct App {
     pub policies: PolicyCache,
     pub rules: RulesCache,
     /// Requests of each human, and of each agent with all below it, in a minute.
-    pub rates: Rate<String>,
+    pub throttle: Throttle,
     /// The same, to the second, for scoring.
     pub live: LiveCounters,
     pub reads: Recorded,

@@ -54,6 +54,15 @@ impl<K: Clone + Eq + Hash> Rate<K> {
         judge(*count <= self.most, now)
     }
 
+    /// Takes one back that was counted in this minute.
+    pub fn take_back(&self, key: &K, now: Timestamp) {
+        let mut counts = self.lock();
+        let place = place(&counts, key, now);
+        if let Some(count) = counts.get_mut(&place) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
     /// Whether the key has some of its share left. Counts nothing.
     ///
     /// # Errors
@@ -116,6 +125,18 @@ mod tests {
         rate.count(&"one", at(119)).unwrap_err();
         rate.count(&"other", at(119)).unwrap();
         rate.count(&"one", at(120)).unwrap();
+    }
+
+    #[test]
+    fn what_is_taken_back_is_free_again() {
+        let rate = Rate::new(1);
+        rate.take_back(&"one", at(60));
+        rate.count(&"one", at(60)).unwrap();
+        rate.take_back(&"one", at(61));
+        rate.count(&"one", at(62)).unwrap();
+        // Of another minute there is nothing.
+        rate.take_back(&"one", at(120));
+        rate.count(&"one", at(119)).unwrap_err();
     }
 
     #[test]

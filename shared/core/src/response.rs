@@ -3,8 +3,8 @@
 
 mod pending;
 
-pub(crate) use pending::PendingResponse;
 pub use pending::{AtBackEnds, run_pending};
+pub(crate) use pending::{PendingResponse, take_back};
 
 use crate::agent::{Agent, AgentState, Credential, Hold, HoldKind, Stopped};
 use crate::ambient::Timestamp;

@@ -231,6 +231,18 @@ impl std::str::FromStr for Scope<KeyRef> {
     }
 }
 
+/// What a scope's text grants, whatever the order and spaces that it is written with: each action with each selector.
+pub fn rights(text: &str) -> BTreeSet<(String, Action)> {
+    let parsed = text.split_ascii_whitespace().filter_map(|entry| entry.strip_prefix("key:")?.rsplit_once(':'));
+    let each = parsed.flat_map(|(selectors, actions)| {
+        let known = move |name: &str| Action::ALL.into_iter().find(|action| action.as_str() == name);
+        selectors.split(',').flat_map(move |selector| {
+            actions.split(',').filter_map(known).map(move |action| (selector.to_string(), action))
+        })
+    });
+    each.collect()
+}
+
 /// Stands for a scope as text in JSON Schemas.
 pub struct ScopeText;
 

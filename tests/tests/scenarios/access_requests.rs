@@ -157,6 +157,33 @@ async fn its_human_may_grant_something_else_or_more_than_keys() {
     assert_eq!(grant["scope"], changed["grant"]["scope"]);
 }
 
+/// What is shown to its human is all that changes: an agent that asks for one limit loses no other, and asks for none.
+#[tokio::test]
+async fn the_limits_that_a_request_does_not_name_stay() {
+    let story = Story::new().await;
+    let limits = json!({ "max_uses": 100, "per_minute": 10, "per_day": 50 });
+    story.follow(&story.alice, json!({ "limits": limits })).await.ok();
+    for none in [json!({}), json!({ "per_minute": null })] {
+        let wish = json!({ "scope": "key:foreign-key:verify", "limits": none, "reason": "x" });
+        assert_eq!(story.deployment.post(&story.token, REQUESTS, wish).await.failed(400), "invalid-request", "{none}");
+    }
+    let wish = json!({ "limits": { "per_minute": 20 }, "reason": "more at once" });
+    let id = text(&story.deployment.post(&story.token, REQUESTS, wish).await.ok(), "id");
+    let followed = story.follow(&story.alice, json!({ "access_request": id })).await.ok();
+    assert_eq!(followed["grant"]["limits"], json!({ "max_uses": 100, "per_minute": 20, "per_day": 50 }));
+    // She may take them away herself.
+    let followed = story.follow(&story.alice, json!({ "limits": {} })).await.ok();
+    assert_eq!(followed["grant"].get("limits").cloned().unwrap_or(json!({})), json!({}));
+}
+
+#[tokio::test]
+async fn the_same_rights_in_another_order_are_asked_once() {
+    let story = Story::new().await;
+    let first = story.asked("key:foreign-key,own-key:sign,verify").await;
+    assert_eq!(story.asked("key:own-key:verify,sign  key:foreign-key:sign,verify").await, first);
+    assert_ne!(story.asked("key:foreign-key,own-key:sign").await, first);
+}
+
 #[tokio::test]
 async fn asking_tells_nothing_of_keys_and_stops_nobody() {
     let story = Story::new().await;

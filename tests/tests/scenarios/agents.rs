@@ -147,6 +147,73 @@ async fn a_label_grants_the_keys_that_bear_it_and_no_others() {
 }
 
 #[tokio::test]
+async fn moving_a_name_stops_no_agent_that_goes_by_the_label_of_the_key() {
+    let (deployment, alice) = two_keys().await;
+    let labels = json!({ "labels": ["team=billing"] });
+    deployment.call(http::Method::PATCH, &alice, "/v1/keys/own-key", Some(labels)).await.ok();
+    let (_, token) = deployment.agent(&alice, "key:team=billing:sign", json!({})).await;
+    let other = deployment.get(&alice, "/v1/keys/other-key").await.ok();
+    let body = json!({ "key": other["id"] });
+    deployment.call(http::Method::PUT, &alice, "/v1/aliases/own-key", Some(body)).await.ok();
+    for gone in [false, true] {
+        if gone {
+            deployment.call(http::Method::DELETE, &alice, "/v1/aliases/own-key", None).await;
+        }
+        let refusal = deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await;
+        assert_eq!(refusal.refused(403), "stale_name", "{gone}");
+    }
+    // What it was never granted it may not do by that name either.
+    let refusal = deployment.post(&token, "/v1/keys/own-key/verify", message(b"x")).await;
+    assert_eq!(refusal.refused(403), "scope_violation");
+}
+
+/// Whatever is granted, there is room for what stops it.
+#[tokio::test]
+async fn a_grant_that_no_token_could_carry_is_refused() {
+    let (deployment, alice) = two_keys().await;
+    let filler = |entries: usize| {
+        let entry = |n: usize| {
+            let labels: Vec<String> = (0..32).map(|m| format!("filler-{n:02}-{m:02}={}", "x".repeat(60))).collect();
+            format!("key:{}:sign", labels.join(","))
+        };
+        (0..entries).map(entry).collect::<Vec<_>>().join(" ")
+    };
+    let (agent, _) = deployment.agent(&alice, "key:own-key:sign", json!({})).await;
+    let path = format!("/v1/agents/{agent}");
+    for entries in [7, 20, 32] {
+        let amended = json!({ "scope": filler(entries) });
+        let amended = deployment.call(http::Method::PATCH, &alice, &path, Some(amended)).await;
+        assert_eq!(amended.failed(400), "invalid-request", "{entries}");
+        let issued = json!({ "label": "an agent", "scope": filler(entries) });
+        assert_eq!(deployment.post(&alice, "/v1/agents", issued).await.failed(400), "invalid-request", "{entries}");
+    }
+    let amended = json!({ "scope": filler(6) });
+    deployment.call(http::Method::PATCH, &alice, &path, Some(amended)).await.ok();
+    deployment.post(&alice, &format!("{path}/freeze"), json!({})).await.ok();
+    deployment.post(&alice, &format!("{path}/revoke"), json!({})).await.ok();
+}
+
+/// Of many that leave their scope at once each is on record, though the agent is frozen once.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_hundred_violations_at_once_each_is_on_record() {
+    let (deployment, alice) = two_keys().await;
+    let deployment = std::sync::Arc::new(deployment);
+    let (agent, token) = deployment.agent(&alice, "key:own-key:sign", json!({ "purpose": "service" })).await;
+    let asked: Vec<_> = (0..100)
+        .map(|_| {
+            let (deployment, token) = (std::sync::Arc::clone(&deployment), token.clone());
+            tokio::spawn(async move { deployment.post(&token, "/v1/keys/other-key/sign", message(b"x")).await })
+        })
+        .collect();
+    for answer in asked {
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status, 403, "{}", answer.body);
+    }
+    let records = deployment.get(&alice, &format!("/v1/audit?agent={agent}&outcome=denied&limit=200")).await.ok();
+    assert_eq!(records["items"].as_array().unwrap().len(), 100);
+}
+
+#[tokio::test]
 async fn taking_a_label_off_a_key_narrows_and_stops_no_honest_agent() {
     let (deployment, alice) = two_keys().await;
     let label = async |key: &str, labels: Value| {

@@ -326,6 +326,18 @@ async fn a_use_of_a_tier_high_key_needs_several_humans_and_never_its_sponsor_alo
 }
 
 #[tokio::test]
+async fn leave_of_a_human_who_was_revoked_since_is_none() {
+    let story = Story::of_tier("high").await;
+    let approval = story.ask(b"x").await;
+    story.approve(&approval).await;
+    let code = json!({ "code": approval.1 });
+    let second = story.answer("bob@org", &["operator"], &approval.0, "approve", code).await.ok();
+    assert_eq!(second["state"], "approved");
+    story.deployment.post(&story.alice, "/v1/humans/bob@org/revoke", json!({})).await.ok();
+    assert_eq!(story.sign(b"x").await.refused(403), "approval_denied");
+}
+
+#[tokio::test]
 async fn the_rules_say_who_approves_uses_of_tier_high_keys_and_for_how_long() {
     let story = Story::of_tier("high").await;
     let store = &story.deployment.store;

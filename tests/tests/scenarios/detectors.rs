@@ -245,6 +245,33 @@ pub(crate) fn names(found: &Value) -> Vec<String> {
     factors.iter().map(|factor| text(factor, "factor")).collect()
 }
 
+/// A token that holds no more is no doing of its human's: whoever floods with it stops none of her other agents, and keeps
+/// her from nothing.
+#[tokio::test]
+async fn what_comes_with_a_revoked_token_is_held_against_nobody_else() {
+    let (deployment, agent) = with_agent("Ed25519", "sign").await;
+    two_weeks(&deployment, &agent, async |token| sign(&deployment, token).await).await;
+    let token = token_of(&deployment, &agent).await;
+    let alice = deployment.alice().await;
+    let body = json!({ "name": "high-key", "algorithm": "Ed25519", "tier": "high", "environment": "production", "activate": true });
+    deployment.post(&alice, "/v1/keys", body).await.ok();
+    let (_, young) = deployment.agent(&alice, "key:high-key:sign", json!({ "purpose": "service" })).await;
+    deployment.post(&alice, &format!("/v1/agents/{agent}/revoke"), json!({})).await.ok();
+    let refused = async |times: u32| {
+        for _ in 0..times {
+            let answer = deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await;
+            assert!([401, 429].contains(&answer.status), "{}", answer.body);
+        }
+    };
+    deployment.begin_a_minute();
+    refused(119).await;
+    assert_eq!(deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await.refused(401), "agent_revoked");
+    // What comes beyond that is counted, and told of in one record.
+    assert_eq!(deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await.refused(429), "rate_limited");
+    let signed = deployment.post(&young, "/v1/keys/high-key/sign", message(b"x")).await;
+    assert_eq!(signed.status, 200, "{}", signed.body);
+}
+
 /// Twenty agents of two humans use a key once a day each; one day each uses it eight times within the hour. None of them is
 /// told of for that: the key is, once, and nobody is stopped.
 #[tokio::test]

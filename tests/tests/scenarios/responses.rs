@@ -173,6 +173,58 @@ async fn of_two_at_once_one_has_a_key_rotated_and_the_other_does_not_undo_it() {
     assert_eq!(actions(&list(&deployment, &alice, "").await), ["rotate_key done"]);
 }
 
+/// The same of one that is due by its schedule: it begins nothing anew that another has on record.
+#[tokio::test]
+async fn of_two_at_once_one_rotates_a_key_that_is_due_and_the_other_does_not_undo_it() {
+    let (deployment, gate) = gated().await;
+    let alice = deployment.alice().await;
+    let key = json!({ "name": "on-a-stick", "algorithm": "ECDSA-P256", "backend": "stick", "activate": true, "rotate_every_days": 1 });
+    deployment.post(&alice, "/v1/keys", key).await.ok();
+    deployment.pass(86_400);
+    gate.close();
+    let others = async {
+        gate.reached().await;
+        let done = deployment.run_due().await.unwrap();
+        gate.open();
+        done
+    };
+    let (one, other) = tokio::join!(deployment.run_due(), others);
+    assert_eq!((one.unwrap(), other), (0, 1));
+    deployment.pass(400);
+    deployment.run_due().await.unwrap();
+    let alice = deployment.alice().await;
+    let undone = deployment.get(&alice, "/v1/audit?op=intent.undo").await.ok();
+    assert_eq!(undone["items"], json!([]));
+    let signed = deployment.post(&alice, "/v1/keys/on-a-stick/sign", message(b"x")).await.ok();
+    assert_eq!(signed["key_version"], 2);
+}
+
+/// A key that is suspended is not rotated, and not forgotten; what is not done yet can be taken back.
+#[tokio::test]
+async fn a_rotation_waits_for_a_suspended_key_to_be_resumed_unless_it_is_taken_back() {
+    for taken_back in [false, true] {
+        let (deployment, alice) = two_keys().await;
+        let (agent, _) = deployment.agent(&alice, "key:own-key:sign", json!({})).await;
+        raise(&deployment, &alice, &agent, "own-key", "\"rotate_key\"").await;
+        deployment.post(&alice, "/v1/keys/own-key/suspend", json!({})).await.ok();
+        for _ in 0..2 {
+            assert_eq!(deployment.respond().await.unwrap(), 0);
+            assert_eq!(actions(&list(&deployment, &alice, "?action=rotate_key").await), ["rotate_key pending"]);
+            deployment.pass(60);
+        }
+        if taken_back {
+            let found = text(&deployment.get(&alice, "/v1/recommendations").await.ok()["items"][0], "id");
+            deployment.post(&alice, &format!("/v1/recommendations/{found}/undo"), json!({})).await.ok();
+        }
+        deployment.post(&alice, "/v1/keys/own-key/resume", json!({})).await.ok();
+        let (done, version, stands) = if taken_back { (0, 1, "undone") } else { (1, 2, "done") };
+        assert_eq!(deployment.respond().await.unwrap(), done, "{stands}");
+        assert_eq!(deployment.get(&alice, "/v1/keys/own-key").await.ok()["version"], version, "{stands}");
+        let listed = actions(&list(&deployment, &alice, "?action=rotate_key").await);
+        assert_eq!(listed, [format!("rotate_key {stands}")]);
+    }
+}
+
 /// Whoever claimed it died of it: it is done two minutes later, by the token of before.
 #[tokio::test]
 async fn what_was_claimed_and_not_done_is_done_by_the_next() {

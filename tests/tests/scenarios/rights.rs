@@ -175,6 +175,7 @@ async fn records_tell_an_agent_neither_what_detection_made_of_it_nor_which_keys_
         let told = deployment.get(&of_auditor, &format!("/v1/audit/{record}")).await.ok();
         assert_eq!((&told["reason"], &told["outcome"]), (&json!("scope_violation"), &json!("denied")), "{key}");
         assert_eq!(["recommendation", "key"].map(|member| told.get(member)), [None, None], "{key} {told}");
+        assert_eq!(told["risk"]["score"], 0.0, "the tier of the key is in it: {key} {told}");
         for list in [told.get("responses"), told.get("suppressed"), told["risk"].get("factors")] {
             assert!(list.is_none_or(|list| *list == json!([])), "{key} {told}");
         }

@@ -69,7 +69,7 @@ impl Checks {
         let key = KeyId::try_from(key).unwrap();
         Self {
             identify: time(async || drop(black_box(app.tokens.verify(&token, now).unwrap()))).await,
-            rate: time(async || app.rates.count(&claims.root(), now).unwrap()).await,
+            rate: time(async || app.throttle.count(&claims, now).unwrap()).await,
             read: time(async || read(app.store.as_ref(), &permit, &claims.jti, &key).await).await,
             authorize: time(async || {
                 let resource = Resource::Key(&permit.key().unwrap().key);

@@ -21,6 +21,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 
+/// Most bytes of a scope, as it is kept: more than a token holds.
+const MAX_SCOPE: usize = 16 * 1024;
 /// How long a grant lasts where nothing is asked for, in seconds: 30 days.
 const DEFAULT_WINDOW: i64 = 30 * 86_400;
 
@@ -102,7 +104,7 @@ pub async fn issue_agent(
             (grant, parent.value.purpose, Some(place))
         }
     };
-    check_window(&grant, now)?;
+    check_grant(&grant, now)?;
     let agent = Agent {
         id,
         label: input.label.clone(),
@@ -175,7 +177,8 @@ pub async fn amend_agent(app: &App, permit: &Permit, input: &AmendAgent) -> Resu
         agent.grant.scope = agent.grant.scope.clone().with(more);
         agent.grant.scope.check().map_err(|error| Error::invalid("scope", error))?;
     }
-    if let Some(limits) = input.limits.or(asked.and_then(|asked| asked.limits)) {
+    let asked_limits = || Some(agent.grant.limits.with(asked?.limits?));
+    if let Some(limits) = input.limits.or_else(asked_limits) {
         agent.grant.limits = check_limits(limits)?;
     }
     agent.label = input.label.clone().unwrap_or_else(|| agent.label.clone());
@@ -189,7 +192,7 @@ pub async fn amend_agent(app: &App, permit: &Permit, input: &AmendAgent) -> Resu
         may_grant(app, permit, &agent.grant)?;
     }
     agent.grant.version = agent.grant.version.saturating_add(1);
-    check_window(&agent.grant, app.clock.now())?;
+    check_grant(&agent.grant, app.clock.now())?;
     let mut puts = vec![loaded.replace()?];
     puts.extend(followed.map(|found| found.replace()).transpose()?);
     Ok(Done { value: loaded.value, puts, note: Note::default() })
@@ -414,7 +417,15 @@ async fn take_place(app: &App, parent: &Agent, child: (AgentId, Timestamp), now:
     Children { parent: parent.id.clone(), live }.put(expect)
 }
 
-fn check_window(grant: &Grant, now: Timestamp) -> Result<(), Error> {
+fn check_grant(grant: &Grant, now: Timestamp) -> Result<(), Error> {
+    // What is kept of an agent has room for whatever stops it.
+    let length = serde_json::to_vec(&grant.scope).map_or(usize::MAX, |scope| scope.len());
+    if length > MAX_SCOPE {
+        return Err(Error::invalid(
+            "scope",
+            format!("as JSON it has {length} bytes, and at most {MAX_SCOPE}: no token could carry it"),
+        ));
+    }
     let length = grant.not_after.as_second().saturating_sub(grant.not_before.as_second());
     match () {
         () if grant.not_after <= grant.not_before => {

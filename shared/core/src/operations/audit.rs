@@ -12,6 +12,7 @@ use crate::pipeline::{App, Done, Note, Once, Permit};
 use crate::policy::Resource;
 use crate::reason::Reason;
 use crate::record::{AuditRecord, Outcome};
+use crate::risk::Risk;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +78,8 @@ pub async fn query_audit(app: &App, permit: &Permit, query: &AuditQuery) -> Resu
     let page = journal::search(app.store.as_ref(), &search, beginning, app.clock.now(), limit).await?;
     let by_key = query.key.is_some();
     let told = page.records.into_iter().filter_map(|record| told(permit, record, by_key));
+    // Of what is told, not of what is not.
+    let told = told.filter(|record| query.min_risk.is_none_or(|least| record.risk.score >= least));
     let value = AuditPage { items: told.collect(), next_cursor: page.next };
     // The pages of a query, and its repetitions from a later moment on, are one read of whoever has this credential.
     // What reaches further back, or shows more at once, is another.
@@ -157,6 +160,10 @@ fn told(permit: &Permit, mut record: AuditRecord, by_key: bool) -> Option<AuditR
     }
     (record.recommendation, record.responses, record.suppressed) = (None, Vec::new(), Vec::new());
     record.risk.factors.clear();
+    if refused {
+        // It knows the key: its tier, and whether it is there.
+        record.risk = Risk::default();
+    }
     record.reason = record.reason.map(Reason::told);
     record.key = record.key.filter(|_| !refused);
     Some(record)

@@ -139,7 +139,7 @@ pub async fn import_key(
     earlier: Option<String>,
 ) -> Result<Done<Key>, Error> {
     if let Some(id) = earlier {
-        return made_before(app, id).await;
+        return made_before(app, permit, id).await;
     }
     let described = Description {
         name: &input.name,

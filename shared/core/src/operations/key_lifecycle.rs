@@ -3,7 +3,7 @@
 use super::key_register;
 use super::key_use::present;
 use super::listing::{MAX_LIMIT, PageOf, cursor_at};
-use super::new_key::{Description, NewKey, Source, check_labels, check_rotation, made_before};
+use super::new_key::{Description, NewKey, Source, check_labels, check_rotation, made_before, shown};
 use super::usage::{KeyQuery, unused_keys};
 use crate::algorithm::Algorithm;
 use crate::error::Error;
@@ -60,7 +60,7 @@ pub async fn create_key(
     earlier: Option<String>,
 ) -> Result<Done<Key>, Error> {
     if let Some(id) = earlier {
-        return made_before(app, id).await;
+        return made_before(app, permit, id).await;
     }
     // Whoever lays out canaries knows which keys are none.
     if input.canary && !permit.facts().chain.is_empty() {
@@ -206,13 +206,13 @@ pub async fn rotate_key(app: &App, permit: &Permit, earlier: Option<String>) -> 
     let mut loaded = load_key(app, &permit.key()?.key.id).await?;
     if let Some(id) = earlier {
         // A name may lead elsewhere by now: the repetition is about the key that was rotated.
-        return made_before(app, id).await;
+        return made_before(app, permit, id).await;
     }
     loaded.value.key.changed_by = permit.facts().human.id.clone();
     let puts = rotation(app, &mut loaded, permit.id(), permit.calls()).await?;
     let key = loaded.value.key;
     let note = Note { key: Some(key.id.clone()), key_version: Some(key.version), ..Note::default() };
-    Ok(Done { value: key, puts, note })
+    Ok(Done { value: shown(permit, key), puts, note })
 }
 
 /// The writes that rotate a key. `id` is that of the record they will go with; what is asked of a back end is noted in `calls`.
@@ -280,17 +280,12 @@ pub async fn lockdown(app: &App, permit: &Permit) -> Result<Done<Lockdown>, Erro
     })?))
 }
 
-fn is_by_agent(permit: &Permit) -> bool {
-    !permit.facts().chain.is_empty()
-}
-
 /// Shows a key; never its material.
 ///
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn get_key(permit: &Permit) -> Result<Done<Key>, Error> {
-    let key = permit.key()?.key.clone();
-    Ok(Done::read(if is_by_agent(permit) { key.as_agents_see_it() } else { key }))
+    Ok(Done::read(shown(permit, permit.key()?.key.clone())))
 }
 
 /// Lists keys in the order they were made: all of them for a human, those in its scope for an agent. An agent's page is
@@ -305,14 +300,13 @@ pub async fn list_keys(app: &App, permit: &Permit, query: &KeyQuery) -> Result<D
     }
     let (limit, mut after) = (page.limit()?, page.position()?);
     let now = app.clock.now();
-    let by_agent = is_by_agent(permit);
     let mut items: Vec<Key> = Vec::new();
     loop {
         let (store, all) = (app.store.as_ref(), ALL_KEYS.to_string());
         let page = repository::list::<KeyRecord>(store, Index::First, all, Order::Ascending, MAX_LIMIT, after).await?;
         let visible = page.items.into_iter().map(|record| record.key).filter(|key| permit.facts().sees(key, now));
         // Touching a canary reveals it; seeing that there is a key must not.
-        items.extend(visible.map(|key| if by_agent { key.as_agents_see_it() } else { key }));
+        items.extend(visible.map(|key| shown(permit, key)));
         // One more than asked for tells whether there is another page.
         if items.len() > limit {
             items.truncate(limit);

@@ -101,7 +101,7 @@ pub async fn register_key(
     earlier: Option<String>,
 ) -> Result<Done<Key>, Error> {
     if let Some(id) = earlier {
-        return made_before(app, id).await;
+        return made_before(app, permit, id).await;
     }
     let described = Description {
         name: &input.name,

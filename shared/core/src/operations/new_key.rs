@@ -100,13 +100,18 @@ impl<'a> NewKey<'a> {
         ];
         puts.extend(more);
         let note = Note { key: Some(id), key_version: Some(1), ..Note::default() };
-        Ok(Done { value: key, puts, note })
+        Ok(Done { value: shown(permit, key), puts, note })
     }
 }
 
 /// The key that an earlier request with the same idempotency key made.
-pub(super) async fn made_before(app: &App, id: String) -> Result<Done<Key>, Error> {
-    Ok(Done::read(load_key(app, &read_id(id)?).await?.value.key))
+pub(super) async fn made_before(app: &App, permit: &Permit, id: String) -> Result<Done<Key>, Error> {
+    Ok(Done::read(shown(permit, load_key(app, &read_id(id)?).await?.value.key)))
+}
+
+/// The key as whoever asks may see it.
+pub(super) fn shown(permit: &Permit, key: Key) -> Key {
+    if permit.facts().chain.is_empty() { key } else { key.as_agents_see_it() }
 }
 
 fn read_id(id: String) -> Result<KeyId, Error> {

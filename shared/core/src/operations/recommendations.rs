@@ -10,6 +10,7 @@ use crate::policy::Resource;
 use crate::reason::Reason;
 use crate::recommendation::{Answered, Detector, RecommendationRecord, ResponseAction};
 use crate::repository::{self, ALL_RECOMMENDATIONS, Loaded};
+use crate::response;
 use crate::rules::VIOLATION;
 use crate::store::{Index, Order, Put};
 use schemars::JsonSchema;
@@ -94,8 +95,8 @@ pub async fn dismiss_recommendation(
     Ok(done(found.value, puts, id))
 }
 
-/// Undoes what was done about it, where that has meaning: an agent that it froze goes on, and holds end. What is revoked
-/// stays revoked, and a key that was deactivated or rotated stays so. Repeating it changes nothing.
+/// Undoes what was done about it, where that has meaning: an agent that it froze goes on, holds end, and what was not done yet
+/// is not done. What is revoked stays revoked, and a key that was deactivated or rotated stays so. Repeating it changes nothing.
 ///
 /// # Errors
 /// As [`get_recommendation`]; [`Error::State`] if nothing of it can be undone.
@@ -113,7 +114,7 @@ pub async fn undo_recommendation(
         |action| matches!(action, ResponseAction::Deny | ResponseAction::FreezeAgent | ResponseAction::StepUp);
     let undone = found.value.responses.iter().filter(|done| undoable(done.action));
     let agents: BTreeSet<&AgentId> = undone.filter_map(|done| done.agent.as_ref()).collect();
-    let mut puts = Vec::new();
+    let mut puts = response::take_back(app, id).await?;
     for agent in agents {
         let item = repository::agent_item(agent);
         let loaded: Option<Loaded<Agent>> = repository::load(app.store.as_ref(), &item).await?;

@@ -7,14 +7,17 @@ use super::{App, Request};
 use crate::agent::HoldKind;
 use crate::ambient::{Timestamp, after_seconds};
 use crate::behaviour::{Asked, LEARNING, Names};
-use crate::error::{Error, Failed};
+use crate::error::{Chain, Error, Failed};
 use crate::id::RecordId;
+use crate::key::KeyRecord;
 use crate::keystore::Calls;
 use crate::operation::Operation;
 use crate::policy::Resource;
 use crate::reason::Reason;
 use crate::record::Decision;
+use crate::repository::{self, Loaded};
 use crate::risk::{self, Live, Observation, OfKey, Risk, Sighting};
+use crate::store::ItemKey;
 use crate::token::{Act, Claims, SessionScope};
 use std::net::IpAddr;
 
@@ -28,7 +31,7 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
     let now = app.clock.now();
     let claims = app.tokens.verify_presented(&request.token, now);
     let claims = claims.map_err(|reason| Error::Unauthenticated { reason })?;
-    if let Err(spent) = app.rates.count(&claims.root(), now) {
+    if let Err(spent) = app.throttle.count(&claims, now) {
         let (reason, retry_after) = (Reason::RateLimited, Some(spent.retry_after));
         return Err(Error::LimitReached { reason, retry_after }.into());
     }
@@ -49,6 +52,12 @@ pub async fn admit(app: &App, request: &Request<'_>) -> Result<Permit, Failed> {
     let facts = match facts {
         Ok(facts) => facts,
         Err((reason, claims)) => {
+            app.throttle.is_dead(&claims, now);
+            if let Some(names) = &names
+                && let Err(error) = app.live.take_back(names, now).await
+            {
+                tracing::warn!(error = %Chain(&error), "a request of a credential that holds no more counts for its human");
+            }
             let refused = Refused { id: &id, request, claims: &claims, found: &found, risk: None, policy_version: 0 };
             return Err(refuse::unidentified(app, refused, reason).await?);
         }
@@ -105,7 +114,10 @@ pub(super) async fn barred(app: &App, refused: Refused<'_>, facts: &Facts, now: 
     }
     if let Err(verdict) = authorize(facts, found, request.operation, now) {
         return Err(match verdict {
-            Verdict::Denied(reason) => refuse::denied(app, refused, facts, reason).await?,
+            Verdict::Denied(reason) => {
+                let reason = led_astray(app, facts, found, request.operation, reason).await?;
+                refuse::denied(app, refused, facts, reason).await?
+            }
             Verdict::Failed(error) => refuse::failed(app, refused, error).await?,
         });
     }
@@ -113,6 +125,29 @@ pub(super) async fn barred(app: &App, refused: Refused<'_>, facts: &Facts, now: 
         return Err(refuse::failed(app, refused, Error::Denied { reason: Reason::ApprovalLogin }).await?);
     }
     Ok(())
+}
+
+/// The reason of a denial, where the agent's scope names the key by a label that its name led to before: it was led out of it as
+/// one is whose scope names that key itself ([`Facts::excuse`]). Looked up only where somebody is about to be stopped.
+async fn led_astray(
+    app: &App,
+    facts: &Facts,
+    found: &Found,
+    operation: Operation,
+    reason: Reason,
+) -> Result<Reason, Error> {
+    let Found::Key { formers, .. } = found else { return Ok(reason) };
+    if formers.is_empty() || !matches!(reason, Reason::ScopeViolation | Reason::ScopeProbe) {
+        return Ok(reason);
+    }
+    let items: Vec<ItemKey> = formers.iter().map(repository::key_item).collect();
+    for stored in app.store.batch_get(&items).await?.0 {
+        let former: Loaded<KeyRecord> = repository::decode(&stored)?;
+        if facts.excuse(operation, Some(&former.value), &[]).is_some() {
+            return Ok(Reason::StaleName);
+        }
+    }
+    Ok(reason)
 }
 
 /// Refuses what is too risky, and says whether a human has to approve the rest first. Of a human herself a fresh login is

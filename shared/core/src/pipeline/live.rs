@@ -26,6 +26,12 @@ pub trait SharedCounters: Send + Sync {
     /// [`Error::Unavailable`].
     async fn count(&self, actors: [&str; 2], now: Timestamp) -> Result<[Live; 2], Error>;
 
+    /// Takes back one request of each that was counted at this time.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    async fn take_back(&self, actors: [&str; 2], at: Timestamp) -> Result<(), Error>;
+
     /// What one more request of each would make. Counts nothing.
     ///
     /// # Errors
@@ -41,6 +47,18 @@ impl LiveCounters {
             Self::InMemory(counters) => Ok([names.actor(), &fleet].map(|actor| counters.count(actor, now))),
             Self::Shared(counters) => counters.count([names.actor(), &fleet], now).await,
         }
+    }
+
+    /// Takes back what was counted at this time: it was asked with a credential that holds no more, and is no doing of theirs.
+    pub(super) async fn take_back(&self, names: &Names, at: Timestamp) -> Result<(), Error> {
+        let fleet = names.fleet();
+        match self {
+            Self::InMemory(counters) => {
+                [names.actor(), &fleet].into_iter().for_each(|actor| counters.take_back(actor, at))
+            }
+            Self::Shared(counters) => counters.take_back([names.actor(), &fleet], at).await?,
+        }
+        Ok(())
     }
 
     /// What one more request would make. Counts nothing.
@@ -86,6 +104,14 @@ impl InMemory {
 }
 
 impl InMemory {
+    /// Takes back one request of `actor` that was counted at this time, if that second is still told apart.
+    pub fn take_back(&self, actor: &str, at: Timestamp) {
+        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slots) = counters.peek_mut(actor) {
+            slots.take_back(at.as_second());
+        }
+    }
+
     /// What one more request of `actor` would make. Counts nothing.
     pub fn look(&self, actor: &str, now: Timestamp) -> Live {
         let counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,6 +148,14 @@ impl Slots {
         Live { second: self.sum(1), ten_seconds: self.sum(10), minute: self.sum(60) }
     }
 
+    /// What was counted while the clock was behind the newest slot lies there.
+    fn take_back(&mut self, second: i64) {
+        let second = if (0..60).contains(&self.newest.saturating_sub(second)) { second } else { self.newest };
+        if let Some(slot) = self.counts.get_mut(place(second)) {
+            *slot = slot.saturating_sub(1);
+        }
+    }
+
     fn sum(&self, seconds: i64) -> u32 {
         let slots = (0..seconds).map(|back| self.counts.get(place(self.newest.saturating_sub(back))));
         slots.flatten().fold(0, |sum, count| sum.saturating_add(*count))
@@ -154,6 +188,19 @@ mod tests {
                 prop_assert_eq!(counted, [within(1), within(10), within(60)]);
             }
         }
+    }
+
+    #[test]
+    fn what_is_taken_back_was_not_asked() {
+        let (counters, at) = (InMemory::default(), |second| Timestamp::from_second(second).unwrap());
+        counters.take_back("a", at(90));
+        for second in [90, 90, 95] {
+            counters.count("a", at(second));
+        }
+        counters.take_back("a", at(90));
+        assert_eq!(counters.look("a", at(95)), Live { second: 2, ten_seconds: 3, minute: 3 });
+        counters.take_back("a", at(95));
+        assert_eq!(counters.look("a", at(95)), Live { second: 1, ten_seconds: 2, minute: 2 });
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::approval::{
     MAX_SHAPE_SECONDS, Use,
 };
 use crate::error::Error;
+use crate::human::Human;
 use crate::id::ApprovalId;
 use crate::journal;
 use crate::key::Tier;
@@ -42,6 +43,7 @@ pub(super) async fn redeem(
         match known.answer(&ask, now) {
             Some(found) => {
                 record.approval = Some(found.value.approval.id.clone());
+                is_still_given(app, &found.value.approval, now).await?;
                 return decide(app, found, &ask, now);
             }
             None if known.is_exhausted(permit, now) => return Err(freeze(app, &ask, record).await?),
@@ -53,6 +55,22 @@ pub(super) async fn redeem(
         }
     }
     Err(Error::Contended.into())
+}
+
+/// Leave of a human who was revoked since is none: whoever could approve in her name may have.
+async fn is_still_given(app: &App, approval: &Approval, now: Timestamp) -> Result<(), Error> {
+    if approval.state_at(now) != ApprovalState::Approved {
+        return Ok(());
+    }
+    let items: Vec<ItemKey> = approval.answers.iter().map(|answer| repository::human_item(&answer.human)).collect();
+    let read = app.store.batch_get(&items).await?;
+    for item in &items {
+        let human: Option<Loaded<Human>> = read.find(item).map(|stored| repository::decode(stored)).transpose()?;
+        if human.is_none_or(|human| human.value.revoked) {
+            return Err(Error::Denied { reason: Reason::ApprovalDenied });
+        }
+    }
+    Ok(())
 }
 
 /// What an approval says to the request it is about.

@@ -31,6 +31,9 @@ pub(crate) struct PendingResponse {
     /// It can never be done.
     #[serde(default)]
     given_up: bool,
+    /// Somebody took it back before it was done.
+    #[serde(default)]
+    undone: bool,
 }
 
 const PENDING: &str = "responses-pending";
@@ -48,7 +51,7 @@ const AT_ONCE: usize = 100;
 
 impl PendingResponse {
     pub(super) fn new(response: Response, human: HumanId, due: Timestamp) -> Self {
-        Self { response, human, attempts: 0, due: Some(due), done_at: None, given_up: false }
+        Self { response, human, attempts: 0, due: Some(due), done_at: None, given_up: false, undone: false }
     }
 
     /// What takes more than one transaction.
@@ -73,6 +76,7 @@ impl PendingResponse {
     /// How it stands, and when it is tried next; `None` once it is done.
     pub(crate) fn not_done(&self) -> Option<(ResponseOutcome, Option<Timestamp>)> {
         match (self.due, self.attempts) {
+            (None, _) if self.undone => Some((ResponseOutcome::Undone, None)),
             (None, _) => self.given_up.then_some((ResponseOutcome::Failed, None)),
             (due, 0) => Some((ResponseOutcome::Pending, due)),
             (due, _) => Some((ResponseOutcome::Failed, due)),
@@ -94,8 +98,22 @@ impl Document for PendingResponse {
     fn expires_at(&self) -> Option<Timestamp> {
         // Its revision is what keeps a second try from doing it twice: it stays longer than a slow one could take.
         // What is given up people must be able to see later, too.
-        self.done_at.filter(|_| !self.given_up).map(|at| after_seconds(at, KEPT))
+        self.done_at.filter(|_| !self.given_up && !self.undone).map(|at| after_seconds(at, KEPT))
     }
+}
+
+/// The writes that take back what is not done yet for this cause. Whoever is at it meanwhile finds that it came too late.
+pub(crate) async fn take_back(app: &App, cause: &RecommendationId) -> Result<Vec<Put>, Error> {
+    let items = PendingResponse::ACTIONS.map(|action| PendingResponse::item(cause, action));
+    let mut puts = Vec::new();
+    for stored in app.store.batch_get(&items).await?.0 {
+        let mut found: Loaded<PendingResponse> = repository::decode(&stored)?;
+        if found.value.due.is_some() {
+            (found.value.due, found.value.done_at, found.value.undone) = (None, Some(app.clock.now()), true);
+            puts.push(found.replace()?);
+        }
+    }
+    Ok(puts)
 }
 
 /// Whether who calls may have back ends make keys. What it may not do it leaves, as it is, to who may.
@@ -252,6 +270,10 @@ async fn rotate(app: &App, pending: Loaded<PendingResponse>, id: &KeyId) -> Resu
     let mut loaded = load_key(app, id).await?;
     if loaded.value.key.state != KeyState::Active {
         return finish(app, pending, Vec::new()).await;
+    }
+    // It may be resumed: until then it is used for nothing that a rotation would protect.
+    if loaded.value.key.suspended || loaded.value.key.destroy_at.is_some() {
+        return Err(Error::Contended);
     }
     let mut record = key_record(app, &pending.value, Operation::KeyRotate, id);
     let next = loaded.value.key.version.saturating_add(1);
