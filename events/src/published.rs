@@ -129,7 +129,8 @@ pub fn cloud_event(record: &AuditRecord, part: Part, source: &str) -> Option<Clo
         }
         EventKind::Ping => {
             let ping = ping(record);
-            (record.id.to_string(), Some(ping.webhook.clone()), record.at, None, OcsfBody::Ping(ping))
+            // The request for it is another event, of the record itself.
+            (format!("{}/ping", record.id), Some(ping.webhook.clone()), record.at, None, OcsfBody::Ping(ping))
         }
     };
     Some(CloudEvent {

@@ -171,32 +171,31 @@ pub async fn run_pending(app: &App, at_back_ends: AtBackEnds) -> Result<usize, E
 }
 
 /// The response, for who is to carry it out; `None` where it is another's. Of two that have the same key rotated at a back end, one
-/// would begin anew what the other has on record, and have undone what both made: who does it says so first, and nobody else looks
-/// at it until whoever died of it is surely dead.
+/// would have to wait for what the other makes: who does it says so first, and nobody else looks at it until whoever died of it is
+/// surely dead. So it is with a fleet: a large one takes long, and all that is due after it must not wait behind it each time.
 async fn claim(
     app: &App,
     mut pending: Loaded<PendingResponse>,
     at_back_ends: AtBackEnds,
 ) -> Result<Option<Loaded<PendingResponse>>, Error> {
-    let (ResponseAction::RotateKey, Some(id)) = (pending.value.response.action, &pending.value.response.key) else {
-        return Ok(Some(pending));
+    let (action, key) = (pending.value.response.action, pending.value.response.key.as_ref());
+    let takes_long = match (action, key) {
+        (ResponseAction::RevokeFleet, _) => true,
+        (ResponseAction::RotateKey, Some(id)) => match load_key(app, id).await {
+            Ok(loaded) if loaded.value.key.backend.is_some() && at_back_ends == AtBackEnds::Leaves => return Ok(None),
+            Ok(loaded) => loaded.value.key.backend.is_some(),
+            Err(error @ Error::Unavailable { dependency: "the store", .. }) => return Err(error),
+            // Whoever carries it out tells that.
+            Err(_) => false,
+        },
+        _ => false,
     };
-    let at_back_end = match load_key(app, id).await {
-        Ok(loaded) => loaded.value.key.backend.is_some(),
-        Err(error @ Error::Unavailable { dependency: "the store", .. }) => return Err(error),
-        // Whoever carries it out tells that.
-        Err(_) => false,
-    };
-    match (at_back_end, at_back_ends) {
-        (false, _) => Ok(Some(pending)),
-        (true, AtBackEnds::Leaves) => Ok(None),
-        (true, AtBackEnds::Rotates) => {
-            pending.value.due = Some(after_seconds(app.clock.now(), CLAIMED));
-            let put = pending.replace()?;
-            pending.revision = app.store.put_if(put.item, put.expect).await?;
-            Ok(Some(pending))
-        }
+    if takes_long {
+        pending.value.due = Some(after_seconds(app.clock.now(), CLAIMED));
+        let put = pending.replace()?;
+        pending.revision = app.store.put_if(put.item, put.expect).await?;
     }
+    Ok(Some(pending))
 }
 
 /// Somebody changed what it is about meanwhile: it is to be tried soon, as it stands now, and not once the claim is over.
@@ -231,7 +230,8 @@ async fn revoke_fleet(app: &App, pending: Loaded<PendingResponse>) -> Result<(),
         let partition = repository::agents_of(&pending.value.human);
         let store = app.store.as_ref();
         let page = repository::list::<Agent>(store, Index::Second, partition, Order::Ascending, AT_ONCE, after).await?;
-        for agent in page.items {
+        // Once and for all: those of before, of whom there may be many, are not read again.
+        for agent in page.items.iter().filter(|agent| agent.state != AgentState::Revoked) {
             revoke(app, &pending.value, &agent.id).await?;
         }
         after = page.next;
