@@ -7,6 +7,7 @@ use aegis_core::pipeline::SharedCounters;
 use aegis_core::risk::Live;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use futures_util::future::{join, try_join};
 use std::collections::HashMap;
@@ -43,7 +44,7 @@ impl LiveTable {
         Ok(Live { second, ten_seconds, minute })
     }
 
-    /// Of that second alone: nobody looks at what it comes to.
+    /// Of that second alone: nobody looks at what it comes to. Tried once: what is taken back twice would make a burst look smaller.
     async fn take_one_back(&self, actor: &str, at: Timestamp) -> Result<(), Error> {
         let second = at.as_second();
         let updated = self
@@ -56,6 +57,8 @@ impl LiveTable {
             .expression_attribute_names("#s", slot(second))
             .expression_attribute_values(":t", AttributeValue::N(after_seconds(at, KEPT).as_second().to_string()))
             .expression_attribute_values(":less", AttributeValue::N("-1".to_string()))
+            .customize()
+            .config_override(aws_sdk_dynamodb::config::Builder::new().retry_config(RetryConfig::disabled()))
             .send()
             .await;
         updated.map(drop).map_err(|error| unavailable(error.into()))

@@ -264,7 +264,7 @@ async fn what_comes_with_a_revoked_token_is_held_against_nobody_else() {
         }
     };
     deployment.begin_a_minute();
-    refused(119).await;
+    refused(599).await;
     assert_eq!(deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await.refused(401), "agent_revoked");
     // What comes beyond that is counted, and told of in one record.
     assert_eq!(deployment.post(&token, "/v1/keys/own-key/sign", message(b"x")).await.refused(429), "rate_limited");

@@ -12,10 +12,10 @@ const CLIENTS: usize = 64;
 
 #[test]
 fn no_request_begun_after_the_revocation_returned_succeeds() {
-    // 10^5 in the long run.
-    let wanted = if std::env::var_os("AEGIS_FULL").is_some() { 100_000 } else { 4_000 };
-    for what in ["credential", "agent", "human"] {
-        race(what, wanted / 3);
+    // 10^5 in the long run: many races, since what a revoked credential asks beyond its share is not decided on.
+    let races = if std::env::var_os("AEGIS_FULL").is_some() { 25 } else { 1 };
+    for what in (0..races).flat_map(|_| ["credential", "agent", "human"]) {
+        race(what, 1_333);
     }
 }
 
@@ -48,6 +48,8 @@ fn race(what: &str, wanted: u64) {
                     match answer.status {
                         200 if revoked_at.get().is_some_and(|at| begun > *at) => late += 1,
                         200 => before += 1,
+                        // Those beyond the share of a credential that holds no more.
+                        429 => assert_eq!(answer.body["reason"], "rate_limited"),
                         _ => assert_eq!(answer.status, 401, "no conflict, no other failure: {}", answer.body),
                     }
                 }
@@ -61,14 +63,15 @@ fn race(what: &str, wanted: u64) {
         "agent" => format!("/v1/agents/{agent}/revoke"),
         _ => "/v1/humans/alice@org/revoke".to_string(),
     };
-    while requests.load(Ordering::SeqCst) < wanted / 2 {
-        std::thread::yield_now();
-    }
+    let wait_for = |wanted: u64| {
+        while requests.load(Ordering::SeqCst) < wanted && clients.iter().all(|client| !client.is_finished()) {
+            std::thread::yield_now();
+        }
+    };
+    wait_for(wanted / 2);
     server.post(&alice, &path, json!({})).ok();
     revoked_at.set(Instant::now()).unwrap();
-    while requests.load(Ordering::SeqCst) < wanted {
-        std::thread::yield_now();
-    }
+    wait_for(wanted);
     over.store(true, Ordering::SeqCst);
     let (mut before, mut late) = (0, 0);
     for client in clients {

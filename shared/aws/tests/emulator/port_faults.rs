@@ -246,6 +246,10 @@ async fn meets(what: &str, fault: OfCall, twice: bool, names: &Names) {
     let looked = ports.live.look(actors, at(0)).await.unwrap().map(|live| live.minute);
     assert_eq!(looked, counted.map(|count| count + 1), "{what}");
     network.asked();
+    // Whether it was taken back nobody knows: it is not taken back twice.
+    network.plan("UpdateItem", [fault(Call::Count), fault(Call::Count)]);
+    ports.live.take_back(actors, at(0)).await.unwrap_err();
+    assert_eq!(network.asked(), ["UpdateItem", "UpdateItem"], "{what}");
 
     let permits = PermitSigner::generate(at(0)).unwrap();
     network.plan("PutItem", [fault(Call::Publish)]);

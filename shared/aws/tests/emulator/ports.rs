@@ -33,6 +33,12 @@ async fn counters_in_the_table_say_what_counters_in_memory_say() {
         let counted = table.count(actors, now).await.unwrap();
         assert_eq!(counted, actors.map(|actor| memory.count(actor, now)), "counted at {second}");
     }
+    for second in [160, 161, 161] {
+        table.take_back(actors, at(second)).await.unwrap();
+        actors.iter().for_each(|actor| memory.take_back(actor, at(second)));
+        let looked = table.look(actors, at(161)).await.unwrap();
+        assert_eq!(looked, actors.map(|actor| memory.look(actor, at(161))), "taken back at {second}");
+    }
     let other = table.look(["agt_2", "agt_3"], at(161)).await.unwrap();
     assert_eq!(other.map(|live| live.minute), [1, 1]);
 }

@@ -65,4 +65,4 @@ impl Throttle {
 }
 
 /// Requests a minute that are answered, each with a record, of one credential that holds no more.
-const DEAD: u64 = 120;
+const DEAD: u64 = 600;
