@@ -256,6 +256,17 @@ impl Baseline {
         self.is_foreign(s.key) || self.operations.find(s.operation).is_none()
     }
 
+    /// Whether any of it is new to the actor.
+    pub(super) fn is_new(&self, trace: &Trace, day: u32) -> bool {
+        let is_new = |standing: Standing| !matches!(standing, Standing::Known { .. });
+        let of = super::sighting::pair(trace.key, trace.operation);
+        trace.key != 0 && is_new(self.key_standing(trace.key, day))
+            || trace.key != 0 && self.uses.has_room() && is_new(self.uses.standing(of, day))
+            || is_new(self.operations.standing(trace.operation, day))
+            || trace.near != 0 && is_new(self.networks.standing(trace.near, day))
+            || trace.client != 0 && is_new(self.clients.standing(trace.client, day))
+    }
+
     /// What is known of a key: the table knows best.
     pub fn key_standing(&self, key: u32, day: u32) -> Standing {
         match self.keys.standing(key, day) {

@@ -59,7 +59,8 @@ impl State {
                 place
             }
         };
-        match self.open.get_mut(place).is_some_and(|this| this.add(s) != Added::Again) {
+        let baseline = if minute.saturating_add(1) == self.newest { &self.sealed } else { &self.ahead };
+        match self.open.get_mut(place).is_some_and(|this| this.add(s, baseline) != Added::Again) {
             true => Taken::New,
             false => Taken::Again,
         }
