@@ -242,7 +242,7 @@ async fn the_fifth_wrong_code_is_held_against_the_agent_that_asked_as_a_denial_i
         all
     };
     for n in 0..5 {
-        assert_eq!(told().await, Vec::<serde_json::Value>::new(), "after {n}");
+        assert_eq!(told().await, Vec::<Value>::new(), "after {n}");
         let body = json!({ "code": format!("{n:08}") });
         assert_eq!(story.deployment.post(&login, &path, body).await.refused(403), "approval_code");
         story.deployment.pass(1);
