@@ -185,8 +185,9 @@ async fn an_agent_made_by_another_is_held_against_what_that_one_does() {
         }
         deployment.detect().await;
         let found = recommendations(&deployment, &deployment.alice().await).await;
-        let found: Vec<String> =
+        let mut found: Vec<String> =
             found.iter().map(|found| format!("{} {}", text(found, "detector"), text(found, "severity"))).collect();
+        found.sort();
         told.push((risk, found));
     }
     let new_key = |risk: &Value| {
