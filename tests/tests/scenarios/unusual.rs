@@ -110,7 +110,7 @@ async fn keys_that_an_agent_only_looks_at_say_nothing_of_it_but_where_it_may_not
     let (searching, token) = deployment.agent(&alice, "key:own-key:sign", json!({ "purpose": "service" })).await;
     deployment.get(&token, "/v1/keys/key-1").await.refused(403);
     let record = deployment.get(&alice, &format!("/v1/audit?op=key.get&agent={searching}&limit=1")).await.ok();
-    let record: aegis_core::record::AuditRecord = serde_json::from_value(record["items"][0].clone()).unwrap();
+    let record: AuditRecord = serde_json::from_value(record["items"][0].clone()).unwrap();
     assert!(record.is_sighted(), "{record:?}");
 }
 
