@@ -40,6 +40,11 @@ pub fn states(record: &AuditRecord) -> Option<[StateId; 3]> {
     Some([StateId::Actor(actor), StateId::Fleet(human.to_string()), StateId::Template(template)])
 }
 
+/// The agents above the one who asked, the nearest first.
+pub(super) fn above(record: &AuditRecord) -> impl Iterator<Item = StateId> {
+    record.agents.iter().skip(1).map(|above| StateId::Actor(above.to_string()))
+}
+
 /// The subject and the sighting of a record.
 pub fn sighting(record: &AuditRecord) -> Option<(Subject, Sighting)> {
     let [StateId::Actor(actor), StateId::Fleet(fleet), StateId::Template(template)] = states(record)? else {
@@ -89,6 +94,24 @@ pub fn seen(record: &AuditRecord) -> Seen {
 mod tests {
     use super::*;
     use aegis_core::agent::Purpose;
+
+    #[test]
+    fn what_is_asked_with_a_credential_that_no_longer_stands_is_nobodys_behaviour() {
+        let record: AuditRecord = serde_json::from_str(include_str!("../../samples/audit-record.json")).unwrap();
+        let stands_no_more = [
+            Reason::AgentFrozen,
+            Reason::AgentRevoked,
+            Reason::CredentialExpired,
+            Reason::CredentialRevoked,
+            Reason::HumanRevoked,
+            Reason::InvalidToken,
+        ];
+        for reason in Reason::ALL {
+            let record = AuditRecord { outcome: Outcome::Denied, reason: Some(reason), ..record.clone() };
+            let told = [states(&record).is_some(), sighting(&record).is_some()];
+            assert_eq!(told, [!stands_no_more.contains(&reason); 2], "{reason:?}");
+        }
+    }
 
     #[test]
     fn an_agent_is_like_those_of_its_human_and_purpose_or_those_below_the_same_agent() {

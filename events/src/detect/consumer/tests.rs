@@ -87,6 +87,58 @@ fn a_finding_rests_on_the_records_it_is_about_not_on_what_came_last() {
     }
 }
 
+/// Whoever has taken an agent over knows its work, and begins each minute with it.
+#[test]
+fn new_keys_are_found_in_a_minute_that_began_with_more_of_the_usual_than_is_told_apart() {
+    let nine = 9 * 3_600;
+    let found = |with_usual: bool| {
+        let mut trail = Trail::new();
+        let now = Timestamp::from_second(BEGAN).unwrap();
+        trail.keys = (0..24).map(|_| KeyId::new(now, &trail.entropy)).collect();
+        let operations = [Operation::KeySign, Operation::KeyMac, Operation::KeyEncrypt, Operation::KeyWrap];
+        let usual = |trail: &Trail, at: i64| -> Vec<Arc<AuditRecord>> {
+            let combinations = (0..20).flat_map(|key| operations.map(|operation| (key, operation)));
+            let signed = |(n, (key, operation))| {
+                let record = trail.signed(at + n / 8, 0, key, 0);
+                Arc::new(AuditRecord { operation, ..AuditRecord::clone(&record) })
+            };
+            (0_i64..).zip(combinations).map(signed).collect()
+        };
+        for day in 0..21 {
+            let batch = usual(&trail, BEGAN + day * DAY + nine);
+            assert_eq!(trail.found(&batch), BTreeSet::new(), "on day {day}");
+        }
+        let mut batch = if with_usual { usual(&trail, TODAY + nine) } else { Vec::new() };
+        let new: Vec<_> = (20..24).map(|key| trail.signed(TODAY + nine + 50, 0, key, 0)).collect();
+        batch.extend(new.iter().cloned());
+        let mut found = trail.consumer.observe(&batch);
+        found.retain(|finding| new.iter().any(|record| record.id == finding.decisive));
+        found.into_iter().map(|finding| (finding.detector, finding.grade)).collect::<Vec<_>>()
+    };
+    assert_eq!(found(true), found(false));
+    assert_eq!(found(true), [(Detector::KeySet, Grade::Automatic)]);
+}
+
+/// As of a batch that a queue brings back after some minutes.
+#[test]
+fn what_comes_minutes_late_is_judged_by_itself() {
+    let mut trail = Trail::new();
+    trail.usual(1);
+    let ten = TODAY + 10 * 3_600;
+    let late: Vec<_> = (1..4).map(|key| trail.signed(ten - 360 + i64::try_from(key).unwrap(), 0, key, 1)).collect();
+    let in_time = trail.signed(ten, 0, 0, 0);
+    assert_eq!(trail.found(&[Arc::clone(&in_time)]), BTreeSet::new());
+    assert_eq!(trail.found(&late), BTreeSet::new());
+    assert_eq!(trail.consumer.take_late(), late.iter().map(|record| record.id.clone()).collect());
+    assert!(trail.consumer.take_late().is_empty());
+    let found = trail.consumer.judge_late(&late);
+    let detectors: BTreeSet<Detector> = found.iter().map(|finding| finding.detector).collect();
+    assert!(detectors.contains(&Detector::NewSource) && detectors.contains(&Detector::KeySet), "{detectors:?}");
+    assert!(found.iter().all(|finding| i64::from(finding.minute) == (ten - 360) / 60 && finding.records.len() == 3));
+    // Its usual work says nothing, however late.
+    assert!(trail.consumer.judge_late(&[trail.signed(ten - 300, 0, 0, 0)]).is_empty());
+}
+
 /// Of most uses the organisation knows everything; and what every batch wrote, batches at once would fight for.
 #[test]
 fn what_the_organisation_knows_is_written_when_it_changes() {

@@ -176,6 +176,13 @@ pub fn pair(a: u32, b: u32) -> u32 {
     hasher.short()
 }
 
+/// Of several hashes together.
+pub(super) fn hash_of_numbers(numbers: &[u32]) -> u64 {
+    let mut hasher = Fnv::default();
+    numbers.iter().for_each(|number| hasher.write_u32(*number));
+    hasher.finish()
+}
+
 /// FNV-1a, 64 bits, mixed: the same on every host and in every release, since baselines outlive both. A collision
 /// makes something new look known to one actor; an attacker who can choose key ids cannot choose what they hash to
 /// within another agent's baseline without knowing it.

@@ -20,7 +20,7 @@ fn worked(days: std::ops::Range<i64>, key: u32) -> Baseline {
         for n in 0..24 {
             let at = BEGAN + day * 86_400_000 + 28_800_000 + n * 1_200_000;
             let mut minute = Minute::new(minute_of(at));
-            minute.add(&sighting(1, at, key));
+            minute.add(&sighting(1, at, key), &baseline);
             baseline.fold(&minute);
         }
     }
@@ -76,7 +76,7 @@ fn a_minute_that_was_folded_is_sealed() {
     let mut baseline = worked(0..3, 5);
     let before = baseline.clone();
     let mut late = Minute::new(baseline.through);
-    late.add(&sighting(9, i64::from(baseline.through) * 60_000, 77));
+    late.add(&sighting(9, i64::from(baseline.through) * 60_000, 77), &baseline);
     baseline.fold(&late);
     assert_eq!(baseline, before);
 }
@@ -87,7 +87,7 @@ fn what_was_refused_or_failed_teaches_no_key() {
         let mut baseline = worked(0..5, 5);
         let at = BEGAN + 5 * 86_400_000;
         let mut minute = Minute::new(minute_of(at));
-        minute.add(&Sighting { outcome, ..sighting(9, at, 77) });
+        minute.add(&Sighting { outcome, ..sighting(9, at, 77) }, &baseline);
         baseline.fold(&minute);
         assert_eq!(baseline.keys.standing(77, 9_000), Standing::Absent, "{outcome:?}");
     }
@@ -100,7 +100,7 @@ fn a_burst_raises_the_highest_peak_by_one_doubling_a_day() {
     let at = BEGAN + 10 * 86_400_000;
     let mut minute = Minute::new(minute_of(at));
     for n in 0..2_000 {
-        minute.add(&sighting(n, at + i64::from(n) * 25, 5));
+        minute.add(&sighting(n, at + i64::from(n) * 25, 5), &baseline);
     }
     baseline.fold(&minute);
     baseline.advance(minute_of(at) + DAY);
@@ -121,8 +121,24 @@ fn what_an_operator_accepts_is_known_at_once() {
     assert!(matches!(baseline.clients.standing(6, day), Standing::Known { .. }));
     // What was found by the hour and by the day is begun anew: else it would be found again tomorrow.
     (baseline.excess, baseline.daily_excess) = (30.0, 9.0);
-    baseline.accept(&Accepted::Rate);
+    baseline.accept(&Accepted::Rate { day: day + 1 });
     assert_eq!((baseline.excess, baseline.daily_excess), (0.0, 0.0));
+}
+
+#[test]
+fn of_a_rate_what_was_seen_is_accepted_and_not_what_another_day_brought() {
+    let mut baseline = worked(0..10, 5);
+    let day = baseline.through / DAY;
+    let highest = |baseline: &Baseline| baseline.peaks.map(|peak| peak.highest);
+    let before = highest(&baseline);
+    baseline.today = [9.0; SCALES];
+    baseline.accept(&Accepted::Rate { day: day - 1 });
+    assert_eq!(highest(&baseline), before);
+    baseline.accept(&Accepted::Requests { count: 55, within_seconds: 10 });
+    let [second, ten, minute, longer @ ..] = highest(&baseline);
+    assert_eq!([second, ten, minute, longer[0]], [log2(6), log2(55), log2(55), log2(55)]);
+    baseline.accept(&Accepted::Rate { day });
+    assert_eq!(highest(&baseline), [9.0; SCALES]);
 }
 
 #[test]
