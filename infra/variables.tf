@@ -65,6 +65,12 @@ variable "oidc_human_claim" {
   }
 }
 
+variable "rebind_issuer" {
+  description = "Whether the humans may come from another provider, or another claim, than before: each name then stands for who has it there, with all agents of whoever had it before. For one apply; then false again."
+  type        = bool
+  default     = false
+}
+
 variable "oidc_scopes" {
   description = "What a login asks the provider for, `openid` among them: what brings the claims that say who somebody is and which roles she has."
   type        = list(string)
@@ -106,6 +112,12 @@ variable "managed_key_arns" {
   validation {
     condition     = alltrue([for arn in var.managed_key_arns : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", arn))])
     error_message = "Each is the ARN of a key, not of an alias: arn:aws:kms:REGION:ACCOUNT:key/ID."
+  }
+
+  # Each role names them all, and the policies of a role have 10,240 characters.
+  validation {
+    condition     = length(var.managed_key_arns) <= 64
+    error_message = "At most 64 keys: what a role may do has to name each of them, and AWS takes no more than 10,240 characters of it. Further keys are another deployment's, or are made by Aegis (makes_kms_keys)."
   }
 }
 

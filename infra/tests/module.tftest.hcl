@@ -138,6 +138,31 @@ run "that_tells_when_it_fails" {
   }
   assert {
     condition = (
+      aws_cloudwatch_metric_alarm.this["webhooks-age"].metric_name == "ApproximateAgeOfOldestMessage"
+      && aws_cloudwatch_metric_alarm.this["webhooks-age"].dimensions == tomap({ QueueName = "aegis-webhooks" })
+      && aws_cloudwatch_metric_alarm.this["webhooks-age"].threshold > aws_sqs_queue.consumer["webhooks"].visibility_timeout_seconds
+    )
+    error_message = "Somebody hears when records wait for webhooks for longer than one failure explains."
+  }
+  assert {
+    condition = (
+      aws_cloudwatch_metric_alarm.this["stream-age"].metric_name == "IteratorAge"
+      && aws_cloudwatch_metric_alarm.this["stream-age"].dimensions == tomap({ FunctionName = "aegis-publish" })
+      && aws_cloudwatch_metric_alarm.this["stream-age"].threshold == 60000
+    )
+    error_message = "Somebody hears when records are told later than they are committed."
+  }
+  assert {
+    condition = alltrue([
+      for consumer in ["anomaly", "publish", "respond", "webhooks"] :
+      aws_cloudwatch_metric_alarm.this["${consumer}-dead"].metric_name == "ApproximateNumberOfMessagesVisible"
+      && aws_cloudwatch_metric_alarm.this["${consumer}-dead"].dimensions == tomap({ QueueName = "aegis-${consumer}-dead" })
+      && aws_cloudwatch_metric_alarm.this["${consumer}-dead"].threshold == 0
+    ])
+    error_message = "Somebody hears of each message that was given up."
+  }
+  assert {
+    condition = (
       [for name, alarm in aws_cloudwatch_metric_alarm.this : name if alarm.treat_missing_data == "breaching"]
       == ["detection-lag"]
     )
@@ -175,6 +200,7 @@ run "that_lets_nobody_write_what_is_none_of_its_own" {
     condition = (
       toset(flatten([
         for statement in local.statements["authorizer"] : try(statement.Condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"], [])
+        if contains(statement.Resource, aws_dynamodb_table.state.arn)
       ]))
       == toset(["i:agent/*", "i:credential/*", "i:recommendation/*", "i:response/*", "i:responses", "n:live/*", "n:uses/*"])
     )
@@ -187,9 +213,65 @@ run "that_lets_nobody_write_what_is_none_of_its_own" {
           for partition in try(statement.Condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"], []) : contains(["i:*", "n:*"], partition)
         ]
       ]))])
-      == toset(["setup"])
+      == toset([])
     )
-    error_message = "One function writes any partition: the one that sets the deployment up."
+    error_message = "No function writes any partition it likes."
+  }
+  assert {
+    condition = (
+      toset(flatten([
+        for statement in local.statements["setup"] : try(statement.Condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"], [])
+        if contains(statement.Resource, aws_dynamodb_table.state.arn)
+      ]))
+      == toset(["i:deployment", "i:policy", "i:root"])
+    )
+    error_message = "What sets the deployment up writes no agents, keys or humans."
+  }
+  # Of all statements about the journal, what writes there at all.
+  assert {
+    condition = alltrue(flatten([
+      for has in values(local.statements) : [
+        for statement in has : (
+          statement.Condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"] == (statement.Sid == "Heartbeat" ? ["i:heartbeat/*"] : ["i:record/*"])
+          && (statement.Sid == "Heartbeat" || try(statement.Condition["ForAllValues:StringNotEquals"]["dynamodb:Attributes"], []) == ["ttl"])
+        )
+        if contains(statement.Resource, aws_dynamodb_table.journal.arn) && contains(statement.Action, "dynamodb:PutItem")
+      ]
+    ]))
+    error_message = "A record is written among the records, without what it would be removed by."
+  }
+  assert {
+    condition     = [for function, has in local.statements : function if anytrue([for statement in has : statement.Sid == "Heartbeat"])] == ["scheduled"]
+    error_message = "One function says how far the journal is told."
+  }
+  assert {
+    condition = (
+      toset([for function, has in local.statements : function if !startswith(function, "op-") && anytrue([
+        for statement in has : contains(statement.Resource, aws_dynamodb_table.journal.arn) && length(setintersection(statement.Action, ["dynamodb:GetItem", "dynamodb:Query"])) > 0
+      ])])
+      == toset(["anomaly", "scheduled", "webhooks"])
+    )
+    error_message = "Of what happens by itself three functions read the journal."
+  }
+  assert {
+    condition = (
+      toset([for function, has in local.statements : function if !startswith(function, "op-") && anytrue([
+        for statement in has : contains(statement.Action, "dynamodb:Query") && anytrue([
+          for resource in statement.Resource : startswith(resource, aws_dynamodb_table.journal.arn)
+        ])
+      ])])
+      == toset(["publish", "scheduled"])
+    )
+    error_message = "And two look for what is in it."
+  }
+  assert {
+    condition = (
+      toset([for function, has in local.statements : function if !anytrue([
+        for statement in has : contains(statement.Action, "dynamodb:Query") && contains(statement.Resource, aws_dynamodb_table.state.arn)
+      ])])
+      == toset(["authorizer", "mcp", "publish", "setup"])
+    )
+    error_message = "Who only ever reads what it can name looks for nothing else."
   }
   assert {
     condition = alltrue(flatten([
@@ -214,6 +296,34 @@ run "that_lets_nobody_write_what_is_none_of_its_own" {
       for has in values(local.statements) : [for statement in has : [for action in statement.Action : !strcontains(action, "*")]]
     ]))
     error_message = "Each action is named."
+  }
+}
+
+run "that_asks_whether_names_mean_the_same_people" {
+  assert {
+    condition     = jsondecode(aws_lambda_invocation.setup.input).rebind_issuer == false
+    error_message = "Another provider's names are taken for the same people by whoever says so alone."
+  }
+  assert {
+    condition     = aws_lambda_invocation.setup.triggers["oidc"] == jsonencode(["https://login.example", "aegis", "sub"])
+    error_message = "Another provider, or another claim, is asked about."
+  }
+}
+
+run "that_is_told_that_they_do" {
+  variables {
+    oidc_issuer      = "https://elsewhere.example"
+    oidc_human_claim = "email"
+    rebind_issuer    = true
+  }
+
+  assert {
+    condition     = jsondecode(aws_lambda_invocation.setup.input).rebind_issuer
+    error_message = "Who says so is heard."
+  }
+  assert {
+    condition     = aws_lambda_invocation.setup.triggers["oidc"] == jsonencode(["https://elsewhere.example", "aegis", "email"])
+    error_message = "The same programs are asked again."
   }
 }
 
@@ -260,6 +370,23 @@ run "that_alarms_for_no_stranger" {
   }
 }
 
+run "that_tells_what_is_on_record_for_half_a_day" {
+  assert {
+    condition = (
+      aws_lambda_event_source_mapping.publish.maximum_retry_attempts == -1
+      && aws_lambda_event_source_mapping.publish.maximum_record_age_in_seconds == 43200
+    )
+    error_message = "An outage of the bus is as long as it is: how often it was tried meanwhile does not count."
+  }
+  assert {
+    condition = (
+      aws_lambda_event_source_mapping.publish.destination_config[0].on_failure[0].destination_arn == aws_sqs_queue.dead["publish"].arn
+      && contains(aws_lambda_event_source_mapping.publish.function_response_types, "ReportBatchItemFailures")
+    )
+    error_message = "What is given up is known, and nothing before it is told again."
+  }
+}
+
 run "that_pays_for_no_metrics_that_nobody_reads" {
   assert {
     condition     = aws_api_gateway_method_settings.all.settings[0].metrics_enabled == false
@@ -269,6 +396,34 @@ run "that_pays_for_no_metrics_that_nobody_reads" {
     condition     = alltrue([for config in aws_lambda_function_event_invoke_config.minute : config.maximum_retry_attempts == 0])
     error_message = "The next minute does what this one could not."
   }
+}
+
+run "that_is_as_large_as_it_may_be" {
+  variables {
+    name             = "a-deployment-of-a-very-long-name"
+    makes_kms_keys   = true
+    managed_key_arns = [for number in range(64) : format("arn:aws-us-gov:kms:us-gov-east-1:111122223333:key/mrk-%032d", number)]
+  }
+
+  # The names of the module's own things are longer on AWS than here.
+  assert {
+    condition     = alltrue([for policy in aws_iam_role_policy.function : length(policy.policy) <= 9240])
+    error_message = "AWS takes 10,240 characters of what a role may do."
+  }
+  assert {
+    condition     = length(aws_s3_bucket.artifacts.bucket) <= 63 && endswith(aws_s3_bucket.artifacts.bucket, "-artifacts-111122223333-eu-central-1")
+    error_message = "AWS takes 63 characters of a bucket's name."
+  }
+}
+
+run "with_more_keys_than_a_role_can_name" {
+  command = plan
+
+  variables {
+    managed_key_arns = [for number in range(65) : format("arn:aws:kms:eu-central-1:111122223333:key/%d", number)]
+  }
+
+  expect_failures = [var.managed_key_arns]
 }
 
 run "that_posts_to_no_machine_of_aws" {
