@@ -22,8 +22,10 @@ use aegis_core::recommendation::{AgentRecommendation, Detector, Evidence, Recomm
 use aegis_core::record::{AuditRecord, Outcome};
 use aegis_core::repository::{self, Loaded};
 use aegis_core::response;
-use aegis_core::risk::Accepted;
+use aegis_core::risk::baseline::minute_of;
 use aegis_core::risk::state::State;
+use aegis_core::risk::stats::whole;
+use aegis_core::risk::{Accepted, DAY, FactorName, Sighting};
 use aegis_core::store::{Expect, ItemKey, MAX_BATCH, Put, StoreError};
 use aegis_core::tally;
 use std::collections::BTreeMap;
@@ -242,28 +244,17 @@ async fn learn(app: &App, dismissal: &AuditRecord) -> Result<(), Error> {
         repository::load(app.store.as_ref(), &repository::recommendation_item(&id)).await?;
     let Some(found) = found else { return Ok(()) };
     let recommendation = &found.value.recommendation;
-    // What several did with a key is nobody's own behaviour; and its day is part of what is usual for it.
-    if recommendation.detector.is_about_a_key() {
-        return Ok(());
-    }
     let mut lessons: BTreeMap<StateId, Vec<Accepted>> = BTreeMap::new();
     for record in &recommendation.evidence.records {
         let Some(record) = journal::find(app.store.as_ref(), record).await? else { continue };
         let (Some([actor, fleet, _]), Some((_, s))) = (crate::detect::states(&record), sighting(&record)) else {
             continue;
         };
-        let hour = u32::try_from(s.at.div_euclid(3_600_000).rem_euclid(24)).unwrap_or(0);
-        let accepted = match recommendation.detector {
-            Detector::NewSource | Detector::CredentialShared => {
-                vec![Accepted::Network { near: s.network.near, wide: s.network.wide }, Accepted::Client(s.client)]
-            }
-            Detector::KeySet | Detector::NewOperation | Detector::ScopeProbe => {
-                vec![Accepted::Key { key: s.key, operation: s.operation }]
-            }
-            Detector::OffHours => vec![Accepted::Hour(hour)],
-            _ => vec![Accepted::Rate],
-        };
+        let accepted = lessons_of(recommendation, &s);
         let whose = if recommendation.agent.is_some() || record.agents.is_empty() { actor } else { fleet };
+        if accepted.is_empty() {
+            continue;
+        }
         let known = lessons.entry(whose).or_default();
         accepted.into_iter().for_each(|accepted| {
             if !known.contains(&accepted) {
@@ -275,6 +266,35 @@ async fn learn(app: &App, dismissal: &AuditRecord) -> Result<(), Error> {
         teach(app, &id, &accepted).await?;
     }
     Ok(())
+}
+
+/// What a dismissal says is right, of what was seen.
+fn lessons_of(recommendation: &AgentRecommendation, s: &Sighting) -> Vec<Accepted> {
+    let minute = minute_of(s.at);
+    let requests = recommendation.evidence.factors.iter().filter_map(|factor| match factor.factor {
+        FactorName::Burst | FactorName::Volume => {
+            Some(Accepted::Requests { count: whole(factor.observed), within_seconds: factor.within_seconds? })
+        }
+        _ => None,
+    });
+    match recommendation.detector {
+        Detector::CredentialShared | Detector::NewSource => {
+            vec![Accepted::Network { near: s.network.near, wide: s.network.wide }, Accepted::Client(s.client)]
+        }
+        Detector::KeySet | Detector::NewOperation => vec![Accepted::Key { key: s.key, operation: s.operation }],
+        Detector::OffHours => vec![Accepted::Hour(minute / 60 % 24)],
+        Detector::AgentsInConcert | Detector::HumanMachineRate | Detector::LowAndSlow | Detector::UsageSpike => {
+            requests.chain([Accepted::Rate { day: minute / DAY }]).collect()
+        }
+        // How many agents are new, of which nothing is kept but how often that happens; a human's word; what several did with a
+        // key, whose day is part of what is usual for it; and facts.
+        Detector::AgentSpawnRate
+        | Detector::ApprovalDenied
+        | Detector::CanaryKey
+        | Detector::KeyUsageSpike
+        | Detector::ScopeProbe
+        | Detector::ScopeViolation => Vec::new(),
+    }
 }
 
 async fn teach(app: &App, id: &StateId, accepted: &[Accepted]) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! Each detector of the stream from requests through the server, and who is told of what.
 
 use crate::detection::recommendations;
+use aegis_core::store::Store;
 use aegis_functions::handle;
 use aegis_tests::deployment::{BEGINNING, Deployment};
 use aegis_tests::{base64, message, text};
@@ -132,6 +133,16 @@ async fn agents_made_faster_than_ever_are_held_against_their_human() {
     let found = found(&deployment, "agent_spawn_rate").await;
     assert_eq!((&found["agent"], &found["sponsor"]), (&Value::Null, &json!("alice@org")));
     assert!(!found["evidence"]["records"].as_array().unwrap().is_empty(), "{found}");
+    // To dismiss it says nothing of how fast they may be.
+    let fleet = async || {
+        let item = aegis_core::behaviour::item("fleet/alice@org");
+        deployment.store.get(&item).await.unwrap().unwrap().item.body
+    };
+    let before = fleet().await;
+    let path = format!("/v1/recommendations/{}/dismiss", text(&found, "id"));
+    deployment.post(&deployment.alice().await, &path, json!({})).await.ok();
+    deployment.detect().await;
+    assert_eq!(fleet().await, before);
 }
 
 /// Alone one agent is found; the same requests of eight sub-agents are found as what all of them do together, and they

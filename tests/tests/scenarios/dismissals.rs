@@ -2,22 +2,58 @@
 
 use crate::detection::recommendations;
 use crate::detectors::{end_day, two_weeks, with_agent};
+use aegis_core::store::Store;
 use aegis_tests::deployment::Deployment;
-use aegis_tests::{base64, text};
+use aegis_tests::{base64, message, text};
 use serde_json::{Value, json};
 
 #[tokio::test]
 async fn what_was_dismissed_is_not_told_of_the_same_agent_again() {
-    let (with, without) = (Story::told(true).await, Story::told(false).await);
-    assert_eq!(with.first, without.first);
+    let without = Story::told(Dismissed::Never).await;
     assert_eq!(without.again_of_dismissed, ["usage_spike critical"], "nobody dismissed it");
-    assert_eq!(with.again_of_dismissed, Vec::<String>::new());
-    // The other agent does the same on the same days, and nobody dismissed what was said of it.
-    assert_eq!(with.again_of_other, without.again_of_other);
-    assert_eq!(with.again_of_other, ["usage_spike critical"]);
-    // Another thing of the same agent is as grave as ever.
-    assert_eq!(with.something_else, without.something_else);
-    assert_eq!(with.something_else, ["new_operation medium"]);
+    for when in [Dismissed::AtOnce, Dismissed::TheNextDay] {
+        let with = Story::told(when).await;
+        assert_eq!(with.first, without.first, "{when:?}");
+        assert_eq!(with.again_of_dismissed, Vec::<String>::new(), "{when:?}");
+        // The other agent does the same on the same days, and nobody dismissed what was said of it.
+        assert_eq!(with.again_of_other, without.again_of_other, "{when:?}");
+        assert_eq!(with.again_of_other, ["usage_spike critical"], "{when:?}");
+        // Another thing of the same agent is as grave as ever.
+        assert_eq!(with.something_else, without.something_else, "{when:?}");
+        assert_eq!(with.something_else, ["new_operation medium"], "{when:?}");
+    }
+}
+
+/// That it was meant so changes nothing of what the agent does.
+#[tokio::test]
+async fn a_fact_that_was_dismissed_teaches_nothing() {
+    let (deployment, agent) = with_agent("Ed25519", "sign").await;
+    let alice = deployment.alice().await;
+    deployment.key(&alice, "foreign-key", "Ed25519").await;
+    let token = deployment.token(&alice, &agent).await;
+    for path in ["/v1/keys/own-key/sign", "/v1/keys/foreign-key/sign"] {
+        deployment.post(&token, path, message(b"x")).await;
+        deployment.pass(300);
+    }
+    deployment.detect().await;
+    let state = async || {
+        let item = aegis_core::behaviour::item(&format!("actor/{agent}"));
+        deployment.store.get(&item).await.unwrap().unwrap().item.body
+    };
+    let before = state().await;
+    let found = recommendations(&deployment, &deployment.alice().await).await;
+    assert_eq!(found.iter().map(|found| text(found, "detector")).collect::<Vec<_>>(), ["scope_violation"]);
+    answer(&deployment, &agent, "dismiss").await;
+    let found = recommendations(&deployment, &deployment.alice().await).await;
+    assert!(found[0].get("dismissed").is_some(), "{found:?}");
+    assert_eq!(state().await, before);
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Dismissed {
+    AtOnce,
+    Never,
+    TheNextDay,
 }
 
 /// Two agents, of two humans, that only encrypted for weeks, and a little: on two days both make many requests at once.
@@ -31,7 +67,7 @@ struct Story {
 }
 
 impl Story {
-    async fn told(dismisses: bool) -> Self {
+    async fn told(dismissed_when: Dismissed) -> Self {
         let (deployment, dismissed) = with_agent("AES-256-GCM", "encrypt,decrypt").await;
         let by_bob = json!({ "purpose": "service" });
         let (other, _) = deployment.agent(&bob(&deployment).await, "key:own-key:encrypt,decrypt", by_bob).await;
@@ -43,10 +79,13 @@ impl Story {
         let agents = [&dismissed, &other];
         burst(&deployment, agents).await;
         let first = since(&deployment, 0, &agents).await;
-        if dismisses {
+        if dismissed_when == Dismissed::AtOnce {
             answer(&deployment, &dismissed, "dismiss").await;
         }
         go_on(&deployment, agents).await;
+        if dismissed_when == Dismissed::TheNextDay {
+            answer(&deployment, &dismissed, "dismiss").await;
+        }
         let begun = deployment.now();
         burst(&deployment, agents).await;
         let again_of_dismissed = since(&deployment, begun, &[&dismissed]).await;

@@ -8,6 +8,7 @@ use super::sighting::{Seen, Sighting};
 use super::stats::{kept, whole};
 use super::table::{Standing, Table};
 use super::used::Used;
+use super::weigh::STRETCHES;
 use super::window::{Minute, Trace};
 use std::cmp::Ordering;
 
@@ -549,11 +550,14 @@ impl Baseline {
         let hour = self.through / 60;
         match *accepted {
             Accepted::Key { key, operation } => {
-                self.keys.accept(key, hour);
-                self.used.learn(key, true);
-                self.uses.accept(super::sighting::pair(key, operation), hour);
+                if key != 0 {
+                    self.keys.accept(key, hour);
+                    self.used.learn(key, true);
+                    self.uses.accept(super::sighting::pair(key, operation), hour);
+                }
                 self.operations.accept(operation, hour);
             }
+            Accepted::Network { near: 0, .. } | Accepted::Client(0) => {}
             Accepted::Network { near, wide } => {
                 self.networks.accept(near, hour);
                 self.networks.accept(wide, hour);
@@ -561,11 +565,21 @@ impl Baseline {
                 self.mixed_since = 0;
             }
             Accepted::Client(client) => self.clients.accept(client, hour),
-            Accepted::Rate => {
-                for (peak, today) in self.peaks.iter_mut().zip(self.today) {
+            Accepted::Rate { day } => {
+                let today = self.today.into_iter().filter(|_| self.through / DAY == day);
+                for (peak, today) in self.peaks.iter_mut().zip(today) {
                     peak.highest = peak.highest.max(today);
                 }
                 (self.excess, self.daily_excess) = (0.0, 0.0);
+            }
+            Accepted::Requests { count, within_seconds } => {
+                for (peak, stretch) in self.peaks.iter_mut().zip(STRETCHES) {
+                    // Of a longer stretch of time so many are certain, of a shorter one its share.
+                    let share =
+                        u64::from(count).saturating_mul(u64::from(stretch)).div_ceil(u64::from(within_seconds.max(1)));
+                    let certain = u32::try_from(share).unwrap_or(u32::MAX).min(count);
+                    peak.highest = peak.highest.max(log2(certain));
+                }
             }
             Accepted::Hour(hour) => {
                 let [weekdays, weekends] = &mut self.hours;
@@ -592,8 +606,15 @@ pub enum Accepted {
         near: u32,
         wide: u32,
     },
-    /// As much as it did today.
-    Rate,
+    /// As much as it did on this day, since 1970, if that is not over.
+    Rate {
+        day: u32,
+    },
+    /// So many requests within so long.
+    Requests {
+        count: u32,
+        within_seconds: u32,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]

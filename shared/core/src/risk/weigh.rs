@@ -254,7 +254,7 @@ pub(super) fn surge(baseline: &Baseline, ten_seconds: u32) -> Option<Count> {
 }
 
 /// Seconds of the stretches of time whose requests have peaks, in their order.
-const STRETCHES: [u32; 6] = [1, 10, 60, 600, 3_600, 86_400];
+pub(super) const STRETCHES: [u32; 6] = [1, 10, 60, 600, 3_600, 86_400];
 
 /// Requests in each stretch of time, of the first ones, beside the peaks.
 pub(super) fn counts(baseline: &Baseline, observed: &[u32]) -> impl Iterator<Item = Count> {

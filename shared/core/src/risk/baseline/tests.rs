@@ -121,8 +121,24 @@ fn what_an_operator_accepts_is_known_at_once() {
     assert!(matches!(baseline.clients.standing(6, day), Standing::Known { .. }));
     // What was found by the hour and by the day is begun anew: else it would be found again tomorrow.
     (baseline.excess, baseline.daily_excess) = (30.0, 9.0);
-    baseline.accept(&Accepted::Rate);
+    baseline.accept(&Accepted::Rate { day: day + 1 });
     assert_eq!((baseline.excess, baseline.daily_excess), (0.0, 0.0));
+}
+
+#[test]
+fn of_a_rate_what_was_seen_is_accepted_and_not_what_another_day_brought() {
+    let mut baseline = worked(0..10, 5);
+    let day = baseline.through / DAY;
+    let highest = |baseline: &Baseline| baseline.peaks.map(|peak| peak.highest);
+    let before = highest(&baseline);
+    baseline.today = [9.0; SCALES];
+    baseline.accept(&Accepted::Rate { day: day - 1 });
+    assert_eq!(highest(&baseline), before);
+    baseline.accept(&Accepted::Requests { count: 55, within_seconds: 10 });
+    let [second, ten, minute, longer @ ..] = highest(&baseline);
+    assert_eq!([second, ten, minute, longer[0]], [log2(6), log2(55), log2(55), log2(55)]);
+    baseline.accept(&Accepted::Rate { day });
+    assert_eq!(highest(&baseline), [9.0; SCALES]);
 }
 
 #[test]
