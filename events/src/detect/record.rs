@@ -91,6 +91,24 @@ mod tests {
     use aegis_core::agent::Purpose;
 
     #[test]
+    fn what_is_asked_with_a_credential_that_no_longer_stands_is_nobodys_behaviour() {
+        let record: AuditRecord = serde_json::from_str(include_str!("../../samples/audit-record.json")).unwrap();
+        let stands_no_more = [
+            Reason::AgentFrozen,
+            Reason::AgentRevoked,
+            Reason::CredentialExpired,
+            Reason::CredentialRevoked,
+            Reason::HumanRevoked,
+            Reason::InvalidToken,
+        ];
+        for reason in Reason::ALL {
+            let record = AuditRecord { outcome: Outcome::Denied, reason: Some(reason), ..record.clone() };
+            let told = [states(&record).is_some(), sighting(&record).is_some()];
+            assert_eq!(told, [!stands_no_more.contains(&reason); 2], "{reason:?}");
+        }
+    }
+
+    #[test]
     fn an_agent_is_like_those_of_its_human_and_purpose_or_those_below_the_same_agent() {
         let record: AuditRecord = serde_json::from_str(include_str!("../../samples/audit-record.json")).unwrap();
         let agent = |n: u8| format!("agt_{n:032x}").try_into().unwrap();

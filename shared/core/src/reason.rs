@@ -114,6 +114,19 @@ impl Reason {
         Self::UsesPerMinute,
     ];
 
+    /// Whether it refuses whoever asks, whatever it is: what the credential stands on is revoked, frozen or expired.
+    pub fn is_of_principal(self) -> bool {
+        matches!(
+            self,
+            Self::AgentFrozen
+                | Self::AgentRevoked
+                | Self::CredentialExpired
+                | Self::CredentialRevoked
+                | Self::HumanRevoked
+                | Self::InvalidToken
+        )
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AccessRequestsExhausted => "access_requests_exhausted",

@@ -98,13 +98,15 @@ pub struct AuditRecord {
 }
 
 impl AuditRecord {
-    /// Whether it tells of somebody's behaviour. What Aegis does by itself does not, whoever it does it for. An agent that looks
-    /// at keys beyond its scope searches for some.
+    /// Whether it tells of somebody's behaviour. What Aegis does by itself does not, whoever it does it for; nor does what is asked
+    /// with a credential that no longer stands, by whoever has it. An agent that looks at keys beyond its scope searches for some.
     pub fn is_sighted(&self) -> bool {
         let searches = self.operation == Operation::KeyGet
             && !self.agents.is_empty()
             && matches!(self.reason, Some(Reason::ScopeProbe | Reason::ScopeViolation));
-        self.plane != Plane::Internal && (self.operation.is_sighted() || searches)
+        self.plane != Plane::Internal
+            && (self.operation.is_sighted() || searches)
+            && !self.reason.is_some_and(Reason::is_of_principal)
     }
 
     /// A record of something allowed and done, with nothing else known of it.
