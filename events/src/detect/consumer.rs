@@ -7,7 +7,7 @@
 
 use super::fleet;
 use super::judge::{Grade, Thresholds, judge};
-use super::record::{StateId, sighting, states};
+use super::record::{StateId, above, sighting, states};
 use super::watch::{Subject, Watch};
 use aegis_core::id::{KeyId, RecordId};
 use aegis_core::operation::Operation;
@@ -62,10 +62,10 @@ impl Consumer {
         Self { believed, ..Self::default() }
     }
 
-    /// The states that a batch touches.
+    /// The states that a batch touches, and those that it is held against.
     pub fn needs<'a>(batch: impl IntoIterator<Item = &'a Arc<AuditRecord>>) -> BTreeSet<StateId> {
-        let touched = batch.into_iter().filter_map(|record| states(record)).flatten();
-        touched.chain([StateId::Organisation]).collect()
+        let of = |record: &'a Arc<AuditRecord>| Some(states(record)?.into_iter().chain(above(record)));
+        batch.into_iter().filter_map(of).flatten().chain([StateId::Organisation]).collect()
     }
 
     /// Takes over a state as it was written; one that was never written need not be loaded.
@@ -116,6 +116,9 @@ impl Consumer {
         let mut fleets: BTreeMap<(String, u32), Records<'_>> = BTreeMap::new();
         for record in batch {
             let (Some(ids), Some((subject, s))) = (states(record), sighting(record)) else { continue };
+            for (agent, above) in record.agents.iter().zip(record.agents.iter().skip(1)) {
+                self.watch.parents.insert(hash_of_name(agent.as_str()), hash_of_name(above.as_str()));
+            }
             self.watch.take(&subject, &s);
             if let [StateId::Actor(actor), StateId::Fleet(fleet), _] = &ids {
                 // What is new in a minute counts for the next one, too.

@@ -40,6 +40,11 @@ pub fn states(record: &AuditRecord) -> Option<[StateId; 3]> {
     Some([StateId::Actor(actor), StateId::Fleet(human.to_string()), StateId::Template(template)])
 }
 
+/// The agents above the one who asked, the nearest first.
+pub(super) fn above(record: &AuditRecord) -> impl Iterator<Item = StateId> {
+    record.agents.iter().skip(1).map(|above| StateId::Actor(above.to_string()))
+}
+
 /// The subject and the sighting of a record.
 pub fn sighting(record: &AuditRecord) -> Option<(Subject, Sighting)> {
     let [StateId::Actor(actor), StateId::Fleet(fleet), StateId::Template(template)] = states(record)? else {

@@ -33,7 +33,8 @@ fn run(events: &[Event]) -> (Watch, Fired) {
 fn history(attack: &[(u8, u8, u8, u16)]) -> Vec<Event> {
     let mut events = Vec::new();
     let mut add = |actor: u64, at: i64, key: u32, operation: u32, near: u32, outcome: Seen| {
-        let subject = Subject { actor, human: false, fleet: 9, template: 9, of_human: true };
+        let of_human = actor != 3;
+        let subject = Subject { actor, human: false, fleet: 9, template: if of_human { 9 } else { 1 }, of_human };
         let id = u32::try_from(events.len()).unwrap() + 1;
         let network = Network { near, wide: near / 10 };
         let class = Class::Make;
@@ -50,7 +51,9 @@ fn history(attack: &[(u8, u8, u8, u16)]) -> Vec<Event> {
     for (key, operation, near, pause) in attack {
         at += i64::from(*pause) * 10;
         let outcome = if key % 3 == 0 { Seen::Denied } else { Seen::Ok };
-        add(1, at, u32::from(*key), u32::from(*operation), 100 + u32::from(*near), outcome);
+        // A third of it is done by an agent of the first.
+        let actor = if *operation == 3 { 3 } else { 1 };
+        add(actor, at, u32::from(*key), u32::from(*operation), 100 + u32::from(*near), outcome);
     }
     events
 }
@@ -141,7 +144,8 @@ fn a_human_is_asked_about_at_night_and_not_in_an_hour_of_the_day_that_was_never_
 fn beginner(template: u64, outcome: Seen) -> Grade {
     let mut watch = Watch::default();
     for (subject, s) in history(&[]) {
-        watch.take(&Subject { template, of_human: template == 9, ..subject }, &s);
+        let of_like = if template == 1 { 9 } else { template };
+        watch.take(&Subject { template: of_like, of_human: of_like == 9, ..subject }, &s);
     }
     let subject = Subject { actor: 3, human: false, fleet: 9, template, of_human: template == 9 };
     let began = BEGAN + 21 * 86_400_000;
@@ -162,6 +166,30 @@ fn beginner(template: u64, outcome: Seen) -> Grade {
 fn a_young_agent_of_a_human_is_asked_about_where_one_of_an_agent_is_stopped() {
     let (of_human, of_agent) = (beginner(9, Seen::Ok), beginner(8, Seen::Ok));
     assert_eq!((of_human, of_agent), (Grade::Alert, Grade::Automatic));
+}
+
+/// The first agent of an agent has nobody it is like; who takes its parent over would make one to go unnoticed.
+#[test]
+fn the_first_agent_of_an_agent_is_stopped_for_what_its_parent_would_be() {
+    assert_eq!(beginner(1, Seen::Ok), Grade::Automatic);
+}
+
+#[test]
+fn as_fast_as_the_agent_it_is_of_never_was_an_agent_is_found() {
+    let mut watch = Watch::default();
+    for (subject, s) in history(&[]) {
+        watch.take(&subject, &s);
+    }
+    let subject = Subject { actor: 3, human: false, fleet: 9, template: 1, of_human: false };
+    let mut judgement = Judgement::default();
+    for n in 0..200_u32 {
+        let network = Network { near: 100, wide: 10 };
+        let (id, at, outcome) = (9_000 + n, BEGAN + 21 * 86_400_000 + i64::from(n) * 20, Seen::Ok);
+        let s = Sighting { id, at, key: 10, operation: 1, class: Class::Make, network, client: 7, outcome, scope: 0 };
+        watch.take(&subject, &s);
+        judgement = judge(&watch.weigh(&subject, &s), &Thresholds::of(false), true);
+    }
+    assert_eq!((judgement.grade, judgement.detectors), (Grade::Automatic, vec![Detector::UsageSpike]));
 }
 
 #[test]

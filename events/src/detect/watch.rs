@@ -1,12 +1,15 @@
 //! The watch over all actors: each one's state, and what the organisation knows.
 
+use aegis_core::risk::Baseline;
 use aegis_core::risk::baseline::minute_of;
 use aegis_core::risk::evidence::{Evidence, Surroundings};
 use aegis_core::risk::pool::{Pool, Sort};
 use aegis_core::risk::sighting::{Seen, Sighting};
 use aegis_core::risk::state::{State, Taken};
 use aegis_core::risk::weigh::history;
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::iter::successors;
 
 /// Who did it, by hashes of names.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,11 +31,20 @@ pub struct Watch {
     pub fleets: HashMap<u64, State>,
     pub templates: HashMap<u64, State>,
     pub pool: Pool,
+    /// The agent that an agent is of, where it is one's.
+    pub parents: HashMap<u64, u64>,
 }
+
+/// Most agents above one that are looked at: an export may name one as its own parent's.
+const MOST_ABOVE: usize = 8;
 
 impl Watch {
     /// Takes a sighting in, everywhere it belongs.
     pub fn take(&mut self, subject: &Subject, s: &Sighting) -> Taken {
+        if subject.template != 0 && !subject.of_human {
+            // Those that are like it go by the name of the one that they are of.
+            self.parents.insert(subject.actor, subject.template);
+        }
         let taken = self.actors.entry(subject.actor).or_default().take(s);
         if taken == Taken::Again {
             return taken;
@@ -58,22 +70,36 @@ impl Watch {
         taken
     }
 
-    /// The evidence of a sighting that was taken in: by its actor's history; where that is short, by its template's.
+    /// The evidence of a sighting that was taken in: by its actor's history; where that is short, by its template's; where that is
+    /// short, too, by that of the nearest agent above that has one.
     pub fn weigh(&self, subject: &Subject, s: &Sighting) -> Evidence {
         let minute = minute_of(s.at);
         let around = self.pool.surroundings(subject.human, subject.actor, subject.fleet, s);
         let Some(state) = self.actors.get(&subject.actor) else { return Evidence::default() };
         let mut evidence = state.weigh(s, &around);
-        let own = history(state.baseline_at(minute));
-        if own < 1.0
-            && let Some(template) = self.templates.get(&subject.template)
-            && history(template.baseline_at(minute)) >= 1.0
-        {
-            evidence.blend(&state.weigh_by(template.baseline_at(minute), s, &around), 1.0 - own);
+        let young = 1.0 - history(state.baseline_at(minute));
+        if young <= 0.0 {
+            return evidence;
+        }
+        let grown = |state: &&State| history(state.baseline_at(minute)) >= 1.0;
+        if let Some(template) = self.templates.get(&subject.template).filter(grown) {
+            evidence.blend(&state.weigh_by(template.baseline_at(minute), s, &around), young);
             // Agents of an agent are made for one task; those of a human for any.
             evidence.borrowed = subject.of_human;
+        } else if let Some(above) = self.above(subject, minute) {
+            // Who delegates does it itself.
+            evidence.blend(&state.weigh_by(&above, s, &around), young);
+            evidence.raise_pace(&above, state.pace_at(minute));
         }
         evidence
+    }
+
+    /// What is known of the nearest agent above that has a history.
+    fn above(&self, subject: &Subject, minute: u32) -> Option<Cow<'_, Baseline>> {
+        let above = successors(self.parents.get(&subject.actor), |above| self.parents.get(above));
+        let known =
+            above.take(MOST_ABOVE).filter_map(|above| self.actors.get(above)).map(|state| state.known_at(minute));
+        known.into_iter().find(|baseline| history(baseline) >= 1.0)
     }
 
     /// The evidence of a sighting by the history of the whole fleet, and the fleet and the sighting it is of.

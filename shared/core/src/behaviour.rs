@@ -15,6 +15,7 @@ use crate::risk::evidence::Surroundings;
 use crate::risk::pool::Pool;
 use crate::risk::sighting::{Class, Network, Seen, Sighting, client_hash, hash, hash_of_name, operation_hash};
 use crate::risk::state::State;
+use crate::risk::weigh::history;
 use crate::risk::{Behaviour, Live, UnknownBaseline};
 use crate::store::{Expect, Item, ItemKey, Items, Put, Stored};
 use serde::de::DeserializeOwned;
@@ -99,6 +100,8 @@ pub(crate) struct Names {
     fleet: String,
     /// What stands in while the actor has no history.
     template: String,
+    /// The agents above it, the nearest first.
+    above: Vec<String>,
     is_human: bool,
 }
 
@@ -108,7 +111,8 @@ impl Names {
         let fleet = human.to_string();
         let actor = agents.first().map_or_else(|| fleet.clone(), ToString::to_string);
         let template = template(human, agents, purpose);
-        Self { actor, fleet, template, is_human: agents.is_empty() }
+        let above = agents.iter().skip(1).map(ToString::to_string).collect();
+        Self { actor, fleet, template, above, is_human: agents.is_empty() }
     }
 
     /// Whose live counter it is.
@@ -121,10 +125,18 @@ impl Names {
         format!("fleet/{}", self.fleet)
     }
 
-    pub(crate) fn items(&self) -> [ItemKey; 5] {
+    pub(crate) fn items(&self) -> impl Iterator<Item = ItemKey> {
+        self.of_all().into_iter().chain(self.of_above())
+    }
+
+    fn of_all(&self) -> [ItemKey; 5] {
         let of = |kind: &str, name: &str| item(&format!("{kind}/{name}"));
         let [actor, fleet] = [of("actor", &self.actor), of("fleet", &self.fleet)];
         [actor, fleet, of("template", &self.template), item("organisation"), heartbeat::item()]
+    }
+
+    fn of_above(&self) -> impl Iterator<Item = ItemKey> {
+        self.above.iter().map(|above| item(&format!("actor/{above}")))
     }
 }
 
@@ -136,6 +148,7 @@ pub(crate) struct Known {
     actor: Option<Arc<Decoded<State>>>,
     fleet: Option<Arc<Decoded<State>>>,
     template: Option<Arc<Decoded<State>>>,
+    above: Vec<Arc<Decoded<State>>>,
     organisation: Option<Arc<Decoded<Pool>>>,
     /// `None` where detection never ran.
     heartbeat: Option<Arc<Heartbeat>>,
@@ -143,7 +156,7 @@ pub(crate) struct Known {
 
 impl Known {
     pub(crate) fn find(names: &Names, read: &Items) -> Self {
-        let [actor, fleet, template, organisation, heartbeat] = names.items();
+        let [actor, fleet, template, organisation, heartbeat] = names.of_all();
         let state = |item: &ItemKey| read.find(item).and_then(|stored| readable(stored));
         let organisation = read.find(&organisation).and_then(|stored| readable(stored));
         let heartbeat = read.find(&heartbeat).and_then(|stored| readable(stored));
@@ -154,6 +167,7 @@ impl Known {
             actor: state(&actor),
             fleet: state(&fleet),
             template,
+            above: names.of_above().filter_map(|above| state(&above)).collect(),
             organisation,
             heartbeat,
         }
@@ -227,7 +241,11 @@ impl Known {
         fn of(found: &Option<Arc<Decoded<State>>>) -> Option<&State> {
             found.as_ref().and_then(|found| found.0.as_ref())
         }
-        let template = of(&self.template);
+        let minute = minute_of(sighting.at);
+        let grown = |state: &&State| history(state.baseline_at(minute)) >= 1.0;
+        // Who delegates does it itself, for as long as nobody knows what is usual below it.
+        let above = self.above.iter().filter_map(|found| found.0.as_ref());
+        let template = of(&self.template).into_iter().chain(above).find(grown);
         let fleet = of(&self.fleet).map(|fleet| (fleet, fleet_live));
         Behaviour {
             sighting,

@@ -133,7 +133,8 @@ pub struct OfKey {
 pub struct Behaviour<'a> {
     pub sighting: &'a Sighting,
     pub state: &'a State,
-    /// Of the agents with the same parent and purpose: stands in while the actor has too little history of its own.
+    /// Of the agents with the same parent and purpose, or of the nearest agent above that has a history: stands in while the
+    /// actor has too little of its own.
     pub template: Option<&'a State>,
     /// All agents of the human together, and their live counts: a burst that is split over sub-agents is one burst.
     pub fleet: Option<(&'a State, Live)>,

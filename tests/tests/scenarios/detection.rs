@@ -162,6 +162,62 @@ async fn a_young_agent_is_held_against_those_of_its_purpose_alone() {
     }
 }
 
+/// Who has taken over an agent that uses one key makes another for the rest, or one of that.
+#[tokio::test]
+async fn an_agent_made_by_another_is_held_against_what_that_one_does() {
+    let mut told = Vec::new();
+    for below in 0..3 {
+        let (deployment, agent) = of_several_keys().await;
+        let mut token = deployment.token(&deployment.alice().await, &agent).await;
+        for n in 0..below {
+            let scope = "key:other-0,other-1,other-2:sign";
+            token = deployment.agent(&token, scope, json!({ "delegate": n == 0 })).await.1;
+        }
+        let sign = async |n: u32| {
+            deployment.post(&token, &format!("/v1/keys/other-{n}/sign"), message(b"x")).await;
+            let newest = deployment.get(&deployment.alice().await, "/v1/audit?op=key.sign&limit=1").await.ok();
+            deployment.pass(5);
+            newest["items"][0]["risk"].clone()
+        };
+        let risk = sign(0).await;
+        for n in 1..3 {
+            sign(n).await;
+        }
+        deployment.detect().await;
+        let found = recommendations(&deployment, &deployment.alice().await).await;
+        let mut found: Vec<String> =
+            found.iter().map(|found| format!("{} {}", text(found, "detector"), text(found, "severity"))).collect();
+        found.sort();
+        told.push((risk, found));
+    }
+    let new_key = |risk: &Value| {
+        let factors = risk["factors"].as_array().unwrap();
+        let found = factors.iter().find(|factor| factor["factor"] == "new_key");
+        found.map(|found| (found["observed"].clone(), found["expected"].clone()))
+    };
+    let [(by_itself, found), below @ ..] = told.as_slice() else { panic!("{told:?}") };
+    assert!(new_key(by_itself).is_some() && found.iter().any(|found| found.starts_with("key_set")), "{told:?}");
+    for (risk, of_other) in below {
+        assert_eq!((new_key(risk), of_other), (new_key(by_itself), found));
+    }
+}
+
+/// An agent that signs with one of its keys for two weeks.
+async fn of_several_keys() -> (Deployment, String) {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    for name in ["own-key", "other-0", "other-1", "other-2"] {
+        let key = json!({ "name": name, "algorithm": "Ed25519", "environment": "development", "activate": true });
+        deployment.post(&alice, "/v1/keys", key).await.ok();
+    }
+    let more = json!({ "purpose": "service", "delegate": true });
+    let (agent, _) = deployment.agent(&alice, "key:own-key,other-0,other-1,other-2:sign", more).await;
+    for _ in 0..14 {
+        work_day(&deployment, &agent).await;
+    }
+    (deployment, agent)
+}
+
 /// What the agent is for, its own grant says, or one above it; a grant that says nothing, as those of before, adds nothing.
 #[tokio::test]
 async fn a_key_of_another_environment_than_the_agent_is_for_is_a_factor_of_risk() {

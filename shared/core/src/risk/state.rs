@@ -3,12 +3,14 @@
 //! A request is weighed against the baseline as of two minutes before its own, and the two minutes since. Records that
 //! come up to a minute out of order therefore meet the very same baseline, and records that come twice are known.
 
+use super::Live;
 use super::baseline::{Accepted, Baseline, minute_of};
 use super::codec::{self, UnknownBaseline};
 use super::evidence::{Evidence, Surroundings};
 use super::sighting::Sighting;
 use super::weigh::weigh;
 use super::window::{Added, Minute};
+use std::borrow::Cow;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
@@ -40,6 +42,27 @@ impl State {
     /// What a request of `minute` is weighed against: all that was known two minutes before.
     pub fn baseline_at(&self, minute: u32) -> &Baseline {
         if minute.saturating_add(1) == self.newest { &self.sealed } else { &self.ahead }
+    }
+
+    /// The same, of somebody else's request: the newest minute of this one may be an earlier one.
+    pub fn known_at(&self, minute: u32) -> Cow<'_, Baseline> {
+        if minute <= self.newest {
+            return Cow::Borrowed(self.baseline_at(minute));
+        }
+        let mut then = self.clone();
+        then.turn(minute);
+        Cow::Owned(then.ahead)
+    }
+
+    /// The most requests at once, and in either of the two open minutes.
+    pub fn pace_at(&self, minute: u32) -> Live {
+        let open = || [minute.saturating_sub(1), minute].into_iter().filter_map(|minute| self.minute(minute));
+        let most = |count: fn(&Minute) -> u32| open().map(count).max().unwrap_or(0);
+        Live {
+            second: most(Minute::most_in_a_second),
+            ten_seconds: most(Minute::most_in_ten_seconds),
+            minute: most(Minute::count),
+        }
     }
 
     /// Takes a sighting in.
