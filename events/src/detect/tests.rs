@@ -192,6 +192,47 @@ fn as_fast_as_the_agent_it_is_of_never_was_an_agent_is_found() {
     assert_eq!((judgement.grade, judgement.detectors), (Grade::Automatic, vec![Detector::UsageSpike]));
 }
 
+/// What a request of an agent of three weeks says from where it never was and with what it never used, some minutes after
+/// these came from there with it.
+fn evidence_after(came: &[Subject]) -> f64 {
+    let mut watch = Watch::default();
+    let began = BEGAN + 21 * 86_400_000;
+    let mut id = 90_000;
+    let mut add = |watch: &mut Watch, subject: &Subject, at: i64, near: u32| {
+        id += 1;
+        let network = Network { near, wide: near / 10 };
+        let (class, outcome, client) = (Class::Make, Seen::Ok, near);
+        let s = Sighting { id, at, key: 10, operation: 1, class, network, client, outcome, scope: 0 };
+        watch.take(subject, &s);
+        watch.weigh(subject, &s).of_places()
+    };
+    let agent = |actor: u64| Subject { actor: actor << 32, human: false, fleet: 9 << 32, template: 9, of_human: true };
+    for day in 0..21 {
+        for actor in 1..4 {
+            for n in 0..20 {
+                let at = BEGAN + day * 86_400_000 + n * 1_200_000;
+                add(&mut watch, &agent(actor), at, 100 + u32::try_from(actor).unwrap());
+            }
+        }
+    }
+    for (n, subject) in (0..).zip(came) {
+        add(&mut watch, subject, began + n * 1_000, 500);
+    }
+    add(&mut watch, &agent(1), began + 180_000, 500)
+}
+
+#[test]
+fn agents_that_a_thief_issues_to_herself_make_no_roll_out() {
+    let below = |n: u64| Subject { actor: n << 32, human: false, fleet: 9 << 32, template: 1 << 32, of_human: false };
+    let of_human = |n: u64| Subject { template: 9, of_human: true, ..below(n) };
+    let alone = evidence_after(&[]);
+    assert!(alone >= 4.0, "{alone}");
+    assert_eq!(evidence_after(&[below(7), below(8)]), alone);
+    assert_eq!(evidence_after(&[of_human(7), of_human(8)]), alone);
+    let rolled_out = evidence_after(&[of_human(2), of_human(3)]);
+    assert!(rolled_out < 0.6 * alone, "{rolled_out}");
+}
+
 #[test]
 fn refusals_stop_a_young_agent_of_a_human_all_the_same() {
     assert_eq!(beginner(9, Seen::Denied), Grade::Automatic);

@@ -45,10 +45,12 @@ impl Watch {
             // Those that are like it go by the name of the one that they are of.
             self.parents.insert(subject.actor, subject.template);
         }
-        let taken = self.actors.entry(subject.actor).or_default().take(s);
+        let actor = self.actors.entry(subject.actor).or_default();
+        let taken = actor.take(s);
         if taken == Taken::Again {
             return taken;
         }
+        let young = history(actor.baseline_at(minute_of(s.at))) < 1.0;
         if subject.fleet != 0 {
             self.fleets.entry(subject.fleet).or_default().take(&of_fleet(subject, s));
         }
@@ -64,7 +66,7 @@ impl Watch {
                 (Sort::Wide, s.network.wide),
             ];
             for (sort, value) in values.into_iter().filter(|(_, value)| *value != 0) {
-                self.pool.learn(sort, value, subject.actor, subject.fleet, minute_of(s.at));
+                self.pool.learn(sort, value, (subject.actor, subject.fleet), young, minute_of(s.at));
             }
         }
         taken

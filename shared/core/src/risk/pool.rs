@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 /// Most users of a value that are remembered: the earliest.
 const MOST: usize = 4;
-/// As many others make a move of a thing that happens to many.
+/// As many others with a history make a move of a thing that happens to many.
 const MANY: usize = 2;
 
 /// Who used what first.
@@ -30,9 +30,12 @@ pub enum Sort {
 
 codes! { Sort { 0 Client 1 Key 2 Near 3 Operation 4 Wide } }
 
-/// The first use by one actor. Ordered by time, then by hash: which ones are kept does not depend on who came first.
+/// The first use by one actor. Ordered by whether it had a history, by time, then by hash: which ones are kept does not depend on
+/// who came first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct User {
+    /// Whoever takes an agent over can make new ones: they are kept last, and make no move.
+    young: bool,
     minute: u32,
     actor: u32,
     fleet: u32,
@@ -64,6 +67,7 @@ impl Pool {
             out.extend_from_slice(&value.to_le_bytes());
             out.push(u8::try_from(users.len()).unwrap_or(0));
             for user in users {
+                out.push(u8::from(user.young));
                 out.extend_from_slice(&user.minute.to_le_bytes());
                 out.extend_from_slice(&user.actor.to_le_bytes());
                 out.extend_from_slice(&user.fleet.to_le_bytes());
@@ -77,16 +81,18 @@ impl Pool {
     pub fn decode(bytes: &[u8]) -> Result<Self, UnknownBaseline> {
         let read = |bytes: &mut &[u8]| -> Option<Self> {
             let [version] = *take(bytes)?;
-            (version == VERSION).then_some(())?;
+            (1..=VERSION).contains(&version).then_some(())?;
             let mut users = BTreeMap::new();
             while !bytes.is_empty() {
                 let [sort] = *take(bytes)?;
                 let value = u32::from_le_bytes(*take(bytes)?);
                 let [count] = *take(bytes)?;
-                let mut number = || take(bytes).map(|bytes| u32::from_le_bytes(*bytes));
                 let mut of = Vec::with_capacity(MOST);
                 for _ in 0..count {
-                    of.push(User { minute: number()?, actor: number()?, fleet: number()? });
+                    // Of which users were young, the first version did not say.
+                    let [young] = if version == 1 { [0] } else { *take(bytes)? };
+                    let mut number = || take(bytes).map(|bytes| u32::from_le_bytes(*bytes));
+                    of.push(User { young: young != 0, minute: number()?, actor: number()?, fleet: number()? });
                 }
                 users.insert((Sort::from_code(sort)?, value), of);
             }
@@ -95,13 +101,15 @@ impl Pool {
         read(&mut &*bytes).ok_or(UnknownBaseline)
     }
 
-    pub fn learn(&mut self, sort: Sort, value: u32, actor: u64, fleet: u64, minute: u32) {
-        let (actor, fleet) = (half(actor), half(fleet));
+    /// `young` is who has too little history of its own.
+    pub fn learn(&mut self, sort: Sort, value: u32, (actor, fleet): (u64, u64), young: bool, minute: u32) {
+        let user = User { young, minute, actor: half(actor), fleet: half(fleet) };
         let users = self.users.entry((sort, value)).or_default();
-        if let Some(known) = users.iter_mut().find(|user| user.actor == actor) {
+        if let Some(known) = users.iter_mut().find(|known| known.actor == user.actor) {
+            known.young &= young;
             known.minute = known.minute.min(minute);
-        } else if users.len() < MOST || users.last().is_some_and(|last| minute < last.minute) {
-            users.push(User { minute, actor, fleet });
+        } else if users.len() < MOST || users.last().is_some_and(|last| user < *last) {
+            users.push(user);
         } else {
             return;
         }
@@ -135,7 +143,7 @@ impl Pool {
         if fleet != 0 && others().any(|user| user.fleet == fleet && settled(user)) {
             return Familiar::Fleet;
         }
-        match (others().any(settled), others().count() >= MANY) {
+        match (others().any(settled), others().filter(|user| !user.young).count() >= MANY) {
             (true, _) => Familiar::Others,
             (false, true) => Familiar::Wave,
             (false, false) => Familiar::Nobody,
@@ -151,4 +159,51 @@ fn half(hash: u64) -> u32 {
     }
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLEET: u64 = 9 << 32;
+    const NOW: u32 = 30 * DAY;
+
+    fn actor(n: u64) -> u64 {
+        (n + 100) << 32
+    }
+
+    /// How well the value is known to somebody else, after these used it an hour ago.
+    fn known(users: &[(u64, bool)]) -> Familiar {
+        let mut pool = Pool::default();
+        for (n, young) in users {
+            pool.learn(Sort::Near, 7, (actor(*n), FLEET), *young, NOW - 60);
+        }
+        let pool = Pool::decode(&pool.encode()).unwrap();
+        pool.familiar(Sort::Near, 7, actor(0), FLEET, NOW)
+    }
+
+    #[test]
+    fn agents_without_a_history_make_no_move_and_are_kept_last() {
+        assert_eq!(known(&[(1, false), (2, false)]), Familiar::Wave);
+        assert_eq!(known(&[(1, true), (2, true), (3, true)]), Familiar::Nobody);
+        assert_eq!(known(&[(1, false), (2, true)]), Familiar::Nobody);
+        let young = (1..5).map(|n| (n, true));
+        assert_eq!(known(&young.chain([(5, false), (6, false)]).collect::<Vec<_>>()), Familiar::Wave);
+        // Once it has a history, it is one of those.
+        assert_eq!(known(&[(1, true), (2, true), (1, false), (2, false)]), Familiar::Wave);
+    }
+
+    #[test]
+    fn what_the_version_before_wrote_is_read() {
+        let mut bytes = vec![1, Sort::Near.code()];
+        bytes.extend_from_slice(&7_u32.to_le_bytes());
+        bytes.push(2);
+        for n in 1..=2 {
+            [NOW - 60, half(actor(n)), half(FLEET)]
+                .iter()
+                .for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
+        }
+        let pool = Pool::decode(&bytes).unwrap();
+        assert_eq!(pool.familiar(Sort::Near, 7, actor(0), FLEET, NOW), Familiar::Wave);
+    }
+}
