@@ -6,6 +6,7 @@ use super::codec::{UnknownBaseline, take};
 use super::evidence::{Familiar, Surroundings};
 use super::sighting::Sighting;
 use super::sighting::codes;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// Most users of a value that are remembered: the earliest.
@@ -45,16 +46,25 @@ struct User {
 pub const MOST_VALUES: usize = 700;
 
 impl Pool {
-    /// Forgets what was used by somebody new longest ago, down to [`MOST_VALUES`].
+    /// Forgets down to [`MOST_VALUES`]. First what a single one uses, or new agents alone, of whoever used most of it; what several
+    /// with a history use last. Of either what was used by somebody new longest ago.
     pub fn trim(&mut self) {
         let surplus = self.users.len().saturating_sub(MOST_VALUES);
         if surplus == 0 {
             return;
         }
-        let latest = |users: &[User]| users.last().map_or(0, |user| user.minute);
-        let mut by_age: Vec<_> = self.users.iter().map(|(value, users)| (latest(users), *value)).collect();
-        by_age.sort_unstable();
-        for (_, value) in by_age.into_iter().take(surplus) {
+        let mut by_actor: Vec<_> = self.users.iter().map(|(value, users)| (standing(users), *value)).collect();
+        // The newest of each actor's first: which of its own it is says how many it would have to itself.
+        by_actor.sort_unstable_by_key(|order| Reverse(*order));
+        let (mut of, mut rank) = (None, 0_u32);
+        let ranked = by_actor.into_iter().map(|((several, actor, latest), value)| {
+            rank = if of == Some((several, actor)) && !several { rank.saturating_add(1) } else { 0 };
+            of = Some((several, actor));
+            (several, Reverse(rank), latest, value)
+        });
+        let mut ranked: Vec<_> = ranked.collect();
+        ranked.sort_unstable();
+        for (.., value) in ranked.into_iter().take(surplus) {
             self.users.remove(&value);
         }
     }
@@ -151,6 +161,13 @@ impl Pool {
     }
 }
 
+/// Whether several with a history use a value; who came to it last, and when.
+fn standing(users: &[User]) -> (bool, u32, u32) {
+    let several = users.iter().filter(|user| !user.young).count() > 1;
+    let newest = users.iter().max_by_key(|user| (user.minute, user.actor));
+    newest.map_or((several, 0, 0), |newest| (several, newest.actor, newest.minute))
+}
+
 /// Half of a hash tells four users apart well enough; 0 stays 0 and nothing else becomes it.
 fn half(hash: u64) -> u32 {
     match hash {
@@ -191,6 +208,29 @@ mod tests {
         assert_eq!(known(&young.chain([(5, false), (6, false)]).collect::<Vec<_>>()), Familiar::Wave);
         // Once it has a history, it is one of those.
         assert_eq!(known(&[(1, true), (2, true), (1, false), (2, false)]), Familiar::Wave);
+    }
+
+    /// Of hundreds that use a few values each, and some together.
+    #[test]
+    fn one_agent_washes_out_nothing_that_others_use() {
+        let mut pool = Pool::default();
+        let value = |n: u64, m: u32| u32::try_from(n).unwrap() * 100 + m;
+        for (n, m) in (1..=60).flat_map(|n| (0..5).map(move |m| (n, m))) {
+            pool.learn(Sort::Client, value(n, m), (actor(n), FLEET), false, NOW - 5_000 + m);
+        }
+        for (n, m) in (1..=60).flat_map(|n| (0..100).map(move |m| (n, m))) {
+            pool.learn(Sort::Near, m, (actor(n), FLEET), false, NOW - 9_000);
+        }
+        for n in 0..5_000 {
+            pool.learn(Sort::Client, 50_000 + n, (actor(77), FLEET), n % 2 == 0, NOW + n);
+            pool.trim();
+        }
+        assert_eq!(pool.users.len(), MOST_VALUES);
+        assert!(pool.encode().len() <= 40 * 1_024, "{}", pool.encode().len());
+        let known = |sort, value| pool.users.contains_key(&(sort, value));
+        assert!((1..=60).all(|n| (0..5).all(|m| known(Sort::Client, value(n, m)))));
+        assert!((0..100).all(|m| known(Sort::Near, m)));
+        assert!(known(Sort::Client, 54_999), "of its own the newest");
     }
 
     #[test]
