@@ -91,7 +91,7 @@ async fn take_in_all(app: &App, batch: &[Arc<AuditRecord>]) -> Result<(), Error>
     take_in(app, batch).await?;
     for record in batch {
         let does = |operation| (record.operation, record.outcome) == (operation, Outcome::Ok);
-        if does(Operation::ApprovalDeny) {
+        if denial::may_be(record) {
             passed_over(denial::raise(app, record).await)?;
         }
         // What is right now may have been wrong then, and the other way round: each dismissal teaches once.

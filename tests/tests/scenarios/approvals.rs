@@ -228,6 +228,35 @@ async fn a_denial_is_held_against_the_agent_that_asked_once() {
     assert_eq!(story.sign(b"y").await.refused(403), "step_up");
 }
 
+/// As if she had denied it: the code that she had was another agent's, or she had none.
+#[tokio::test]
+async fn the_fifth_wrong_code_is_held_against_the_agent_that_asked_as_a_denial_is() {
+    let story = Story::new().await;
+    let (approval, _) = story.ask(b"x").await;
+    let login = story.deployment.log_in_to_approve("alice@org", &ALICE).await;
+    let path = format!("/v1/approvals/{approval}/approve");
+    let told = async || {
+        story.deployment.detect().await;
+        let mut all = recommendations(&story.deployment, &story.alice).await;
+        all.retain(|found| found["detector"] == "approval_denied");
+        all
+    };
+    for n in 0..5 {
+        assert_eq!(told().await, Vec::<Value>::new(), "after {n}");
+        let body = json!({ "code": format!("{n:08}") });
+        assert_eq!(story.deployment.post(&login, &path, body).await.refused(403), "approval_code");
+        story.deployment.pass(1);
+    }
+    let newest = story.deployment.get(&story.alice, "/v1/audit?op=approval.approve&limit=1").await.ok();
+    let first = told().await;
+    let [found] = first.as_slice() else { panic!("{first:?}") };
+    assert_eq!((&found["agent"], &found["severity"]), (&json!(story.agent), &json!("high")));
+    assert_eq!(found["evidence"]["records"], json!([newest["items"][0]["id"]]));
+    let since = Timestamp::from_second(story.deployment.now() - 60).unwrap();
+    story.deployment.post(&story.alice, "/v1/audit/redrive", json!({ "since": since })).await.ok();
+    assert_eq!(told().await, first);
+}
+
 #[tokio::test]
 async fn a_second_ask_joins_the_first_and_the_code_is_nowhere_but_in_the_answers() {
     let story = Story::new().await;
