@@ -155,7 +155,14 @@ async fn take_in(app: &App, batch: &[Arc<AuditRecord>]) -> Result<(), Error> {
                 }
             }
         }
-        for finding in consumer.observe(batch) {
+        let mut findings = consumer.observe(batch);
+        let late = consumer.take_late();
+        if !late.is_empty() {
+            // What came in time was judged then, and is known by now.
+            let missing = tally::missing(app.store.as_ref(), &late).await?;
+            findings.append(&mut consumer.judge_late(batch.iter().filter(|record| missing.contains(&record.id))));
+        }
+        for finding in findings {
             passed_over(raise(app, batch, finding).await)?;
         }
         let put = |(id, state): (StateId, Vec<u8>)| {

@@ -16,8 +16,9 @@ use aegis_core::record::AuditRecord;
 use aegis_core::risk::baseline::minute_of;
 use aegis_core::risk::pool::Pool;
 use aegis_core::risk::sighting::{Sighting, hash_of_name};
-use aegis_core::risk::state::State;
-use aegis_core::risk::{Factor, UnknownBaseline, evidence::score_of};
+use aegis_core::risk::state::{State, Taken};
+use aegis_core::risk::window::Minute;
+use aegis_core::risk::{Evidence, Factor, UnknownBaseline, evidence::score_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -50,6 +51,7 @@ pub struct Finding {
 pub struct Consumer {
     watch: Watch,
     touched: BTreeSet<StateId>,
+    late: BTreeSet<RecordId>,
     /// What the organisation knows, as it was written.
     organisation: Vec<u8>,
     /// Whether statistics are believed yet: after a week of records, or once history was replayed.
@@ -119,12 +121,17 @@ impl Consumer {
             for (agent, above) in record.agents.iter().zip(record.agents.iter().skip(1)) {
                 self.watch.parents.insert(hash_of_name(agent.as_str()), hash_of_name(above.as_str()));
             }
-            self.watch.take(&subject, &s);
+            let late = self.watch.take(&subject, &s) == Taken::Late;
+            if late {
+                self.late.insert(record.id.clone());
+            }
             if let [StateId::Actor(actor), StateId::Fleet(fleet), _] = &ids {
                 // What is new in a minute counts for the next one, too.
                 for minute in [minute_of(s.at), minute_of(s.at).saturating_add(1)] {
                     let of = |_| Records { subject, records: Vec::new() };
-                    minutes.entry((actor.clone(), minute)).or_insert_with(|| of(())).records.push((record, s));
+                    if !late {
+                        minutes.entry((actor.clone(), minute)).or_insert_with(|| of(())).records.push((record, s));
+                    }
                     fleets.entry((fleet.clone(), minute)).or_insert_with(|| of(())).records.push((record, s));
                 }
             }
@@ -141,16 +148,53 @@ impl Consumer {
         findings
     }
 
+    /// Which records of the batches were of a minute that was over for their actor, since this was last asked: they were not judged.
+    /// They may have been before, when they came in time.
+    pub fn take_late(&mut self) -> BTreeSet<RecordId> {
+        std::mem::take(&mut self.late)
+    }
+
+    /// Judges what came too late to be taken in: each minute of an actor by itself, by what is known by now.
+    pub fn judge_late<'a>(&self, late: impl IntoIterator<Item = &'a Arc<AuditRecord>>) -> Vec<Finding> {
+        let mut minutes: BTreeMap<(String, u32), (State, Records<'a>)> = BTreeMap::new();
+        for record in late {
+            let Some(([StateId::Actor(actor), ..], (subject, s))) = states(record).zip(sighting(record)) else {
+                continue;
+            };
+            let of = || (State::default(), Records { subject, records: Vec::new() });
+            let (open, records) = minutes.entry((actor, minute_of(s.at))).or_insert_with(of);
+            open.take(&s);
+            records.records.push((record, s));
+        }
+        let mut findings = Vec::new();
+        for ((actor, minute), (open, records)) in &minutes {
+            let Some(of) = open.minute(*minute) else { continue };
+            let weigh = |s: &Sighting| self.watch.weigh_late(open, &records.subject, s);
+            findings.append(&mut self.judged(actor, of, records, weigh));
+        }
+        findings
+    }
+
     /// Everything an actor did in a minute is weighed again: what comes later adds to what came before.
     fn of_actor(&self, actor: &str, minute: u32, records: &Records<'_>) -> Vec<Finding> {
         let subject = &records.subject;
         let Some(open) = self.watch.actors.get(&subject.actor).and_then(|state| state.minute(minute)) else {
             return Vec::new();
         };
-        let thresholds = Thresholds::of(subject.human);
+        self.judged(actor, open, records, |s| self.watch.weigh(subject, s))
+    }
+
+    fn judged(
+        &self,
+        actor: &str,
+        open: &Minute,
+        records: &Records<'_>,
+        weigh: impl Fn(&Sighting) -> Evidence,
+    ) -> Vec<Finding> {
+        let (minute, thresholds) = (open.minute, Thresholds::of(records.subject.human));
         let mut found: BTreeMap<Detector, Finding> = BTreeMap::new();
         for trace in open.in_order() {
-            let evidence = self.watch.weigh(subject, &trace.sighting(minute));
+            let evidence = weigh(&trace.sighting(minute));
             let judgement = judge(&evidence, &thresholds, self.believed);
             for detector in judgement.detectors {
                 let total = evidence.total();

@@ -75,11 +75,21 @@ impl Watch {
     /// The evidence of a sighting that was taken in: by its actor's history; where that is short, by its template's; where that is
     /// short, too, by that of the nearest agent above that has one.
     pub fn weigh(&self, subject: &Subject, s: &Sighting) -> Evidence {
+        let Some(state) = self.actors.get(&subject.actor) else { return Evidence::default() };
+        self.weigh_among(state, state.baseline_at(minute_of(s.at)), subject, s)
+    }
+
+    /// The evidence of a sighting that came too late to be taken in, among those of its minute that came as late.
+    pub fn weigh_late(&self, open: &State, subject: &Subject, s: &Sighting) -> Evidence {
+        let Some(state) = self.actors.get(&subject.actor) else { return Evidence::default() };
+        self.weigh_among(open, state.baseline(), subject, s)
+    }
+
+    fn weigh_among(&self, state: &State, own: &Baseline, subject: &Subject, s: &Sighting) -> Evidence {
         let minute = minute_of(s.at);
         let around = self.pool.surroundings(subject.human, subject.actor, subject.fleet, s);
-        let Some(state) = self.actors.get(&subject.actor) else { return Evidence::default() };
-        let mut evidence = state.weigh(s, &around);
-        let young = 1.0 - history(state.baseline_at(minute));
+        let mut evidence = state.weigh_by(own, s, &around);
+        let young = 1.0 - history(own);
         if young <= 0.0 {
             return evidence;
         }

@@ -77,6 +77,27 @@ pub async fn holds(store: &dyn Store, id: &RecordId) -> Result<bool, Error> {
     Ok(taken.values().any(|marks| marks.contains(&mark(id))))
 }
 
+/// Those of these records that were not taken in before.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn missing<'a>(
+    store: &dyn Store,
+    ids: impl IntoIterator<Item = &'a RecordId>,
+) -> Result<BTreeSet<&'a RecordId>, Error> {
+    let mut minutes: BTreeMap<Minute, BTreeSet<&RecordId>> = BTreeMap::new();
+    for id in ids {
+        minutes.entry(minute(id)).or_default().insert(id);
+    }
+    let mut missing = BTreeSet::new();
+    for (minute, ids) in minutes {
+        let taken = of_consumers(store, minute, minute.saturating_add(1)).await?;
+        let is_missing = |id: &&RecordId| !taken.values().any(|marks| marks.contains(&mark(id)));
+        missing.extend(ids.into_iter().filter(is_missing));
+    }
+    Ok(missing)
+}
+
 fn partition(minute: Minute) -> String {
     format!("{RECEIPTS}{}", minute.div_euclid(HOUR))
 }

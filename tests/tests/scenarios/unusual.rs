@@ -2,6 +2,8 @@
 
 use crate::detection::recommendations;
 use crate::detectors::{ELSEWHERE, end_day, found, names, sign, token_of, two_weeks, with_agent};
+use aegis_core::record::AuditRecord;
+use aegis_events::stream;
 use aegis_functions::handle;
 use aegis_tests::deployment::Deployment;
 use aegis_tests::{Answer, message};
@@ -10,6 +12,7 @@ use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 /// From where a day of work begins until the night.
 const NIGHT: i64 = 15 * 3_600;
@@ -41,6 +44,33 @@ async fn an_agent_that_comes_from_two_networks_where_it_never_was_is_told_of() {
     assert_eq!((&found["agent"], names(&found)[0].as_str()), (&json!(agent), "new_source"), "{found}");
     let all = recommendations(&deployment, &deployment.alice().await).await;
     assert!(all.iter().all(|found| found["detector"] == "new_source"), "{all:?}");
+}
+
+/// A queue that could not deliver brings a batch back after some minutes.
+#[tokio::test]
+async fn what_is_brought_back_minutes_late_is_told_of_once() {
+    let (deployment, agent) = with_agent("Ed25519", "sign").await;
+    two_weeks(&deployment, &agent, async |token| sign(&deployment, token).await).await;
+    let token = token_of(&deployment, &agent).await;
+    for source in [ELSEWHERE, IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7))] {
+        from(&deployment, source, &token, "/v1/keys/own-key/sign", message(b"x")).await.ok();
+    }
+    deployment.pass(360);
+    sign(&deployment, &token).await;
+    let newest = deployment.get(&deployment.alice().await, "/v1/audit?op=key.sign&limit=3").await.ok();
+    let record = |record: &Value| Arc::new(serde_json::from_value::<AuditRecord>(record.clone()).unwrap());
+    let records: Vec<Arc<AuditRecord>> = newest["items"].as_array().unwrap().iter().map(record).collect();
+    let (in_time, late) = records.split_first().unwrap();
+    let app = &deployment.host.app;
+    stream::observe(app, vec![Arc::clone(in_time)]).await.unwrap();
+    assert!(recommendations(&deployment, &deployment.alice().await).await.is_empty());
+    for _ in 0..2 {
+        stream::observe(app, late.to_vec()).await.unwrap();
+        let found = recommendations(&deployment, &deployment.alice().await).await;
+        let told: Vec<(&str, &str)> =
+            found.iter().map(|found| (found["detector"].as_str().unwrap(), found["agent"].as_str().unwrap())).collect();
+        assert_eq!(told, [("new_source", agent.as_str())]);
+    }
 }
 
 /// To look over what one may use is no use of it: nobody is told of, nor asked about, for it, and nothing is learnt of it.
@@ -80,7 +110,7 @@ async fn keys_that_an_agent_only_looks_at_say_nothing_of_it_but_where_it_may_not
     let (searching, token) = deployment.agent(&alice, "key:own-key:sign", json!({ "purpose": "service" })).await;
     deployment.get(&token, "/v1/keys/key-1").await.refused(403);
     let record = deployment.get(&alice, &format!("/v1/audit?op=key.get&agent={searching}&limit=1")).await.ok();
-    let record: aegis_core::record::AuditRecord = serde_json::from_value(record["items"][0].clone()).unwrap();
+    let record: AuditRecord = serde_json::from_value(record["items"][0].clone()).unwrap();
     assert!(record.is_sighted(), "{record:?}");
 }
 

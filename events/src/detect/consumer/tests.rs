@@ -119,6 +119,26 @@ fn new_keys_are_found_in_a_minute_that_began_with_more_of_the_usual_than_is_told
     assert_eq!(found(true), [(Detector::KeySet, Grade::Automatic)]);
 }
 
+/// As of a batch that a queue brings back after some minutes.
+#[test]
+fn what_comes_minutes_late_is_judged_by_itself() {
+    let mut trail = Trail::new();
+    trail.usual(1);
+    let ten = TODAY + 10 * 3_600;
+    let late: Vec<_> = (1..4).map(|key| trail.signed(ten - 360 + i64::try_from(key).unwrap(), 0, key, 1)).collect();
+    let in_time = trail.signed(ten, 0, 0, 0);
+    assert_eq!(trail.found(&[Arc::clone(&in_time)]), BTreeSet::new());
+    assert_eq!(trail.found(&late), BTreeSet::new());
+    assert_eq!(trail.consumer.take_late(), late.iter().map(|record| record.id.clone()).collect());
+    assert!(trail.consumer.take_late().is_empty());
+    let found = trail.consumer.judge_late(&late);
+    let detectors: BTreeSet<Detector> = found.iter().map(|finding| finding.detector).collect();
+    assert!(detectors.contains(&Detector::NewSource) && detectors.contains(&Detector::KeySet), "{detectors:?}");
+    assert!(found.iter().all(|finding| i64::from(finding.minute) == (ten - 360) / 60 && finding.records.len() == 3));
+    // Its usual work says nothing, however late.
+    assert!(trail.consumer.judge_late(&[trail.signed(ten - 300, 0, 0, 0)]).is_empty());
+}
+
 /// Of most uses the organisation knows everything; and what every batch wrote, batches at once would fight for.
 #[test]
 fn what_the_organisation_knows_is_written_when_it_changes() {
