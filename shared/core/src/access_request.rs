@@ -284,7 +284,13 @@ mod tests {
     }
 
     fn answer(approves: bool, second: i64) -> Answer {
-        Answer { human: "alice@org".parse().unwrap(), at: at(second), approves, record: RecordId::floor(at(second)) }
+        Answer {
+            human: "alice@org".parse().unwrap(),
+            at: at(second),
+            approves,
+            record: RecordId::floor(at(second)),
+            epoch: None,
+        }
     }
 
     #[test]

@@ -269,11 +269,21 @@ impl Agent {
             (AgentState::Frozen, Some(first)) => {
                 let known = same(first) || self.stopped_also.iter().any(same);
                 // Beyond that nobody is told apart, and many that are refused at once do not wait for each other's write.
-                let news = !known && self.stopped_also.len() < MOST_KEPT;
-                if news {
-                    self.stopped_also.push(stopped);
+                let has_room = self.stopped_also.len() < MOST_KEPT;
+                // A human who wants it frozen is told apart in any case.
+                let of_aegis = self.stopped_also.iter_mut().rev().find(|old| old.by == AEGIS && stopped.by != AEGIS);
+                match (known, has_room, of_aegis) {
+                    (true, ..) => false,
+                    (false, true, _) => {
+                        self.stopped_also.push(stopped);
+                        true
+                    }
+                    (false, false, Some(old)) => {
+                        *old = stopped;
+                        true
+                    }
+                    (false, false, None) => false,
                 }
-                news
             }
             (AgentState::Active | AgentState::Frozen, _) => {
                 (self.state, self.stopped) = (AgentState::Frozen, Some(stopped));
@@ -317,6 +327,27 @@ impl Agent {
 pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// However many automatic responses froze it, a human who does keeps it frozen.
+    #[test]
+    fn a_human_s_freeze_is_kept_where_there_is_no_room_for_more() {
+        let mut agent = an_agent();
+        let record = |n: i64| RecordId::floor(Timestamp::from_second(n).unwrap());
+        let at = Timestamp::from_second(0).unwrap();
+        for n in 0..40 {
+            assert_eq!(agent.freeze(Stopped::by_aegis(at, record(n))), n <= 16, "{n}");
+        }
+        let human = |n| Stopped { at, by: "alice@org".to_string(), record: record(n) };
+        assert!(agent.freeze(human(50)));
+        assert!(!agent.freeze(human(51)), "she says nothing new");
+        let cause = RecommendationId::derived(at, "nothing");
+        for n in 0..40 {
+            agent.take_back(&cause, &record(n));
+        }
+        assert_eq!(agent.state, AgentState::Frozen);
+        agent.take_back(&cause, &record(50));
+        assert_eq!(agent.state, AgentState::Active);
+    }
 
     #[test]
     fn the_hardest_hold_counts_and_each_ends_by_itself() {

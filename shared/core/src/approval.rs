@@ -110,6 +110,10 @@ pub struct Answer {
     pub at: Timestamp,
     pub approves: bool,
     pub record: RecordId,
+    /// Her own, of then: it grows with each revocation of her, and what she said before one counts no more. Absent in answers of
+    /// before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u32>,
 }
 
 /// A request that was carried out with it.
@@ -277,7 +281,7 @@ pub(crate) mod tests {
 
     fn answer(human: &str, second: i64) -> Answer {
         let record = RecordId::floor(at(second));
-        Answer { human: human.parse().unwrap(), at: at(second), approves: true, record }
+        Answer { human: human.parse().unwrap(), at: at(second), approves: true, record, epoch: None }
     }
 
     fn a_use(second: i64) -> Use {

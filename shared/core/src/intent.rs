@@ -32,17 +32,10 @@ pub struct Intent {
 #[serde(rename_all = "kebab-case")]
 pub enum IntentState {
     Begun,
-    /// The change is on record.
+    /// The change is on record, or undone.
     Settled,
     /// Nobody may settle it as done any more.
     Undoing,
-    Undone,
-}
-
-impl IntentState {
-    fn is_over(self) -> bool {
-        matches!(self, Self::Settled | Self::Undone)
-    }
 }
 
 /// Whose change it is.
@@ -90,16 +83,23 @@ pub(crate) async fn begin(
             match found.value.state {
                 // Another try of one request is about another key.
                 IntentState::Begun => Ok(Loaded { value: Intent { due: found.value.due, ..intent }, ..found }),
-                IntentState::Undone => {
+                IntentState::Settled if is_on_record(app, &found.value).await? => Err(Error::Contended),
+                IntentState::Settled => {
                     let put = intent.put(Expect::Current(found.revision))?;
                     let revision = app.store.put_if(put.item, put.expect).await?;
                     Ok(Loaded { value: intent, revision })
                 }
-                IntentState::Settled | IntentState::Undoing => Err(Error::Contended),
+                IntentState::Undoing => Err(Error::Contended),
             }
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether what it was begun for is: the version was written in the transaction that settled it.
+async fn is_on_record(app: &App, intent: &Intent) -> Result<bool, Error> {
+    let version = repository::version_item(&intent.key, intent.version);
+    Ok(app.store.get(&version).await?.is_some())
 }
 
 impl Loaded<Intent> {
@@ -122,11 +122,11 @@ impl Document for Intent {
     fn indexes(&self) -> Vec<IndexEntry> {
         let sort = format!("{}/{}", due_sort(self.due), self.id);
         let unsettled = IndexEntry { index: Index::Fourth, partition: UNSETTLED.to_string(), sort };
-        Some(unsettled).filter(|_| !self.state.is_over()).into_iter().collect()
+        Some(unsettled).filter(|_| self.state != IntentState::Settled).into_iter().collect()
     }
 
     fn expires_at(&self) -> Option<Timestamp> {
-        Some(after_seconds(self.due, KEPT)).filter(|_| self.state.is_over())
+        Some(after_seconds(self.due, KEPT)).filter(|_| self.state == IntentState::Settled)
     }
 }
 
@@ -172,7 +172,7 @@ async fn undo(app: &App, item: &ItemKey) -> Result<bool, Error> {
     let load = || repository::load::<Intent>(app.store.as_ref(), item);
     // The index may lag: what is done rests on the intent as it is now, which may have begun anew.
     let now = app.clock.now();
-    let unsettled = |found: &Loaded<Intent>| !found.value.state.is_over() && found.value.due <= now;
+    let unsettled = |found: &Loaded<Intent>| found.value.state != IntentState::Settled && found.value.due <= now;
     let Some(found) = load().await?.filter(unsettled) else { return Ok(false) };
     if found.value.state == IntentState::Begun {
         commit(app, vec![found.into(IntentState::Undoing)?]).await?;
@@ -189,7 +189,7 @@ async fn undo(app: &App, item: &ItemKey) -> Result<bool, Error> {
         ..AuditRecord::new(id, now, Operation::IntentUndo, Plane::Internal, request)
     };
     let put = journal::put_timed(app, &mut record)?;
-    commit(app, vec![found.into(IntentState::Undone)?, put]).await?;
+    commit(app, vec![found.settle()?, put]).await?;
     Ok(true)
 }
 
@@ -218,7 +218,6 @@ mod tests {
             (IntentState::Begun, true, None),
             (IntentState::Undoing, true, None),
             (IntentState::Settled, false, Some(after_seconds(now, 86_400))),
-            (IntentState::Undone, false, Some(after_seconds(now, 86_400))),
         ] {
             let intent = Intent { state, ..intent.clone() };
             assert_eq!((!intent.indexes().is_empty(), intent.expires_at()), (looked_for, kept_until), "{state:?}");

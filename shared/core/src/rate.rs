@@ -72,6 +72,15 @@ impl<K: Clone + Eq + Hash> Rate<K> {
         judge(counts.get(&place(&counts, key, now)).copied().unwrap_or(0) < self.most, now)
     }
 
+    /// The same, where the key is told apart; where it is not, nothing is known of it.
+    ///
+    /// # Errors
+    /// [`Spent`].
+    pub fn check_own(&self, key: &K, now: Timestamp) -> Result<(), Spent> {
+        let own = self.lock().get(&(minute(now), Some(key.clone()))).copied();
+        judge(own.unwrap_or(0) < self.most, now)
+    }
+
     /// Takes out the counts of minutes before the one of `now`.
     pub fn take_before(&self, now: Timestamp) -> Vec<Tally<K>> {
         let mut counts = self.lock();
@@ -156,9 +165,12 @@ mod tests {
             let _ = rate.count(&n, at(0));
         }
         rate.check(&20_000, at(0)).unwrap_err();
+        rate.check_own(&20_000, at(0)).unwrap();
+        (0..9).for_each(|_| rate.count(&1, at(0)).unwrap());
+        rate.check_own(&1, at(0)).unwrap_err();
         let tallies = rate.take_before(at(60));
         assert_eq!(tallies.len(), MAX_KEYS + 1);
-        assert_eq!(tallies.iter().map(|tally| tally.count).sum::<u64>(), 10_000);
+        assert_eq!(tallies.iter().map(|tally| tally.count).sum::<u64>(), 10_009);
     }
 
     fn at(seconds: i64) -> Timestamp {

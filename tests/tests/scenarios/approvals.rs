@@ -362,7 +362,12 @@ async fn leave_of_a_human_who_was_revoked_since_is_none() {
     let code = json!({ "code": approval.1 });
     let second = story.answer("bob@org", &["operator"], &approval.0, "approve", code).await.ok();
     assert_eq!(second["state"], "approved");
-    story.deployment.post(&story.alice, "/v1/humans/bob@org/revoke", json!({})).await.ok();
+    for what in ["revoke", "reinstate"] {
+        story.deployment.post(&story.alice, &format!("/v1/humans/bob@org/{what}"), json!({})).await.ok();
+        assert_eq!(story.sign(b"x").await.refused(403), "approval_denied", "{what}");
+    }
+    // Nor does it once he is there again.
+    story.deployment.log_in("bob@org", &["operator"]).await;
     assert_eq!(story.sign(b"x").await.refused(403), "approval_denied");
 }
 

@@ -182,6 +182,13 @@ async fn records_tell_an_agent_neither_what_detection_made_of_it_nor_which_keys_
         // Nor by asking for those of the key.
         let found = deployment.get(&of_auditor, &format!("/v1/audit?key={key}&outcome=denied")).await.ok();
         assert_eq!(found["items"], json!([]), "{key}");
+        // Nor by where a page ends.
+        let search = async |least: &str| {
+            let path = format!("/v1/audit?outcome=denied&limit=1&min_risk={least}");
+            let found = deployment.get(&of_auditor, &path).await.ok();
+            (found["items"].clone(), found.get("next_cursor").cloned())
+        };
+        assert_eq!(search("0.001").await, search("0.9").await, "{key}");
     }
     for token in [&of_auditor, &of_user] {
         let found = deployment.get(token, "/v1/audit?limit=200").await.ok();

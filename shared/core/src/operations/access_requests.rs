@@ -109,7 +109,9 @@ async fn load(app: &App, agent: &AgentId, id: &AccessRequestId) -> Result<Loaded
 }
 
 fn answer(app: &App, permit: &Permit, approves: bool) -> Answer {
-    Answer { human: permit.facts().human.id.clone(), at: app.clock.now(), approves, record: permit.id().clone() }
+    let human = &permit.facts().human;
+    let epoch = Some(human.epoch);
+    Answer { human: human.id.clone(), at: app.clock.now(), approves, record: permit.id().clone(), epoch }
 }
 
 fn about(request: &AccessRequest) -> Note {

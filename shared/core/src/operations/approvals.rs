@@ -202,7 +202,8 @@ pub async fn deny(app: &App, permit: &Permit) -> Result<Done<Approval>, Error> {
 }
 
 fn answer(permit: &Permit, approves: bool, at: Timestamp) -> Answer {
-    Answer { human: permit.facts().human.id.clone(), at, approves, record: permit.id().clone() }
+    let human = &permit.facts().human;
+    Answer { human: human.id.clone(), at, approves, record: permit.id().clone(), epoch: Some(human.epoch) }
 }
 
 async fn answered(app: &App, permit: &Permit, found: Loaded<ApprovalRecord>) -> Result<Done<Approval>, Error> {

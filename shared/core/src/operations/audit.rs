@@ -100,7 +100,8 @@ async fn search_for(app: &App, permit: &Permit, query: &AuditQuery) -> Result<Se
         agent: query.agent.clone(),
         operation: query.op,
         outcome: query.outcome,
-        min_risk: query.min_risk,
+        // Of what an agent is not told, neither what is found tells nor where a page ends.
+        min_risk: query.min_risk.filter(|_| facts.chain.is_empty()),
         since: query.since,
         until: query.until,
         before: query.cursor.clone(),

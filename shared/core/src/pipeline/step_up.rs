@@ -64,9 +64,10 @@ async fn is_still_given(app: &App, approval: &Approval, now: Timestamp) -> Resul
     }
     let items: Vec<ItemKey> = approval.answers.iter().map(|answer| repository::human_item(&answer.human)).collect();
     let read = app.store.batch_get(&items).await?;
-    for item in &items {
+    for (item, answer) in items.iter().zip(&approval.answers) {
         let human: Option<Loaded<Human>> = read.find(item).map(|stored| repository::decode(stored)).transpose()?;
-        if human.is_none_or(|human| human.value.revoked) {
+        let stands = |human: &Human| !human.revoked && answer.epoch.is_none_or(|epoch| epoch == human.epoch);
+        if !human.is_some_and(|human| stands(&human.value)) {
             return Err(Error::Denied { reason: Reason::ApprovalDenied });
         }
     }

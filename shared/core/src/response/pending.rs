@@ -141,79 +141,101 @@ pub async fn run_pending(app: &App, at_back_ends: AtBackEnds) -> Result<usize, E
         limit: AT_ONCE,
         after: None,
     };
-    let mut done: usize = 0;
+    let (mut done, mut fleets): (usize, Vec<ItemKey>) = (0, Vec::new());
     loop {
         let page = app.store.query(&query).await?;
         for stored in page.items {
-            // The index may lag: what is done rests on the response as it is now.
-            let found: Option<Loaded<PendingResponse>> = repository::load(app.store.as_ref(), &stored.item.key).await?;
-            let Some(pending) = found.filter(|found| found.value.due.is_some_and(|due| due <= now)) else { continue };
-            let pending = match claim(app, pending, at_back_ends).await {
-                Ok(Some(pending)) => pending,
-                Ok(None) | Err(Error::Contended) => continue,
-                Err(error) => return Err(error),
-            };
-            match carry_out(app, pending.clone()).await {
-                Ok(()) => done = done.saturating_add(1),
-                Err(error @ Error::Unavailable { dependency: "the store", .. }) => return Err(error),
-                Err(Error::Contended) => release(app, pending).await?,
-                Err(error) => match put_off(app, pending, &error).await {
-                    Ok(()) | Err(Error::Contended) => {}
-                    Err(error) => return Err(error),
-                },
+            match stored.item.key.sort == ResponseAction::RevokeFleet.as_str() {
+                true => fleets.push(stored.item.key.clone()),
+                false => done = done.saturating_add(try_one(app, &stored.item.key, at_back_ends).await?.into()),
             }
         }
         query.after = page.next;
         if query.after.is_none() {
-            return Ok(done);
+            break;
         }
     }
+    // A large one takes long: nothing else waits for it.
+    for fleet in fleets {
+        done = done.saturating_add(try_one(app, &fleet, at_back_ends).await?.into());
+    }
+    Ok(done)
+}
+
+/// Carries one out, if it is due, and returns whether it is done.
+async fn try_one(app: &App, item: &ItemKey, at_back_ends: AtBackEnds) -> Result<bool, Error> {
+    // The index may lag: what is done rests on the response as it is now.
+    let found: Option<Loaded<PendingResponse>> = repository::load(app.store.as_ref(), item).await?;
+    let now = app.clock.now();
+    let Some(pending) = found.filter(|found| found.value.due.is_some_and(|due| due <= now)) else { return Ok(false) };
+    let pending = match claim(app, pending, at_back_ends).await {
+        Ok(Some(pending)) => pending,
+        Ok(None) | Err(Error::Contended) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    match carry_out(app, pending.clone()).await {
+        Ok(Carried::Done) => return Ok(true),
+        Ok(Carried::Waits) => come_back(app, pending).await?,
+        Err(error @ Error::Unavailable { dependency: "the store", .. }) => return Err(error),
+        // One that is claimed would else be looked at only once that is over.
+        Err(Error::Contended) if pending.value.due.is_some_and(|due| due > now) => come_back(app, pending).await?,
+        Err(Error::Contended) => {}
+        Err(error) => match put_off(app, pending, &error).await {
+            Ok(()) | Err(Error::Contended) => {}
+            Err(error) => return Err(error),
+        },
+    }
+    Ok(false)
+}
+
+/// How far one was carried out.
+enum Carried {
+    Done,
+    /// It cannot be now, and nothing failed.
+    Waits,
 }
 
 /// The response, for who is to carry it out; `None` where it is another's. Of two that have the same key rotated at a back end, one
 /// would have to wait for what the other makes: who does it says so first, and nobody else looks at it until whoever died of it is
-/// surely dead. So it is with a fleet: a large one takes long, and all that is due after it must not wait behind it each time.
+/// surely dead.
 async fn claim(
     app: &App,
     mut pending: Loaded<PendingResponse>,
     at_back_ends: AtBackEnds,
 ) -> Result<Option<Loaded<PendingResponse>>, Error> {
-    let (action, key) = (pending.value.response.action, pending.value.response.key.as_ref());
-    let takes_long = match (action, key) {
-        (ResponseAction::RevokeFleet, _) => true,
-        (ResponseAction::RotateKey, Some(id)) => match load_key(app, id).await {
-            Ok(loaded) if loaded.value.key.backend.is_some() && at_back_ends == AtBackEnds::Leaves => return Ok(None),
-            Ok(loaded) => loaded.value.key.backend.is_some(),
-            Err(error @ Error::Unavailable { dependency: "the store", .. }) => return Err(error),
-            // Whoever carries it out tells that.
-            Err(_) => false,
-        },
-        _ => false,
+    let (ResponseAction::RotateKey, Some(id)) = (pending.value.response.action, &pending.value.response.key) else {
+        return Ok(Some(pending));
     };
-    if takes_long {
-        pending.value.due = Some(after_seconds(app.clock.now(), CLAIMED));
-        let put = pending.replace()?;
-        pending.revision = app.store.put_if(put.item, put.expect).await?;
+    let at_back_end = match load_key(app, id).await {
+        Ok(loaded) => loaded.value.key.backend.is_some(),
+        Err(error @ Error::Unavailable { dependency: "the store", .. }) => return Err(error),
+        // Whoever carries it out tells that.
+        Err(_) => false,
+    };
+    match (at_back_end, at_back_ends) {
+        (false, _) => Ok(Some(pending)),
+        (true, AtBackEnds::Leaves) => Ok(None),
+        (true, AtBackEnds::Rotates) => {
+            pending.value.due = Some(after_seconds(app.clock.now(), CLAIMED));
+            let put = pending.replace()?;
+            pending.revision = app.store.put_if(put.item, put.expect).await?;
+            Ok(Some(pending))
+        }
     }
-    Ok(Some(pending))
 }
 
-/// Somebody changed what it is about meanwhile: it is to be tried soon, as it stands now, and not once the claim is over.
-async fn release(app: &App, mut pending: Loaded<PendingResponse>) -> Result<(), Error> {
-    let now = app.clock.now();
-    if pending.value.due.is_none_or(|due| due <= now) {
-        return Ok(());
-    }
-    pending.value.due = Some(after_seconds(now, LOST));
+/// It is to be tried soon, as it stands then: somebody changed what it is about, or has to.
+async fn come_back(app: &App, mut pending: Loaded<PendingResponse>) -> Result<(), Error> {
+    pending.value.due = Some(after_seconds(app.clock.now(), LOST));
     let put = pending.replace()?;
     match app.store.put_if(put.item, put.expect).await {
-        // Another carried it out.
+        // Another carried it out, or took it back.
         Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
-async fn carry_out(app: &App, pending: Loaded<PendingResponse>) -> Result<(), Error> {
+async fn carry_out(app: &App, pending: Loaded<PendingResponse>) -> Result<Carried, Error> {
     match (pending.value.response.action, pending.value.response.key.clone()) {
         (ResponseAction::RevokeFleet, _) => revoke_fleet(app, pending).await,
         (ResponseAction::DeactivateKey, Some(key)) => deactivate(app, pending, &key).await,
@@ -224,19 +246,32 @@ async fn carry_out(app: &App, pending: Loaded<PendingResponse>) -> Result<(), Er
 
 /// Each agent is stopped on a record of its own; the last write says that none is left. An agent issued meanwhile is found
 /// by the walk or was issued after it: a human who must issue no more is revoked herself.
-async fn revoke_fleet(app: &App, pending: Loaded<PendingResponse>) -> Result<(), Error> {
-    let mut after = None;
+async fn revoke_fleet(app: &App, pending: Loaded<PendingResponse>) -> Result<Carried, Error> {
+    let item = pending.value.item_key();
+    let (mut after, mut whole) = (None, true);
     loop {
+        // Taken back meanwhile: whom it has not reached goes on.
+        let found: Option<Loaded<PendingResponse>> = repository::load(app.store.as_ref(), &item).await?;
+        if found.is_none_or(|found| found.value.due.is_none()) {
+            return Ok(Carried::Waits);
+        }
         let partition = repository::agents_of(&pending.value.human);
         let store = app.store.as_ref();
         let page = repository::list::<Agent>(store, Index::Second, partition, Order::Ascending, AT_ONCE, after).await?;
         // Once and for all: those of before, of whom there may be many, are not read again.
         for agent in page.items.iter().filter(|agent| agent.state != AgentState::Revoked) {
-            revoke(app, &pending.value, &agent.id).await?;
+            match revoke(app, &pending.value, &agent.id).await {
+                Ok(()) => {}
+                // The others do not wait for it.
+                Err(Error::Contended) => whole = false,
+                Err(error) => return Err(error),
+            }
         }
         after = page.next;
-        if after.is_none() {
-            return finish(app, pending, Vec::new()).await;
+        match after {
+            Some(_) => {}
+            None if whole => return finish(app, pending, Vec::new()).await,
+            None => return Err(Error::Contended),
         }
     }
 }
@@ -253,7 +288,7 @@ async fn revoke(app: &App, pending: &PendingResponse, id: &AgentId) -> Result<()
     Ok(app.store.transact(puts).await?)
 }
 
-async fn deactivate(app: &App, pending: Loaded<PendingResponse>, id: &KeyId) -> Result<(), Error> {
+async fn deactivate(app: &App, pending: Loaded<PendingResponse>, id: &KeyId) -> Result<Carried, Error> {
     let mut loaded = load_key(app, id).await?;
     if loaded.value.key.state != KeyState::Active {
         return finish(app, pending, Vec::new()).await;
@@ -266,14 +301,14 @@ async fn deactivate(app: &App, pending: Loaded<PendingResponse>, id: &KeyId) -> 
 }
 
 /// Its token is the same however often it is tried: at a back end the next try finds what this one began.
-async fn rotate(app: &App, pending: Loaded<PendingResponse>, id: &KeyId) -> Result<(), Error> {
+async fn rotate(app: &App, pending: Loaded<PendingResponse>, id: &KeyId) -> Result<Carried, Error> {
     let mut loaded = load_key(app, id).await?;
     if loaded.value.key.state != KeyState::Active {
         return finish(app, pending, Vec::new()).await;
     }
     // It may be resumed: until then it is used for nothing that a rotation would protect.
     if loaded.value.key.suspended || loaded.value.key.destroy_at.is_some() {
-        return Err(Error::Contended);
+        return Ok(Carried::Waits);
     }
     let mut record = key_record(app, &pending.value, Operation::KeyRotate, id);
     let next = loaded.value.key.version.saturating_add(1);
@@ -288,10 +323,11 @@ async fn rotate(app: &App, pending: Loaded<PendingResponse>, id: &KeyId) -> Resu
 }
 
 /// In one transaction with what was done, so that it is done once.
-async fn finish(app: &App, mut pending: Loaded<PendingResponse>, mut puts: Vec<Put>) -> Result<(), Error> {
+async fn finish(app: &App, mut pending: Loaded<PendingResponse>, mut puts: Vec<Put>) -> Result<Carried, Error> {
     (pending.value.due, pending.value.done_at) = (None, Some(app.clock.now()));
     puts.push(pending.replace()?);
-    Ok(app.store.transact(puts).await?)
+    app.store.transact(puts).await?;
+    Ok(Carried::Done)
 }
 
 /// On record, so that it is told to whoever is told of responses. What can never be done is given up.

@@ -257,15 +257,21 @@ impl Baseline {
         self.is_foreign(s.key) || self.operations.find(s.operation).is_none()
     }
 
-    /// Whether any of it is new to the actor.
-    pub(super) fn is_new(&self, trace: &Trace, day: u32) -> bool {
+    /// How familiar it is to the actor: 0 where what it does is new, 1 where only where it comes from is, else 2. Where from, whoever asks
+    /// says herself, as often anew as she likes.
+    pub(super) fn familiarity(&self, trace: &Trace, day: u32) -> u8 {
         let is_new = |standing: Standing| !matches!(standing, Standing::Known { .. });
         let of = super::sighting::pair(trace.key, trace.operation);
-        trace.key != 0 && is_new(self.key_standing(trace.key, day))
+        let does = trace.key != 0 && is_new(self.key_standing(trace.key, day))
             || trace.key != 0 && self.uses.has_room() && is_new(self.uses.standing(of, day))
-            || is_new(self.operations.standing(trace.operation, day))
-            || trace.near != 0 && is_new(self.networks.standing(trace.near, day))
-            || trace.client != 0 && is_new(self.clients.standing(trace.client, day))
+            || is_new(self.operations.standing(trace.operation, day));
+        let comes = trace.near != 0 && is_new(self.networks.standing(trace.near, day))
+            || trace.client != 0 && is_new(self.clients.standing(trace.client, day));
+        match (does, comes) {
+            (true, _) => 0,
+            (false, true) => 1,
+            (false, false) => 2,
+        }
     }
 
     /// What is known of a key: the table knows best.

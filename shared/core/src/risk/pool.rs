@@ -161,10 +161,11 @@ impl Pool {
     }
 }
 
-/// Whether several with a history use a value; who came to it last, and when.
+/// Whether several with a history use a value; who came to it last, and when: of those with a history, if there is one. Whoever is new
+/// to everything makes no value another's.
 fn standing(users: &[User]) -> (bool, u32, u32) {
     let several = users.iter().filter(|user| !user.young).count() > 1;
-    let newest = users.iter().max_by_key(|user| (user.minute, user.actor));
+    let newest = users.iter().max_by_key(|user| (!user.young, user.minute, user.actor));
     newest.map_or((several, 0, 0), |newest| (several, newest.actor, newest.minute))
 }
 

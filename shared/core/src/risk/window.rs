@@ -141,8 +141,9 @@ impl Minute {
     }
 
     /// Lets the last go where there are too many. Which is the last does not depend on which came first, and what is gone would be
-    /// the last again: of what worked and of what did not alike, what is new to the actor comes before what is familiar, and the
-    /// first of each key before the second of any. The rest is by hash. What a minute counts, it still counts.
+    /// the last again: of what worked and of what did not alike, what the actor never did comes before what comes from where it never
+    /// was, both before what is familiar, and the first of each key before the second of any. The rest is by hash. What a minute
+    /// counts, it still counts.
     fn make_room(&mut self, baseline: &Baseline) {
         if self.traces.len() <= MOST_TRACES {
             return;
@@ -151,7 +152,7 @@ impl Minute {
         let day = self.minute / DAY;
         let traces = self.traces.iter().enumerate().filter(|(_, trace)| trace.worked() == worked);
         let mut by_key: Vec<_> =
-            traces.map(|(place, trace)| (!baseline.is_new(trace, day), trace.key, trace.hash(), place)).collect();
+            traces.map(|(place, trace)| (baseline.familiarity(trace, day), trace.key, trace.hash(), place)).collect();
         by_key.sort_unstable();
         let (mut of, mut rank) = (None, 0_u32);
         let ranked = by_key.into_iter().map(|(familiar, key, hash, place)| {
@@ -258,6 +259,19 @@ mod tests {
         assert!((0..30).all(|n| worked.contains(&new(n).key)), "{worked:?}");
         assert_eq!(minute.traces.len(), MOST_TRACES);
         assert_eq!(minute.traces.iter().filter(|trace| !trace.worked()).count(), MOST_TRACES - MOST_WORKED);
+    }
+
+    /// Who asks says herself where she comes from: no number of inventions hides what she never did.
+    #[test]
+    fn new_clients_crowd_no_new_operation_out() {
+        let baseline = known();
+        let usual = Sighting { key: 1, operation: 1, outcome: Seen::Ok, ..sightings()[1] };
+        for client in 0..50 {
+            let many = (0..300).map(|n| Sighting { id: n, client: 1_000 + n, ..usual });
+            let new = Sighting { id: 5_000, operation: 40, client: 9_000 + client, ..usual };
+            let minute = of(&many.chain([new]).collect::<Vec<_>>(), &baseline);
+            assert!(minute.traces.iter().any(|trace| trace.operation == 40), "{client}");
+        }
     }
 
     #[test]
