@@ -6,6 +6,7 @@ use aegis_core::error::Chain;
 use aegis_core::record::AuditRecord;
 use aegis_events::bundle;
 use bytes::Bytes;
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
@@ -103,8 +104,14 @@ impl GatewayRequest {
         }
         let mut headers = HeaderMap::new();
         for (name, value) in self::pairs(self.multi_value_headers, self.headers) {
-            let name: HeaderName = name.parse().map_err(|_| Unreadable("headers"))?;
-            headers.append(name, HeaderValue::from_str(&value).map_err(|_| Unreadable("headers"))?);
+            // Whatever a stranger sends, nothing fails by it: what no header can hold is as good as not sent.
+            let Ok(name) = name.parse::<HeaderName>() else { continue };
+            match HeaderValue::from_bytes(value.as_bytes()) {
+                Ok(value) => drop(headers.append(name, value)),
+                // Beside it no other credential may count.
+                Err(_) if name == AUTHORIZATION => drop(headers.append(name, HeaderValue::from_static("?"))),
+                Err(_) => {}
+            }
         }
         let body = self.body.unwrap_or_default();
         let body = match self.is_base64_encoded {
@@ -334,6 +341,27 @@ mod tests {
             "requestContext": { "identity": { "sourceIp": "198.51.100.7" } },
         });
         serde_json::from_value(event).unwrap()
+    }
+
+    #[test]
+    fn no_header_of_a_stranger_makes_a_request_unreadable() {
+        type Row<'a> = (&'a str, &'a [&'a str], &'a [&'a [u8]]);
+        let table: [Row<'_>; 8] = [
+            ("X-A", &["plain", "\ttab"], &[b"plain", b"\ttab"]),
+            ("X-A", &["é"], &["é".as_bytes()]),
+            ("X-A", &["\u{fffd}", "b"], &["\u{fffd}".as_bytes(), b"b"]),
+            ("X-A", &["a\nb", "b"], &[b"b"]),
+            ("X-A", &["a\0"], &[]),
+            ("authorization", &["Bearer é"], &["Bearer é".as_bytes()]),
+            // Not as if the other were the only one.
+            ("Authorization", &["Bearer a\u{7f}", "Bearer b"], &[b"?", b"Bearer b"]),
+            ("AUTHORIZATION", &["\n"], &[b"?"]),
+        ];
+        for (name, values, want) in table {
+            let read = request(&[(name, values), ("é", &["a"]), ("", &["b"])]).into_http().unwrap();
+            let read: Vec<&[u8]> = read.headers().values().map(HeaderValue::as_bytes).collect();
+            assert_eq!(read, want, "{name} {values:?}");
+        }
     }
 
     #[test]
