@@ -114,10 +114,11 @@ resource "aws_lambda_event_source_mapping" "publish" {
   starting_position              = "TRIM_HORIZON"
   batch_size                     = 100
   bisect_batch_on_function_error = true
-  maximum_retry_attempts         = 20
-  maximum_record_age_in_seconds  = 43200
-  function_response_types        = ["ReportBatchItemFailures"]
-  tags                           = local.tags
+  # As often as it takes: what the bus does not take is given up after half a day, half of what the stream keeps.
+  maximum_retry_attempts        = -1
+  maximum_record_age_in_seconds = 43200
+  function_response_types       = ["ReportBatchItemFailures"]
+  tags                          = local.tags
 
   # What nobody takes from the bus is gone.
   depends_on = [aws_cloudwatch_event_target.consumer, aws_lambda_event_source_mapping.consumer]

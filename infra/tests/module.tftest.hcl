@@ -260,6 +260,23 @@ run "that_alarms_for_no_stranger" {
   }
 }
 
+run "that_tells_what_is_on_record_for_half_a_day" {
+  assert {
+    condition = (
+      aws_lambda_event_source_mapping.publish.maximum_retry_attempts == -1
+      && aws_lambda_event_source_mapping.publish.maximum_record_age_in_seconds == 43200
+    )
+    error_message = "An outage of the bus is as long as it is: how often it was tried meanwhile does not count."
+  }
+  assert {
+    condition = (
+      aws_lambda_event_source_mapping.publish.destination_config[0].on_failure[0].destination_arn == aws_sqs_queue.dead["publish"].arn
+      && contains(aws_lambda_event_source_mapping.publish.function_response_types, "ReportBatchItemFailures")
+    )
+    error_message = "What is given up is known, and nothing before it is told again."
+  }
+}
+
 run "that_pays_for_no_metrics_that_nobody_reads" {
   assert {
     condition     = aws_api_gateway_method_settings.all.settings[0].metrics_enabled == false
