@@ -127,14 +127,17 @@ resource "aws_lambda_function" "this" {
   depends_on = [aws_iam_role_policy.function]
 }
 
-# Initialises the store and seals the root secret; what is there already it leaves as it is. Runs again for another
-# program or another epoch.
+# Initialises the store, seals the root secret and ties the deployment to where its humans come from; what is there already it
+# leaves as it is. Runs again for another program, another epoch or another provider; with another provider, or another claim, it
+# fails unless told that names mean the same people there, and until it succeeds nobody logs in.
 resource "aws_lambda_invocation" "setup" {
   function_name = aws_lambda_function.this["setup"].function_name
-  input         = jsonencode({ deployment_epoch = var.deployment_epoch })
+  input         = jsonencode({ deployment_epoch = var.deployment_epoch, rebind_issuer = var.rebind_issuer })
 
   triggers = {
     program = aws_lambda_function.this["setup"].source_code_hash
     epoch   = tostring(var.deployment_epoch)
+    oidc    = jsonencode([var.oidc_issuer, var.oidc_client_id, var.oidc_human_claim])
+    rebind  = tostring(var.rebind_issuer)
   }
 }

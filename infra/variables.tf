@@ -65,6 +65,12 @@ variable "oidc_human_claim" {
   }
 }
 
+variable "rebind_issuer" {
+  description = "Whether the humans may come from another provider, or another claim, than before: each name then stands for who has it there, with all agents of whoever had it before. For one apply; then false again."
+  type        = bool
+  default     = false
+}
+
 variable "oidc_scopes" {
   description = "What a login asks the provider for, `openid` among them: what brings the claims that say who somebody is and which roles she has."
   type        = list(string)

@@ -178,6 +178,7 @@ impl Server {
                 let local = local.map_err(failed)?;
                 let provider = Provider {
                     issuer: local.issuer().to_string(),
+                    humans_from: humans_from(settings),
                     client_id: AUDIENCE.to_string(),
                     human_claim: HumanClaim::Sub,
                     keys: Arc::new(local.jwks()),
@@ -314,7 +315,7 @@ const AUDIENCE: &str = "aegis";
 
 /// A name that two providers know is two humans: only the operator can say that it is one.
 async fn tie_humans(settings: &Settings, store: &SqliteStore) -> Result<(), Failure> {
-    let source = settings.oidc.as_ref().map_or_else(|| "the local issuer".to_string(), Oidc::humans_from);
+    let source = humans_from(settings);
     let tied = pipeline::tie_humans(store, &source, settings.rebind_issuer).await;
     match tied.map_err(|error| Failure::because("cannot start", &error))? {
         None => Ok(()),
@@ -323,6 +324,11 @@ async fn tie_humans(settings: &Settings, store: &SqliteStore) -> Result<(), Fail
              may be somebody else's: if it is not, start once with --rebind-issuer"
         ))),
     }
+}
+
+/// The local issuer's own name changes with `public_url`; its humans stay.
+fn humans_from(settings: &Settings) -> String {
+    settings.oidc.as_ref().map_or_else(|| "the local issuer".to_string(), Oidc::humans_from)
 }
 
 async fn keep_house(host: Arc<Host>, store: Arc<SqliteStore>, mut stopped: watch::Receiver<bool>) {

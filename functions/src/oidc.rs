@@ -58,6 +58,7 @@ impl Oidc {
         let source = Source::new(self.issuer.clone(), self.ca_file.as_deref())?;
         Ok(Provider {
             issuer: self.issuer.0.clone(),
+            humans_from: self.humans_from(),
             client_id: self.client_id.clone(),
             human_claim: self.human_claim,
             keys: Arc::new(FetchedKeys::new(move || source.fetch())),

@@ -64,11 +64,14 @@ impl Deployment {
         let store = Arc::new(MemoryStore::default());
         let begun = pipeline::initialize(store.as_ref(), "dep_fuzz", 1, &entropy, clock.now());
         runtime.block_on(begun).unwrap();
+        let tied = runtime.block_on(pipeline::tie_humans(store.as_ref(), ISSUER, false));
+        assert_eq!(tied.unwrap(), None);
         let provider = Signer::of_the_provider();
         let provider_jwk = public_jwk(&EncodingKey::from_ec_der(&provider.pkcs8)).unwrap();
         let foreign = Arc::new(ForeignKeys { own: provider_jwk.clone(), others: Mutex::default() });
         let login = Provider {
             issuer: ISSUER.into(),
+            humans_from: ISSUER.into(),
             client_id: "aegis".into(),
             human_claim: HumanClaim::Sub,
             keys: Arc::<ForeignKeys>::clone(&foreign),

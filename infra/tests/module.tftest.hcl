@@ -217,6 +217,34 @@ run "that_lets_nobody_write_what_is_none_of_its_own" {
   }
 }
 
+run "that_asks_whether_names_mean_the_same_people" {
+  assert {
+    condition     = jsondecode(aws_lambda_invocation.setup.input).rebind_issuer == false
+    error_message = "Another provider's names are taken for the same people by whoever says so alone."
+  }
+  assert {
+    condition     = aws_lambda_invocation.setup.triggers["oidc"] == jsonencode(["https://login.example", "aegis", "sub"])
+    error_message = "Another provider, or another claim, is asked about."
+  }
+}
+
+run "that_is_told_that_they_do" {
+  variables {
+    oidc_issuer      = "https://elsewhere.example"
+    oidc_human_claim = "email"
+    rebind_issuer    = true
+  }
+
+  assert {
+    condition     = jsondecode(aws_lambda_invocation.setup.input).rebind_issuer
+    error_message = "Who says so is heard."
+  }
+  assert {
+    condition     = aws_lambda_invocation.setup.triggers["oidc"] == jsonencode(["https://elsewhere.example", "aegis", "email"])
+    error_message = "The same programs are asked again."
+  }
+}
+
 run "that_decides_each_time_and_keeps_what_it_must" {
   assert {
     condition     = aws_api_gateway_authorizer.this.authorizer_result_ttl_in_seconds == 0

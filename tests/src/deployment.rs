@@ -207,6 +207,12 @@ pub fn passes(said: AtEdge) -> String {
     }
 }
 
+/// As the function `setup` does it.
+async fn set_up(store: &dyn Store, now: Timestamp) {
+    pipeline::initialize(store, "dep_test", 1, &Entropy::system(), now).await.unwrap();
+    assert_eq!(pipeline::tie_humans(store, ISSUER, false).await.unwrap(), None);
+}
+
 /// The public keys of edges.
 #[derive(Default)]
 pub struct KeysInMemory(Mutex<Vec<PermitKey>>);
@@ -273,7 +279,6 @@ impl<S: Store + 'static> Deployment<S> {
         let ticking = Arc::clone(&now);
         let clock = Clock::new(move || Timestamp::from_second(ticking.load(Ordering::SeqCst)).unwrap());
         let store = Arc::new(Faulty::new(store));
-        pipeline::initialize(store.as_ref(), "dep_test", 1, &Entropy::system(), clock.now()).await.unwrap();
         let provider = EncodingKey::from_ec_der(&p256());
         let jwk = public_jwk(&provider).unwrap();
         let kid = jwk.common.key_id.clone().unwrap();
@@ -281,6 +286,7 @@ impl<S: Store + 'static> Deployment<S> {
         let roles = Role::ALL.into_iter().map(|role| (role, [format!("role:{}", role.as_str())].into())).collect();
         let login = Provider {
             issuer: ISSUER.into(),
+            humans_from: ISSUER.into(),
             client_id: "aegis".into(),
             human_claim: HumanClaim::Sub,
             keys: Arc::new(keys),
@@ -297,6 +303,7 @@ impl<S: Store + 'static> Deployment<S> {
         };
         let bill = Bill::default();
         let port: Arc<dyn Store> = Arc::new(Roles { store: Arc::clone(&store), bill: bill.clone() });
+        set_up(store.as_ref(), clock.now()).await;
         let app = App {
             store: port,
             keystores: KeyStores::new(own_keys(), folder.iter().map(stick).collect()),

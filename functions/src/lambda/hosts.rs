@@ -235,6 +235,7 @@ fn throwaway(entropy: &Entropy) -> Root {
 fn nobody() -> Provider {
     Provider {
         issuer: String::new(),
+        humans_from: String::new(),
         client_id: AUDIENCE.to_string(),
         human_claim: HumanClaim::Sub,
         keys: Arc::new(JwkSet { keys: Vec::new() }),

@@ -52,6 +52,12 @@ variable "deployment_epoch" {
   default     = 1
 }
 
+variable "rebind_issuer" {
+  description = "Whether the names of another provider mean the same people; for one apply."
+  type        = bool
+  default     = false
+}
+
 module "aegis" {
   source = "../.."
 
@@ -60,6 +66,7 @@ module "aegis" {
   deployment_epoch = var.deployment_epoch
   oidc_issuer      = var.oidc_issuer
   oidc_client_id   = var.oidc_client_id
+  rebind_issuer    = var.rebind_issuer
   public_url       = var.public_url
 
   roles = {

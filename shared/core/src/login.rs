@@ -107,8 +107,9 @@ impl Logins {
 /// Exchanges an ID token for a session. Each ID token is exchanged at most once.
 ///
 /// # Errors
-/// [`Error::SubjectToken`] for a token that is not the provider's, not for us, too old or used before, and for a human
-/// who is revoked; [`Error::Unavailable`], also if the provider must be asked for its keys and does not answer.
+/// [`Error::SubjectToken`] for a token that is not the provider's, not for us, too old or used before, for a human who is
+/// revoked, and for everybody while the deployment takes its humans from elsewhere; [`Error::Unavailable`], also if the
+/// provider must be asked for its keys and does not answer.
 pub async fn exchange(app: &App, id_token: &str, arrival: &Arrival<'_>) -> Result<Session, Error> {
     let now = app.clock.now();
     let login = app.logins.provider.verify(id_token, now).await?;
@@ -116,7 +117,9 @@ pub async fn exchange(app: &App, id_token: &str, arrival: &Arrival<'_>) -> Resul
     // What was signed, without the signature: anyone can turn an ECDSA signature into a second valid one.
     let signed = id_token.rsplit_once('.').map_or(id_token, |(signed, _)| signed);
     let digest = app.digest_key.digest(&[b"id-token", signed.as_bytes()]);
-    let epoch = crate::pipeline::deployment(app).await?.epoch;
+    let deployment = crate::pipeline::deployment(app).await?;
+    app.logins.provider.check_tie(deployment.humans_from.as_deref())?;
+    let epoch = deployment.epoch;
     for _ in 0..ATTEMPTS {
         let found: Option<Loaded<Human>> =
             repository::load(app.store.as_ref(), &repository::human_item(&login.human)).await?;

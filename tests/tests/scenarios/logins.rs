@@ -1,5 +1,9 @@
 //! Logins of humans, and what their sessions are good for.
 
+use aegis_core::deployment::Deployment as Stored;
+use aegis_core::pipeline;
+use aegis_core::repository::{self, Loaded};
+use aegis_core::store::Store;
 use aegis_tests::deployment::Deployment;
 use aegis_tests::{message, text};
 use base64::Engine;
@@ -81,6 +85,34 @@ async fn an_id_token_of_another_time_audience_or_issuer_is_refused() {
     for (field, value, reason) in table {
         assert_eq!(deployment.exchange(&with(field, value.clone())).await.refused(400), reason, "{field} {value}");
     }
+}
+
+/// A name that two providers know is two humans: where the settings change and nobody said that it is one, nobody logs in.
+#[tokio::test]
+async fn nobody_logs_in_at_a_provider_that_the_deployment_does_not_take_its_humans_from() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    let tie = async |source: &str| {
+        assert_eq!(pipeline::tie_humans(deployment.store.as_ref(), source, true).await.unwrap(), None);
+    };
+    let by_email = format!("{} by email", deployment.issuer());
+    for elsewhere in ["https://elsewhere.example", &by_email, ""] {
+        tie(elsewhere).await;
+        let login = deployment.id_token("alice@org", &["admin"]);
+        assert_eq!(deployment.exchange(&login).await.refused(400), "invalid_subject_token", "{elsewhere:?}");
+        // The token is not used up by it, and who was there before goes on.
+        deployment.get(&alice, "/v1/whoami").await.ok();
+        tie(deployment.issuer()).await;
+        deployment.exchange(&login).await.ok();
+    }
+    // Nor where nobody ever said where they come from.
+    let found: Option<Loaded<Stored>> =
+        repository::load(deployment.store.as_ref(), &repository::deployment_item()).await.unwrap();
+    let mut untied = found.unwrap();
+    untied.value.humans_from = None;
+    deployment.store.transact(vec![untied.replace().unwrap()]).await.unwrap();
+    let login = deployment.id_token("alice@org", &["admin"]);
+    assert_eq!(deployment.exchange(&login).await.refused(400), "invalid_subject_token");
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ pub(super) const ID_TOKEN_AGE: i64 = 600;
 /// A provider: its issuer, the client id it knows Aegis by, the claim that names a human, its public keys.
 pub struct Provider {
     pub issuer: String,
+    /// What a human's name is unique among: what the deployment is tied to ([`crate::pipeline::tie_humans`]).
+    pub humans_from: String,
     pub client_id: String,
     pub human_claim: HumanClaim,
     pub keys: Arc<dyn ProviderKeys>,
@@ -111,6 +113,23 @@ impl Provider {
         let decoded = jsonwebtoken::decode::<Map<String, Value>>(token, &key, &validation);
         let claims = decoded.map_err(|_| refused("signature, issuer or audience"))?.claims;
         self.read(claims, now.as_second())
+    }
+
+    /// Whether the names it gives are those that the deployment knows. Where nothing is known of that, since nobody tied it yet,
+    /// they may be anybody's.
+    ///
+    /// # Errors
+    /// [`Error::SubjectToken`], and nobody is known by a name of this provider.
+    pub(super) fn check_tie(&self, tied: Option<&str>) -> Result<(), Error> {
+        if tied == Some(self.humans_from.as_str()) {
+            return Ok(());
+        }
+        tracing::error!(
+            tied = tied.unwrap_or("nothing"),
+            provider = self.humans_from,
+            "logins refused: the humans of this deployment come from elsewhere"
+        );
+        Err(Error::SubjectToken { reason: Reason::InvalidSubjectToken })
     }
 
     fn read(&self, claims: Map<String, Value>, now: i64) -> Result<Login, Error> {

@@ -240,7 +240,8 @@ fn counted(keys: Vec<Jwk>) -> (Provider, Arc<AtomicU32>) {
     let asked = Arc::new(AtomicU32::new(0));
     let keys = Arc::new(Counted(JwkSet { keys }, Arc::clone(&asked)));
     let (issuer, client_id) = ("https://provider.example".into(), "aegis".into());
-    (Provider { issuer, client_id, human_claim: HumanClaim::Sub, keys, device_scopes: None }, asked)
+    let (human_claim, humans_from) = (HumanClaim::Sub, String::new());
+    (Provider { issuer, humans_from, client_id, human_claim, keys, device_scopes: None }, asked)
 }
 
 struct Signer {
