@@ -27,6 +27,12 @@ locals {
         # `scheduled` tells it each minute: where it does not, or detection never began, nobody would notice either.
         missing = "breaching"
       }
+      webhooks-age = {
+        about = "Records wait to be put on their way to webhooks. A receiver that is slow does not hold them up: webhooks fails, or does not come after."
+        # A batch that failed once comes again after six minutes.
+        namespace = "AWS/SQS", metric = "ApproximateAgeOfOldestMessage", statistic = "Maximum", above = 600, minutes = 1
+        of        = { QueueName = aws_sqs_queue.consumer["webhooks"].name }
+      }
       scheduled-errors = {
         about     = "What happens by itself does not happen: rotation, the end of keys and approvals, surveys, the heartbeat. What one key fails at is in the log of scheduled."
         namespace = "AWS/Lambda", metric = "Errors", statistic = "Sum", above = 0, minutes = 5

@@ -2,8 +2,10 @@
 //! that one slow receiver delays no other. What is posted, when, and what becomes of it is decided in the core.
 
 mod post;
+mod slow;
 
 pub use post::{PATIENCE, Poster};
+pub use slow::SlowReceivers;
 
 use aegis_core::ambient::Timestamp;
 use aegis_core::error::{Chain, Error};
@@ -17,7 +19,7 @@ use aegis_core::webhook::{self, Delivery, DeliveryState, WebhookRecord, WebhookS
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// Posts to one receiver at once.
@@ -59,15 +61,21 @@ pub struct Posts {
 
 impl Courier {
     pub fn new(app: Arc<App>, feed: Arc<dyn Feed>, poster: Poster, render: Render) -> Self {
-        Self { feed: Some(feed), ..Self::without_feed(app, poster, render) }
+        Self { feed: Some(feed), ..Self::without_feed(app, poster, render, None) }
     }
 
-    /// One that posts what was put on its way elsewhere.
-    pub fn without_feed(app: Arc<App>, poster: Poster, render: Render) -> Self {
+    /// One that posts what was put on its way elsewhere; to none of the receivers that are known for slow, if it is told of any.
+    pub fn without_feed(
+        app: Arc<App>,
+        poster: Poster,
+        render: Render,
+        passes_over: Option<Arc<SlowReceivers>>,
+    ) -> Self {
         let post = Post {
             app,
             poster: Arc::new(poster),
             render,
+            passes_over,
             quiet: Mutex::default(),
             posts: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -166,6 +174,8 @@ struct Post {
     app: Arc<App>,
     poster: Arc<Poster>,
     render: Render,
+    /// Learns which receivers are slow; posts to these are left to others.
+    passes_over: Option<Arc<SlowReceivers>>,
     /// Until when a receiver wants nothing.
     quiet: Mutex<HashMap<WebhookId, Timestamp>>,
     posts: Mutex<Posts>,
@@ -207,8 +217,11 @@ async fn one(post: Arc<Post>, delivery: Loaded<Delivery>) -> bool {
     let id = delivery.value.id.clone();
     let answer = match attempt::prepare(&post.app, &delivery.value, post.render).await {
         Ok(Some(outgoing)) => {
-            let poster = Arc::clone(&post.poster);
+            let (poster, began) = (Arc::clone(&post.poster), Instant::now());
             let posted = tokio::task::spawn_blocking(move || poster.post(&outgoing)).await;
+            if let Some(slow) = &post.passes_over {
+                slow.note(&delivery.value.webhook, began.elapsed(), post.app.clock.now());
+            }
             posted.unwrap_or(Answer::Unanswered { why: "the post failed" })
         }
         // Disabled or deleted meanwhile.
@@ -242,6 +255,9 @@ impl Post {
             return true;
         }
         let now = self.app.clock.now();
+        if self.passes_over.as_ref().is_some_and(|slow| slow.knows(webhook, now)) {
+            return true;
+        }
         let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
         quiet.retain(|_, until| now < *until);
         quiet.contains_key(webhook)

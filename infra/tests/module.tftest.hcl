@@ -138,6 +138,31 @@ run "that_tells_when_it_fails" {
   }
   assert {
     condition = (
+      aws_cloudwatch_metric_alarm.this["webhooks-age"].metric_name == "ApproximateAgeOfOldestMessage"
+      && aws_cloudwatch_metric_alarm.this["webhooks-age"].dimensions == tomap({ QueueName = "aegis-webhooks" })
+      && aws_cloudwatch_metric_alarm.this["webhooks-age"].threshold > aws_sqs_queue.consumer["webhooks"].visibility_timeout_seconds
+    )
+    error_message = "Somebody hears when records wait for webhooks for longer than one failure explains."
+  }
+  assert {
+    condition = (
+      aws_cloudwatch_metric_alarm.this["stream-age"].metric_name == "IteratorAge"
+      && aws_cloudwatch_metric_alarm.this["stream-age"].dimensions == tomap({ FunctionName = "aegis-publish" })
+      && aws_cloudwatch_metric_alarm.this["stream-age"].threshold == 60000
+    )
+    error_message = "Somebody hears when records are told later than they are committed."
+  }
+  assert {
+    condition = alltrue([
+      for consumer in ["anomaly", "publish", "respond", "webhooks"] :
+      aws_cloudwatch_metric_alarm.this["${consumer}-dead"].metric_name == "ApproximateNumberOfMessagesVisible"
+      && aws_cloudwatch_metric_alarm.this["${consumer}-dead"].dimensions == tomap({ QueueName = "aegis-${consumer}-dead" })
+      && aws_cloudwatch_metric_alarm.this["${consumer}-dead"].threshold == 0
+    ])
+    error_message = "Somebody hears of each message that was given up."
+  }
+  assert {
+    condition = (
       [for name, alarm in aws_cloudwatch_metric_alarm.this : name if alarm.treat_missing_data == "breaching"]
       == ["detection-lag"]
     )

@@ -4,7 +4,7 @@
 use super::Function;
 use super::events::{BatchAnswer, QueueEvent};
 use crate::oidc::tls;
-use crate::webhooks::{Courier, PATIENCE, Poster};
+use crate::webhooks::{Courier, PATIENCE, Poster, SlowReceivers};
 use aegis_core::error::{Cause, Chain, Error};
 use aegis_core::pipeline::App;
 use aegis_core::record::AuditRecord;
@@ -12,11 +12,17 @@ use aegis_core::webhook::outbox;
 use aegis_core::webhook::{self, WebhookState};
 use aegis_events::published::render;
 use serde::Deserialize;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-/// How long posts are begun; those under way are finished. The function is given a minute.
-const POSTING: Duration = Duration::from_secs(30);
+/// How long posts are begun each minute; those under way are finished. The function is given a minute.
+const POSTING: Duration = Duration::from_secs(40);
+/// How long a batch has posts begun, and how long a receiver may take for one before batches leave it to the minute: as long as
+/// they wait, what is on the bus is not written down, for whichever receiver it is.
+const BRIEFLY: Duration = Duration::from_secs(2);
+
+/// What batches have seen of receivers. An instance that saw nothing yet waits once for those under way, ten seconds at most.
+static SLOW: LazyLock<Arc<SlowReceivers>> = LazyLock::new(|| Arc::new(SlowReceivers::new(BRIEFLY)));
 
 /// A batch, or nothing of one.
 // Whatever is neither is an error: a batch that was taken for nothing would be lost.
@@ -28,14 +34,16 @@ pub enum Called {
 }
 
 /// A batch that is not written down comes again, as a whole: what was written down already is not written twice. What is
-/// written down is posted in its own time.
+/// written down is posted at once where its receiver is quick, and else in its own time.
 ///
 /// # Errors
 /// The deployment cannot be reached at all.
 pub async fn answer(function: Arc<Function>, called: Called) -> Result<BatchAnswer, Cause> {
     let app = &function.whole().await?.host.app;
     let mut answer = BatchAnswer::default();
+    let (mut posting, mut passes_over) = (POSTING, None);
     if let Called::Batch(batch) = &called {
+        (posting, passes_over) = (BRIEFLY, Some(Arc::clone(&SLOW)));
         let records = records(batch, &mut answer);
         if let Err(error) = write_down(app, &records).await {
             tracing::error!(error = %Chain(&error), "a batch was not taken in, to be tried again");
@@ -43,7 +51,7 @@ pub async fn answer(function: Arc<Function>, called: Called) -> Result<BatchAnsw
             batch.records.iter().for_each(|message| answer.again(&message.message_id));
         }
     }
-    if let Err(error) = function.courier(app).post_due(POSTING).await {
+    if let Err(error) = function.courier(app, passes_over).post_due(posting).await {
         // What is due stays due.
         tracing::error!(error = %Chain(&error), "webhooks not served");
     }
@@ -75,9 +83,10 @@ fn records(batch: &QueueEvent, answer: &mut BatchAnswer) -> Vec<AuditRecord> {
 
 impl Function {
     /// To the addresses of public networks alone.
-    fn courier(&self, app: &Arc<App>) -> Courier {
+    fn courier(&self, app: &Arc<App>, passes_over: Option<Arc<SlowReceivers>>) -> Courier {
         // Without authorities nothing is trusted, and the deliveries say so.
-        Courier::without_feed(Arc::clone(app), Poster::new(tls(None).ok(), app.webhooks_reach, PATIENCE), render)
+        let poster = Poster::new(tls(None).ok(), app.webhooks_reach, PATIENCE);
+        Courier::without_feed(Arc::clone(app), poster, render, passes_over)
     }
 }
 

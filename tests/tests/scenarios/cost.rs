@@ -136,7 +136,7 @@ const COLUMNS: &str = "\
 ";
 const TAIL: &str = "
 KMS, called directly, costs 3 USD a million for symmetric keys and RSA-2048, 15 for other signatures; keys at KMS that are used through
-Aegis cost that besides. Besides, whatever the rate, a month: two KMS keys (2 USD), nine alarms (0.90), two metrics of Aegis's own
+Aegis cost that besides. Besides, whatever the rate, a month: two KMS keys (2 USD), ten alarms (1.00), two metrics of Aegis's own
 (0.60), a minute's schedules (some cents), tables and logs by the GB, and Lambda's asking of three queues whether there is something:
 five connections to each, 20 seconds a request, are 1.9 million requests (0.78 USD). Metrics by method at API Gateway are
 off.

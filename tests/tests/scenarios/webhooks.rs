@@ -9,7 +9,7 @@ use aegis_core::record::AuditRecord;
 use aegis_core::store::fault::{Fault, Operation};
 use aegis_core::webhook::{self, Reach, outbox};
 use aegis_events::published::render;
-use aegis_functions::webhooks::{Courier, Poster};
+use aegis_functions::webhooks::{Courier, Poster, SlowReceivers};
 use aegis_tests::deployment::Deployment;
 use aegis_tests::process::Process;
 use aegis_tests::receiver::{Manner, Post, Receiver};
@@ -148,7 +148,8 @@ async fn what_comes_by_a_queue_in_any_order_and_twice_arrives_once() {
     assert!(deliver(&records).await.unwrap() < 130);
     assert_eq!(deliver(&records[..50]).await.unwrap(), 0);
     let post_due = |patience| {
-        let courier = Courier::without_feed(Arc::clone(app), Poster::new(None, Reach::OWN_MACHINE, PATIENCE), render);
+        let poster = Poster::new(None, Reach::OWN_MACHINE, PATIENCE);
+        let courier = Courier::without_feed(Arc::clone(app), poster, render, None);
         act_as("webhooks", courier.post_due(Duration::from_secs(patience)))
     };
     post_due(600).await.unwrap();
@@ -165,6 +166,51 @@ async fn what_comes_by_a_queue_in_any_order_and_twice_arrives_once() {
     post_due(0).await.unwrap();
     post_due(600).await.unwrap();
     assert_eq!(receiver.posts().len(), 131);
+}
+
+/// As on AWS, where the records of all come by one queue: a batch waits for a slow receiver once, and then leaves it to the minute.
+#[tokio::test]
+async fn a_slow_receiver_holds_up_one_batch_and_is_posted_to_by_the_minute() {
+    let (world, slow, quick) = (World::new().await, Receiver::start(), Receiver::start());
+    let failing = Receiver::start();
+    slow.always(Some(Manner::Hold));
+    failing.always(Some(Manner::status(503)));
+    for receiver in [&slow, &quick, &failing] {
+        world.webhook(receiver).await;
+    }
+    let app = &world.deployment.host.app;
+    // On a busy machine the quick one is none of the slow ones.
+    let patience = 10 * PATIENCE;
+    let seen = Arc::new(SlowReceivers::new(patience * 3 / 4));
+    let post = async |passes_over: Option<&Arc<SlowReceivers>>| {
+        let poster = Poster::new(None, Reach::OWN_MACHINE, patience);
+        let courier = Courier::without_feed(Arc::clone(app), poster, render, passes_over.cloned());
+        act_as("webhooks", courier.post_due(Duration::from_secs(600))).await.unwrap();
+    };
+    let mut last = None;
+    let mut batch = async || {
+        world.sign().await;
+        let records = world.deployment.store.after(last.as_ref(), 100).await.unwrap();
+        last = records.last().map(|record| record.id.clone());
+        let records: Vec<_> = records.iter().map(|record| AuditRecord::clone(record)).collect();
+        for found in webhook::all(app.store.as_ref()).await.unwrap() {
+            act_as("webhooks", outbox::deliver(app, &found, &records)).await.unwrap();
+        }
+        post(Some(&seen)).await;
+    };
+    let tried = || [&slow, &quick, &failing].map(|receiver| receiver.posts().len());
+    batch().await;
+    assert_eq!(tried(), [1, 1, 1]);
+    batch().await;
+    assert_eq!(tried(), [1, 2, 2], "who fails at once holds up nobody");
+    post(None).await;
+    assert_eq!(tried(), [2, 2, 2], "what is due of the slow one");
+    // A minute later it may have become quick.
+    slow.always(None);
+    world.deployment.pass(61);
+    batch().await;
+    let [slow, quick, _] = tried();
+    assert!(slow > 2 && quick == 3, "{slow} {quick}");
 }
 
 #[tokio::test]
