@@ -32,11 +32,11 @@ locals {
     {
       authorizer = local.decides
       mcp        = []
-      setup      = ["*"]
     }
   )
 
-  # Who reads the audit trail. Everybody but `publish`, which tells of what is there already, writes it; nobody changes it.
+  # Who searches the audit trail; two more find records by their ids. Everybody but `publish`, which tells of what is there already,
+  # writes it; nobody changes it.
   # `publish` finds again what it was once handed by the stream, and nothing else.
   journal_readers = concat(
     [
@@ -46,7 +46,7 @@ locals {
         contains(local.partitions.reads_journal.operations, operation),
       ])
     ],
-    ["anomaly", "respond", "scheduled", "webhooks"]
+    local.partitions.reads_journal.by_itself
   )
   journal_writers = [for function in keys(local.functions) : function if function != "publish"]
 
@@ -189,9 +189,18 @@ locals {
         for reads in [contains(keys(local.state_writes), function)] : {
           Sid      = "ReadState"
           Effect   = "Allow"
-          Action   = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"]
-          Resource = [aws_dynamodb_table.state.arn, "${aws_dynamodb_table.state.arn}/index/*"]
+          Action   = ["dynamodb:BatchGetItem", "dynamodb:GetItem"]
+          Resource = [aws_dynamodb_table.state.arn]
         } if reads
+      ],
+      [
+        # Who lists, and who looks up by an index. Which operations never do is not known of all, so that each may.
+        for looks in [contains(keys(local.state_writes), function) && !contains(local.partitions.looks_for_nothing, function)] : {
+          Sid      = "SearchState"
+          Effect   = "Allow"
+          Action   = ["dynamodb:Query"]
+          Resource = [aws_dynamodb_table.state.arn, "${aws_dynamodb_table.state.arn}/index/*"]
+        } if looks
       ],
       [
         # An item is put, a counter is added to, and their partitions begin with `i:` and `n:`
@@ -220,12 +229,28 @@ locals {
         } if length(partitions) > 0
       ],
       [
+        # A record stays: none is put with what DynamoDB would remove it by, beside another or in its place. Where a request names
+        # no partition, or no attribute, these conditions hold; a put, alone or in a transaction, names both.
         for writes in [contains(local.journal_writers, function)] : {
           Sid      = "WriteJournal"
           Effect   = "Allow"
           Action   = ["dynamodb:PutItem"]
           Resource = [aws_dynamodb_table.journal.arn]
+          Condition = {
+            "ForAllValues:StringLike"      = { "dynamodb:LeadingKeys" = ["i:record/*"] }
+            "ForAllValues:StringNotEquals" = { "dynamodb:Attributes" = ["ttl"] }
+          }
         } if writes
+      ],
+      [
+        # How far the journal is told, which goes by itself after a day.
+        for beats in [function == "scheduled"] : {
+          Sid       = "Heartbeat"
+          Effect    = "Allow"
+          Action    = ["dynamodb:PutItem"]
+          Resource  = [aws_dynamodb_table.journal.arn]
+          Condition = { "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["i:heartbeat/*"] } }
+        } if beats
       ],
       [
         for reads in [contains(local.journal_readers, function)] : {
@@ -234,6 +259,15 @@ locals {
           Action   = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"]
           Resource = [aws_dynamodb_table.journal.arn, "${aws_dynamodb_table.journal.arn}/index/*"]
         } if reads
+      ],
+      [
+        # A record that something else names.
+        for finds in [contains(local.partitions.finds_records, function)] : {
+          Sid      = "FindRecords"
+          Effect   = "Allow"
+          Action   = ["dynamodb:GetItem"]
+          Resource = [aws_dynamodb_table.journal.arn]
+        } if finds
       ],
       [
         for actions in [lookup(local.permit_key_actions, function, [])] : {

@@ -200,6 +200,7 @@ run "that_lets_nobody_write_what_is_none_of_its_own" {
     condition = (
       toset(flatten([
         for statement in local.statements["authorizer"] : try(statement.Condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"], [])
+        if contains(statement.Resource, aws_dynamodb_table.state.arn)
       ]))
       == toset(["i:agent/*", "i:credential/*", "i:recommendation/*", "i:response/*", "i:responses", "n:live/*", "n:uses/*"])
     )
@@ -212,9 +213,65 @@ run "that_lets_nobody_write_what_is_none_of_its_own" {
           for partition in try(statement.Condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"], []) : contains(["i:*", "n:*"], partition)
         ]
       ]))])
-      == toset(["setup"])
+      == toset([])
     )
-    error_message = "One function writes any partition: the one that sets the deployment up."
+    error_message = "No function writes any partition it likes."
+  }
+  assert {
+    condition = (
+      toset(flatten([
+        for statement in local.statements["setup"] : try(statement.Condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"], [])
+        if contains(statement.Resource, aws_dynamodb_table.state.arn)
+      ]))
+      == toset(["i:deployment", "i:policy", "i:root"])
+    )
+    error_message = "What sets the deployment up writes no agents, keys or humans."
+  }
+  # Of all statements about the journal, what writes there at all.
+  assert {
+    condition = alltrue(flatten([
+      for has in values(local.statements) : [
+        for statement in has : (
+          statement.Condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"] == (statement.Sid == "Heartbeat" ? ["i:heartbeat/*"] : ["i:record/*"])
+          && (statement.Sid == "Heartbeat" || try(statement.Condition["ForAllValues:StringNotEquals"]["dynamodb:Attributes"], []) == ["ttl"])
+        )
+        if contains(statement.Resource, aws_dynamodb_table.journal.arn) && contains(statement.Action, "dynamodb:PutItem")
+      ]
+    ]))
+    error_message = "A record is written among the records, without what it would be removed by."
+  }
+  assert {
+    condition     = [for function, has in local.statements : function if anytrue([for statement in has : statement.Sid == "Heartbeat"])] == ["scheduled"]
+    error_message = "One function says how far the journal is told."
+  }
+  assert {
+    condition = (
+      toset([for function, has in local.statements : function if !startswith(function, "op-") && anytrue([
+        for statement in has : contains(statement.Resource, aws_dynamodb_table.journal.arn) && length(setintersection(statement.Action, ["dynamodb:GetItem", "dynamodb:Query"])) > 0
+      ])])
+      == toset(["anomaly", "scheduled", "webhooks"])
+    )
+    error_message = "Of what happens by itself three functions read the journal."
+  }
+  assert {
+    condition = (
+      toset([for function, has in local.statements : function if !startswith(function, "op-") && anytrue([
+        for statement in has : contains(statement.Action, "dynamodb:Query") && anytrue([
+          for resource in statement.Resource : startswith(resource, aws_dynamodb_table.journal.arn)
+        ])
+      ])])
+      == toset(["publish", "scheduled"])
+    )
+    error_message = "And two look for what is in it."
+  }
+  assert {
+    condition = (
+      toset([for function, has in local.statements : function if !anytrue([
+        for statement in has : contains(statement.Action, "dynamodb:Query") && contains(statement.Resource, aws_dynamodb_table.state.arn)
+      ])])
+      == toset(["authorizer", "mcp", "publish", "setup"])
+    )
+    error_message = "Who only ever reads what it can name looks for nothing else."
   }
   assert {
     condition = alltrue(flatten([

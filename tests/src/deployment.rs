@@ -303,7 +303,7 @@ impl<S: Store + 'static> Deployment<S> {
         };
         let bill = Bill::default();
         let port: Arc<dyn Store> = Arc::new(Roles { store: Arc::clone(&store), bill: bill.clone() });
-        set_up(store.as_ref(), clock.now()).await;
+        act_as("setup", set_up(port.as_ref(), clock.now())).await;
         let app = App {
             store: port,
             keystores: KeyStores::new(own_keys(), folder.iter().map(stick).collect()),

@@ -2,6 +2,7 @@
 //! emulator enforces it: what is missing there, AWS alone would refuse.
 
 use crate::bill::{self, Bill};
+use aegis_core::journal::RECORDS;
 use aegis_core::store::{
     Add, Expect, Item, ItemKey, Items, Page, Put, Query, Revision, Store, StoreError, Stored, Table,
 };
@@ -37,6 +38,8 @@ struct Partitions {
     changes: BTreeMap<String, Vec<String>>,
     by_itself: BTreeMap<String, Vec<String>>,
     reads_journal: Readers,
+    finds_records: Vec<String>,
+    looks_for_nothing: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +47,7 @@ struct Readers {
     prefixes: Vec<String>,
     suffixes: Vec<String>,
     operations: Vec<String>,
+    by_itself: Vec<String>,
 }
 
 static PARTITIONS: LazyLock<Partitions> =
@@ -106,11 +110,16 @@ impl Partitions {
     }
 
     fn reads_journal(&self, role: &str) -> bool {
-        let Readers { prefixes, suffixes, operations } = &self.reads_journal;
-        self.by_itself.contains_key(role)
+        let Readers { prefixes, suffixes, operations, by_itself } = &self.reads_journal;
+        by_itself.iter().any(|own| own == role)
             || prefixes.iter().any(|prefix| role.starts_with(prefix))
             || suffixes.iter().any(|suffix| role.ends_with(suffix))
             || operations.iter().any(|operation| operation == role)
+    }
+
+    /// One by its id; who may look for records may do that, too.
+    fn finds_records(&self, role: &str) -> bool {
+        self.reads_journal(role) || self.finds_records.iter().any(|own| own == role)
     }
 }
 
@@ -153,6 +162,7 @@ const USED_ELSEWHERE: &[(&str, &str)] = &[
     ("decides response/*", "as the authorizer's: an operation decides on what came by no gateway"),
     ("decides responses", "as the authorizer's"),
     ("scheduled agent/*", "as `respond`'s: fleets that it could not revoke"),
+    ("setup root", "sealed by KMS: the suite `aws`"),
     ("webhooks webhook/*", "told by the suite `scenarios`, over sockets"),
 ];
 
@@ -170,12 +180,17 @@ impl<S> Roles<S> {
 
     fn check_reads<'a>(keys: impl Iterator<Item = (&'a Table, &'a str)>) {
         for key in keys.filter(|(table, _)| **table == Table::Journal) {
-            Self::check("read", key, |role| PARTITIONS.reads_journal(role));
+            // What is to be told again detection reads itself where there is no `publish`.
+            Self::check("search", key, |role| PARTITIONS.reads_journal(role) || role == "anomaly");
         }
     }
 
     fn check_puts(items: &[&Item]) {
-        // All that decide or act write the journal.
+        // All that decide or act write the journal: records that stay.
+        for item in items.iter().filter(|item| item.key.table == Table::Journal) {
+            let stays = item.key.partition.starts_with(RECORDS) && item.expires_at.is_none();
+            Self::check("put", place(&item.key), |_| stays);
+        }
         for key in items.iter().map(|item| &item.key).filter(|key| key.table == Table::State) {
             let place = (&key.table, key.partition.as_str());
             Self::check("put", place, |role| allowed(&PARTITIONS.writes(role), &key.partition));
@@ -190,7 +205,9 @@ fn place(key: &ItemKey) -> (&Table, &str) {
 #[async_trait]
 impl<S: Store> Store for Roles<S> {
     async fn get(&self, key: &ItemKey) -> Result<Option<Stored>, StoreError> {
-        Self::check_reads([place(key)].into_iter());
+        if key.table == Table::Journal {
+            Self::check("find", place(key), |role| PARTITIONS.finds_records(role));
+        }
         let found = self.store.get(key).await?;
         self.bill.note(&role(), bill::of_reads([found.as_ref()].into_iter()), 0.0);
         Ok(found)
@@ -230,6 +247,10 @@ impl<S: Store> Store for Roles<S> {
 
     async fn query(&self, query: &Query) -> Result<Page, StoreError> {
         Self::check_reads([(&query.table, query.partition.as_str())].into_iter());
+        if query.table == Table::State {
+            let place = (&query.table, query.partition.as_str());
+            Self::check("look for", place, |role| !PARTITIONS.looks_for_nothing.iter().any(|own| own == role));
+        }
         let page = self.store.query(query).await?;
         self.bill.note(&role(), bill::of_page(query, &page), 0.0);
         Ok(page)
@@ -260,10 +281,23 @@ mod tests {
             ("anomaly", "behaviour/1", true),
             ("anomaly", "key/1", false),
             ("webhooks", "agent/1", false),
+            ("setup", "policy", true),
+            ("setup", "agent/1", false),
         ];
         for (role, partition, want) in table {
             assert_eq!(allowed(&PARTITIONS.writes(role), partition), want, "{role} {partition}");
         }
-        assert!(PARTITIONS.reads_journal("audit.get") && !PARTITIONS.reads_journal("key.sign"));
+        let table = [
+            ("audit.get", true, true),
+            ("key.sign", false, false),
+            ("scheduled", true, true),
+            ("anomaly", false, true),
+            ("webhooks", false, true),
+            ("respond", false, false),
+            ("setup", false, false),
+        ];
+        for (role, searches, finds) in table {
+            assert_eq!((PARTITIONS.reads_journal(role), PARTITIONS.finds_records(role)), (searches, finds), "{role}");
+        }
     }
 }

@@ -108,8 +108,9 @@ class Roles(unittest.TestCase):
             place = {"Key": {"pk": {"S": "i:nothing"}, "sk": {"S": "nothing"}}}
             item = {"Item": place["Key"]}
             with open(PARTITIONS, encoding="utf-8") as file:
-                journal_is_read_by = json.load(file)["reads_journal"]
-            readers = {"anomaly", "respond", "scheduled", "webhooks"} | {
+                partitions = json.load(file)
+            journal_is_read_by = partitions["reads_journal"]
+            readers = set(journal_is_read_by["by_itself"]) | {
                 name
                 for name in operations
                 if any(name.startswith(f"op-{prefix.replace('.', '-')}") for prefix in journal_is_read_by["prefixes"])
@@ -134,6 +135,15 @@ class Roles(unittest.TestCase):
                     readers | {"publish"},
                 ),
                 "read an item": (lambda: tables.get_item(TableName=state, **place), functions - {"publish"}),
+                "look for items": (
+                    lambda: tables.query(
+                        TableName=state,
+                        IndexName="gsi1",
+                        KeyConditionExpression="g1p = :p",
+                        ExpressionAttributeValues={":p": {"S": ":nothing"}},
+                    ),
+                    functions - {"publish"} - set(partitions["looks_for_nothing"]),
+                ),
                 "search another index of the records": (
                     lambda: tables.query(
                         TableName=journal,
@@ -142,6 +152,10 @@ class Roles(unittest.TestCase):
                         ExpressionAttributeValues={":p": {"S": ":nothing"}},
                     ),
                     readers,
+                ),
+                "find a record": (
+                    lambda: tables.get_item(TableName=journal, **place),
+                    readers | set(partitions["finds_records"]),
                 ),
                 "write a record": (lambda: tables.put_item(TableName=journal, **item), functions - {"publish"}),
                 "write an item": (lambda: tables.put_item(TableName=state, **item), functions - {"mcp", "publish"}),
