@@ -57,9 +57,17 @@ locals {
   }
 }
 
+locals {
+  # A bucket's name has 63 characters at most. What is too long for that is told apart by its digest.
+  bucket = [
+    for name in [var.name, substr(sha256(var.name), 0, 16)] : "${name}-artifacts-${local.account}-${local.region}"
+    if length("${name}-artifacts-${local.account}-${local.region}") <= 63
+  ][0]
+}
+
 # One upload for each program rather than one for each function.
 resource "aws_s3_bucket" "artifacts" {
-  bucket        = "${var.name}-artifacts-${local.account}-${local.region}"
+  bucket        = local.bucket
   force_destroy = true
   tags          = local.tags
 }

@@ -113,6 +113,12 @@ variable "managed_key_arns" {
     condition     = alltrue([for arn in var.managed_key_arns : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", arn))])
     error_message = "Each is the ARN of a key, not of an alias: arn:aws:kms:REGION:ACCOUNT:key/ID."
   }
+
+  # Each role names them all, and the policies of a role have 10,240 characters.
+  validation {
+    condition     = length(var.managed_key_arns) <= 64
+    error_message = "At most 64 keys: what a role may do has to name each of them, and AWS takes no more than 10,240 characters of it. Further keys are another deployment's, or are made by Aegis (makes_kms_keys)."
+  }
 }
 
 variable "makes_kms_keys" {

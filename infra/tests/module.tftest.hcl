@@ -398,6 +398,34 @@ run "that_pays_for_no_metrics_that_nobody_reads" {
   }
 }
 
+run "that_is_as_large_as_it_may_be" {
+  variables {
+    name             = "a-deployment-of-a-very-long-name"
+    makes_kms_keys   = true
+    managed_key_arns = [for number in range(64) : format("arn:aws-us-gov:kms:us-gov-east-1:111122223333:key/mrk-%032d", number)]
+  }
+
+  # The names of the module's own things are longer on AWS than here.
+  assert {
+    condition     = alltrue([for policy in aws_iam_role_policy.function : length(policy.policy) <= 9240])
+    error_message = "AWS takes 10,240 characters of what a role may do."
+  }
+  assert {
+    condition     = length(aws_s3_bucket.artifacts.bucket) <= 63 && endswith(aws_s3_bucket.artifacts.bucket, "-artifacts-111122223333-eu-central-1")
+    error_message = "AWS takes 63 characters of a bucket's name."
+  }
+}
+
+run "with_more_keys_than_a_role_can_name" {
+  command = plan
+
+  variables {
+    managed_key_arns = [for number in range(65) : format("arn:aws:kms:eu-central-1:111122223333:key/%d", number)]
+  }
+
+  expect_failures = [var.managed_key_arns]
+}
+
 run "that_posts_to_no_machine_of_aws" {
   command = plan
 

@@ -43,7 +43,9 @@ async fn heartbeat(function: &Function, app: &App) -> Result<(), Error> {
     Ok(())
 }
 
-/// Once detection has it, it has all that was on record before: through stream, bus and queue.
+/// It goes the way that records go, through one of the stream's shards, bus and queue: where it arrives the way is open, and what was
+/// on record before has arrived, too, as a rule. It is no proof of that. Other shards may lie behind, neither bus nor queue keeps
+/// an order, and what failed in another batch is still to come: what is missing the tallies say (`aegis audit verify`).
 async fn beat(app: &App) -> Result<(), Error> {
     let now = app.clock.now();
     let body = serde_json::to_string(&Heartbeat { through: now });
