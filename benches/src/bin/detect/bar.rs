@@ -117,7 +117,7 @@ const SHARES: &[Share] = &[
         scenarios: TAKEN,
         caught: |attack| within_3(&attack.alert),
         bar: 0.95,
-        claimed: 0.66,
+        claimed: 0.65,
     },
     Share {
         what: "theft, sharing, operation switch: automatic",
