@@ -12,7 +12,8 @@ pub const MAX_DETECTION_LAG: i64 = 300;
 /// It is not written more often than this, in seconds.
 const EVERY: i64 = 30;
 
-/// Whatever was on record by then has been taken in.
+/// Whatever was on record by then has been taken in: for certain where one process reads the feed in its order, on AWS as a rule
+/// (`functions/src/lambda/scheduled.rs`).
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Heartbeat {
     pub through: Timestamp,
