@@ -26,7 +26,8 @@ Examples:
 pub(crate) enum Command {
     /// Change the agent's grant as it asks; needs a login at most five minutes old
     #[command(after_help = "\
-What the agent asks for is added to its scope; its window, and the limits that it names, become what it asks for.
+What the agent asks for is added to its scope; its window becomes what it asks for, and so do
+the limits that it names.
 You grant no more than you may do yourself. The agent has it with its next token.
 
 Examples:
