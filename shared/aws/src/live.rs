@@ -100,7 +100,9 @@ impl SharedCounters for LiveTable {
     }
 
     async fn take_back(&self, [one, other]: [&str; 2], at: Timestamp) -> Result<(), Error> {
-        try_join(self.take_one_back(one, at), self.take_one_back(other, at)).await.map(drop)
+        // Each whatever becomes of the other.
+        let (one, other) = join(self.take_one_back(one, at), self.take_one_back(other, at)).await;
+        one.and(other)
     }
 
     async fn look(&self, [one, other]: [&str; 2], now: Timestamp) -> Result<[Live; 2], Error> {
