@@ -1,6 +1,7 @@
 //! What AWS hands to functions and takes from them, as far as it is read here. The shapes are those of the AWS
 //! documentation: API Gateway REST (proxy, and REQUEST authorizer), DynamoDB streams, SQS, EventBridge.
 
+use crate::IDEMPOTENCY_KEY;
 use crate::forward::{Answered, Forwarded};
 use aegis_core::error::Chain;
 use aegis_core::record::AuditRecord;
@@ -108,8 +109,9 @@ impl GatewayRequest {
             let Ok(name) = name.parse::<HeaderName>() else { continue };
             match HeaderValue::from_bytes(value.as_bytes()) {
                 Ok(value) => drop(headers.append(name, value)),
-                // Beside it no other credential may count.
+                // Beside it no other credential may count; and what is to be done once is not done without that.
                 Err(_) if name == AUTHORIZATION => drop(headers.append(name, HeaderValue::from_static("?"))),
+                Err(_) if name == IDEMPOTENCY_KEY => drop(headers.append(name, HeaderValue::from_static(" "))),
                 Err(_) => {}
             }
         }
@@ -347,7 +349,7 @@ mod tests {
     fn no_header_of_a_stranger_makes_a_request_unreadable() {
         /// A header's name, its values, and those that are read.
         type Row<'a> = (&'a str, &'a [&'a str], &'a [&'a [u8]]);
-        let table: [Row<'_>; 8] = [
+        let table: [Row<'_>; 9] = [
             ("X-A", &["plain", "\ttab"], &[b"plain", b"\ttab"]),
             ("X-A", &["é"], &["é".as_bytes()]),
             ("X-A", &["\u{fffd}", "b"], &["\u{fffd}".as_bytes(), b"b"]),
@@ -357,6 +359,8 @@ mod tests {
             // Not as if the other were the only one.
             ("Authorization", &["Bearer a\u{7f}", "Bearer b"], &[b"?", b"Bearer b"]),
             ("AUTHORIZATION", &["\n"], &[b"?"]),
+            // None that a route takes.
+            ("Idempotency-Key", &["a\u{7f}"], &[b" "]),
         ];
         for (name, values, want) in table {
             let read = request(&[(name, values), ("é", &["a"]), ("", &["b"])]).into_http().unwrap();

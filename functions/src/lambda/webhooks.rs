@@ -16,7 +16,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// How long posts are begun each minute; those under way are finished. The function is given a minute.
-const POSTING: Duration = Duration::from_secs(40);
+const POSTING: Duration = Duration::from_secs(35);
 /// How long a batch has posts begun, and how long a receiver may take for one before batches leave it to the minute: as long as
 /// they wait, what is on the bus is not written down, for whichever receiver it is.
 const BRIEFLY: Duration = Duration::from_secs(2);

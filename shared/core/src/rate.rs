@@ -72,13 +72,9 @@ impl<K: Clone + Eq + Hash> Rate<K> {
         judge(counts.get(&place(&counts, key, now)).copied().unwrap_or(0) < self.most, now)
     }
 
-    /// The same, where the key is told apart; where it is not, nothing is known of it.
-    ///
-    /// # Errors
-    /// [`Spent`].
-    pub fn check_own(&self, key: &K, now: Timestamp) -> Result<(), Spent> {
-        let own = self.lock().get(&(minute(now), Some(key.clone()))).copied();
-        judge(own.unwrap_or(0) < self.most, now)
+    /// How often the key was counted in this minute; `None` where that is not known, since it was not, or is not told apart.
+    pub fn of(&self, key: &K, now: Timestamp) -> Option<u64> {
+        self.lock().get(&(minute(now), Some(key.clone()))).copied()
     }
 
     /// Takes out the counts of minutes before the one of `now`.
@@ -165,12 +161,10 @@ mod tests {
             let _ = rate.count(&n, at(0));
         }
         rate.check(&20_000, at(0)).unwrap_err();
-        rate.check_own(&20_000, at(0)).unwrap();
-        (0..9).for_each(|_| rate.count(&1, at(0)).unwrap());
-        rate.check_own(&1, at(0)).unwrap_err();
+        assert_eq!((rate.of(&20_000, at(0)), rate.of(&1, at(0)), rate.of(&1, at(60))), (None, Some(1), None));
         let tallies = rate.take_before(at(60));
         assert_eq!(tallies.len(), MAX_KEYS + 1);
-        assert_eq!(tallies.iter().map(|tally| tally.count).sum::<u64>(), 10_009);
+        assert_eq!(tallies.iter().map(|tally| tally.count).sum::<u64>(), 10_000);
     }
 
     fn at(seconds: i64) -> Timestamp {

@@ -10,9 +10,10 @@ use crate::token::Claims;
 #[derive(Debug)]
 pub struct Throttle {
     live: Rate<String>,
-    dead: Rate<(CredentialId, String)>,
-    /// What was taken back of each share. Beyond the share of one dead credential nothing is: whoever has many spends the human's.
-    taken_back: Rate<String>,
+    dead: Rate<CredentialId>,
+    /// The same, of all dead credentials of one human or topmost agent together.
+    dead_of: Rate<String>,
+    turned_away: Rate<String>,
 }
 
 /// How many requests were turned away in one minute because there were too many.
@@ -29,7 +30,7 @@ impl Throttle {
     /// `most` requests in a minute, of each.
     pub fn new(most: u64) -> Self {
         let dead = most.min(DEAD);
-        Self { live: Rate::new(most), dead: Rate::new(dead), taken_back: Rate::new(dead) }
+        Self { live: Rate::new(most), dead: Rate::new(dead), dead_of: Rate::new(dead), turned_away: Rate::new(0) }
     }
 
     /// Counts one more.
@@ -37,41 +38,45 @@ impl Throttle {
     /// # Errors
     /// [`Spent`] beyond the share.
     pub fn count(&self, claims: &Claims, now: Timestamp) -> Result<(), Spent> {
-        let dead = (claims.jti.clone(), claims.root());
-        // Of one that is not told apart nobody knows: it may be live, and whoever holds it about to stop the rest.
-        if let Err(spent) = self.dead.check_own(&dead, now) {
-            let _ = self.dead.count(&dead, now);
+        let root = claims.root();
+        // Of one that is not known for dead nobody knows: it may be live, and whoever holds it about to stop the rest.
+        if self.dead.of(&claims.jti, now).is_some()
+            && let Err(spent) = self.dead_of.check(&root, now)
+        {
+            let _ = self.turned_away.count(&root, now);
             return Err(spent);
         }
-        self.live.count(&dead.1, now)
+        self.live.count(&root, now)
     }
 
-    /// What was counted came with a credential that holds no more.
+    /// What was counted came with a credential that holds no more. One that is not told apart spends the share it came from: there
+    /// would be no end of them.
     pub(super) fn is_dead(&self, claims: &Claims, now: Timestamp) {
         let root = claims.root();
-        if self.taken_back.count(&root, now).is_ok() {
+        // Whether that was too much the next one is told.
+        let _ = (self.dead.count(&claims.jti, now), self.dead_of.count(&root, now));
+        if self.dead.of(&claims.jti, now).is_some() {
             self.live.take_back(&root, now);
         }
-        // The next one is told.
-        let _ = self.dead.count(&(claims.jti.clone(), root), now);
     }
 
     /// What was turned away in minutes before the one of `now`, each told once.
     pub fn take_before(&self, now: Timestamp) -> Vec<Throttled> {
-        self.taken_back.take_before(now);
-        let (live, dead) = (self.live.take_before(now), self.dead.take_before(now));
-        let live =
-            live.into_iter().map(|tally| (tally.minute, tally.key, tally.count.saturating_sub(self.live.most())));
-        let dead = dead.into_iter().map(|tally| {
-            let actor = tally.key.map(|(_, root)| root);
-            (tally.minute, actor, tally.count.saturating_sub(self.dead.most()))
-        });
-        let all = live.chain(dead).filter(|(_, _, refused)| *refused > 0);
-        all.map(|(minute, actor, refused)| Throttled { minute, actor, refused }).collect()
+        self.dead.take_before(now);
+        self.dead_of.take_before(now);
+        let of = |rate: &Rate<String>| {
+            let most = rate.most();
+            let told = rate.take_before(now).into_iter().map(move |tally| {
+                let refused = tally.count.saturating_sub(most);
+                Throttled { minute: tally.minute, actor: tally.key, refused }
+            });
+            told.filter(|throttled| throttled.refused > 0)
+        };
+        of(&self.live).chain(of(&self.turned_away)).collect()
     }
 }
 
-/// Requests a minute that are answered, each with a record, of one credential that holds no more.
+/// Requests a minute that are answered, each with a record, of the credentials of one human or topmost agent that hold no more.
 const DEAD: u64 = 600;
 
 #[cfg(test)]
@@ -90,27 +95,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dead_spends_its_own_share_and_a_little_of_its_human_s() {
+    fn what_is_dead_spends_nothing_of_what_is_live() {
         let (throttle, at) = (Throttle::new(700), |second| Timestamp::from_second(second).unwrap());
-        let (dead, live) = (claims("alice@org"), claims("alice@org"));
-        for _ in 0..DEAD {
-            throttle.count(&dead, at(60)).unwrap();
-            throttle.is_dead(&dead, at(60));
+        let dead: Vec<Claims> = (0..3).map(|_| claims("alice@org")).collect();
+        for n in 0..2_000_u64 {
+            let dead = &dead[usize::try_from(n % 3).unwrap()];
+            match throttle.count(dead, at(60)) {
+                Ok(()) => throttle.is_dead(dead, at(60)),
+                Err(_) => assert!(n >= DEAD, "{n}"),
+            }
         }
-        throttle.count(&dead, at(61)).unwrap_err();
-        for _ in 0..700 - DEAD {
-            let other = claims("alice@org");
-            throttle.count(&other, at(61)).unwrap();
-            throttle.is_dead(&other, at(61));
-        }
-        for _ in 0..DEAD {
+        let live = claims("alice@org");
+        for _ in 0..700 {
             throttle.count(&live, at(61)).unwrap();
         }
         throttle.count(&live, at(61)).unwrap_err();
         let told = throttle.take_before(at(120));
         let refused: Vec<u64> = told.iter().map(|throttled| throttled.refused).collect();
-        assert_eq!(refused, [1, 1]);
+        assert_eq!(refused, [1, 2_000 - DEAD]);
         assert!(told.iter().all(|throttled| throttled.actor.as_deref() == Some("alice@org")));
+        assert_eq!(throttle.take_before(at(180)), []);
     }
 
     /// Whoever has thousands of dead tokens fills the places in which they are told apart.

@@ -141,23 +141,24 @@ pub async fn run_pending(app: &App, at_back_ends: AtBackEnds) -> Result<usize, E
         limit: AT_ONCE,
         after: None,
     };
-    let (mut done, mut fleets): (usize, Vec<ItemKey>) = (0, Vec::new());
+    let (mut fleets, mut others): (Vec<ItemKey>, Vec<ItemKey>) = (Vec::new(), Vec::new());
     loop {
         let page = app.store.query(&query).await?;
         for stored in page.items {
-            match stored.item.key.sort == ResponseAction::RevokeFleet.as_str() {
-                true => fleets.push(stored.item.key.clone()),
-                false => done = done.saturating_add(try_one(app, &stored.item.key, at_back_ends).await?.into()),
-            }
+            let is_fleet = stored.item.key.sort == ResponseAction::RevokeFleet.as_str();
+            if is_fleet { &mut fleets } else { &mut others }.push(stored.item.key.clone());
         }
         query.after = page.next;
         if query.after.is_none() {
             break;
         }
     }
-    // A large one takes long: nothing else waits for it.
-    for fleet in fleets {
-        done = done.saturating_add(try_one(app, &fleet, at_back_ends).await?.into());
+    // A large fleet takes long, and a back end may: what takes neither waits for neither, and no fleet for a back end.
+    let quick = others.iter().chain(&fleets).map(|item| (item, AtBackEnds::Leaves));
+    let slow = others.iter().map(|item| (item, AtBackEnds::Rotates)).filter(|_| at_back_ends == AtBackEnds::Rotates);
+    let mut done: usize = 0;
+    for (item, at_back_ends) in quick.chain(slow) {
+        done = done.saturating_add(try_one(app, item, at_back_ends).await?.into());
     }
     Ok(done)
 }
@@ -250,16 +251,16 @@ async fn revoke_fleet(app: &App, pending: Loaded<PendingResponse>) -> Result<Car
     let item = pending.value.item_key();
     let (mut after, mut whole) = (None, true);
     loop {
-        // Taken back meanwhile: whom it has not reached goes on.
-        let found: Option<Loaded<PendingResponse>> = repository::load(app.store.as_ref(), &item).await?;
-        if found.is_none_or(|found| found.value.due.is_none()) {
-            return Ok(Carried::Waits);
-        }
         let partition = repository::agents_of(&pending.value.human);
         let store = app.store.as_ref();
         let page = repository::list::<Agent>(store, Index::Second, partition, Order::Ascending, AT_ONCE, after).await?;
         // Once and for all: those of before, of whom there may be many, are not read again.
         for agent in page.items.iter().filter(|agent| agent.state != AgentState::Revoked) {
+            // Taken back meanwhile: whom it has not reached goes on.
+            let found: Option<Loaded<PendingResponse>> = repository::load(app.store.as_ref(), &item).await?;
+            if found.is_none_or(|found| found.value.due.is_none()) {
+                return Ok(Carried::Waits);
+            }
             match revoke(app, &pending.value, &agent.id).await {
                 Ok(()) => {}
                 // The others do not wait for it.
