@@ -65,13 +65,13 @@ impl Role {
         Self { name, policy: found.get("PolicyDocument").unwrap().clone() }
     }
 
-    /// From now on without this statement, until what is returned is dropped.
-    pub fn without(&self, sid: &str) -> Withheld {
+    /// From now on without these statements, until what is returned is dropped.
+    pub fn without(&self, sids: &[&str]) -> Withheld {
         let mut policy = self.policy.clone();
         let statements = policy.get_mut("Statement").and_then(Value::as_array_mut).unwrap();
         let before = statements.len();
-        statements.retain(|statement| statement.get("Sid").is_none_or(|found| found != sid));
-        assert_eq!(statements.len() + 1, before, "{sid}");
+        statements.retain(|statement| !sids.iter().any(|sid| statement.get("Sid").is_some_and(|found| found == sid)));
+        assert_eq!(statements.len() + sids.len(), before, "{sids:?}");
         self.put(&policy);
         Withheld { role: self.clone() }
     }

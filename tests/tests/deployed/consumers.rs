@@ -63,7 +63,7 @@ fn what_the_role_of_a_consumer_is_not_granted_waits() {
         let consumer = Consumer::of(function);
         let _sooner = consumer.queue.comes_again_after(LATER);
         let watched = Watched::new(site(), &format!("gudrun{number}@org"));
-        let withheld = Role::of(function).without(sid);
+        let withheld = Role::of(function).without(&[sid]);
         watched.leaves_its_scope();
         for other in ["anomaly", "respond", "webhooks"].into_iter().filter(|other| *other != function) {
             watched.is_noticed_by(other);

@@ -39,7 +39,7 @@ fn an_edge_without_a_grant_lets_nobody_in() {
     let role = Role::of("authorizer");
     for sid in ["Count", "ReadState"] {
         let since = Timestamp::now();
-        let withheld = role.without(sid);
+        let withheld = role.without(&[sid]);
         let refused = signer.sign();
         assert!(refused.status >= 500, "{sid}: {refused:?}");
         signer.released_nothing(&refused);
@@ -48,7 +48,7 @@ fn an_edge_without_a_grant_lets_nobody_in() {
         signer.sign().ok();
     }
     // What it refuses it puts on record first.
-    let withheld = role.without("WriteJournal");
+    let withheld = role.without(&["WriteJournal"]);
     let refused = signer.ask("verify");
     assert!(refused.status >= 500, "{refused:?}");
     drop(withheld);
@@ -64,7 +64,7 @@ fn an_edge_that_cannot_publish_its_key_lets_nobody_in() {
     let role = Role::of("authorizer");
     signer.crashes();
     let since = Timestamp::now();
-    let withheld = role.without("PermitKeys");
+    let withheld = role.without(&["PermitKeys"]);
     let refused = signer.sign();
     signer.is_the_gateways_own(&refused);
     wait_for("a metric", || (failures(since) >= 1).then_some(()));

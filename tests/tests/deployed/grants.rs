@@ -27,7 +27,7 @@ fn what_the_role_of_an_operation_is_not_granted_it_does_not_do() {
         let role = Role::of(&format!("op-key-{operation}"));
         for sid in ["ReadState", "WriteJournal", "PermitKeys"] {
             used.begins_anew(operation);
-            let withheld = role.without(sid);
+            let withheld = role.without(&[sid]);
             let answer = used.ask(operation);
             drop(withheld);
             let released = ["signature", "valid"].iter().any(|field| answer.body.get(field).is_some());
@@ -54,7 +54,7 @@ fn what_cannot_be_written_is_not_made() {
     for (function, path, body) in table {
         let role = Role::of(function);
         for sid in ["WriteState", "WriteJournal"] {
-            let withheld = role.without(sid);
+            let withheld = role.without(&[sid]);
             let answer = site.post(&gina, path, body.clone());
             drop(withheld);
             assert!(answer.status >= 500 && answer.body.get("id").is_none(), "{function} without {sid}: {answer:?}");
@@ -78,15 +78,17 @@ fn what_the_role_of_the_schedule_is_not_granted_is_done_later() {
     let version = || site.get(&gina, &format!("/v1/keys/{key}")).ok()["version"].clone();
     let scheduled = output("function_names")["scheduled"].clone();
     let role = Role::of("scheduled");
-    for (sid, next) in [("ReadState", 2), ("WriteState", 3), ("WriteJournal", 4)] {
-        let withheld = role.without(sid);
+    // An emulator does not tell the partitions of the journal apart: what lets it write heartbeats lets it write records there.
+    let table: [(&[&str], u32); 3] = [(&["ReadState"], 2), (&["WriteState"], 3), (&["WriteJournal", "Heartbeat"], 4)];
+    for (sids, next) in table {
+        let withheld = role.without(sids);
         let since = Timestamp::from_second(Timestamp::now().as_second() - 2 * 86_400).unwrap();
         make_due(&item, |record| record["key"]["rotated_at"] = json!(since));
         call("lambda", "invoke", &json!({ "FunctionName": scheduled }));
-        assert_eq!(version(), next - 1, "without {sid}");
+        assert_eq!(version(), next - 1, "without {sids:?}");
         drop(withheld);
         call("lambda", "invoke", &json!({ "FunctionName": scheduled }));
-        assert_eq!(version(), next, "{sid} given back");
+        assert_eq!(version(), next, "{sids:?} given back");
     }
 }
 
