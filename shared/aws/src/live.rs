@@ -8,6 +8,7 @@ use aegis_core::risk::Live;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use futures_util::future::{join, try_join};
 use std::collections::HashMap;
@@ -46,44 +47,32 @@ impl LiveTable {
 
     /// Of that second alone: nobody looks at what it comes to. Tried once: what is taken back twice would make a burst look smaller.
     async fn take_one_back(&self, actor: &str, at: Timestamp) -> Result<(), Error> {
-        let second = at.as_second();
-        let updated = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key(actor, second)))
-            .update_expression("SET #t = :t ADD #s :less")
-            .expression_attribute_names("#t", "ttl")
-            .expression_attribute_names("#s", slot(second))
-            .expression_attribute_values(":t", AttributeValue::N(after_seconds(at, KEPT).as_second().to_string()))
-            .expression_attribute_values(":less", AttributeValue::N("-1".to_string()))
-            .customize()
-            .config_override(aws_sdk_dynamodb::config::Builder::new().retry_config(RetryConfig::disabled()))
-            .send()
-            .await;
+        let once = aws_sdk_dynamodb::config::Builder::new().retry_config(RetryConfig::disabled());
+        let updated = self.update(actor, at.as_second(), -1, at).customize().config_override(once).send().await;
         updated.map(drop).map_err(|error| unavailable(error.into()))
     }
 
     /// One addition. One whose answer was lost may be counted twice by the next try: a burst looks no smaller for it.
     async fn add(&self, actor: &str, second: i64, now: Timestamp) -> Result<Slots, Error> {
-        let expires_at = after_seconds(now, KEPT).as_second();
-        let updated = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key(actor, second)))
-            .update_expression("SET #t = :t ADD #s :one")
-            .expression_attribute_names("#t", "ttl")
-            .expression_attribute_names("#s", slot(second))
-            .expression_attribute_values(":t", AttributeValue::N(expires_at.to_string()))
-            .expression_attribute_values(":one", AttributeValue::N("1".to_string()))
-            .return_values(ReturnValue::AllNew)
-            .send()
-            .await;
+        let updated = self.update(actor, second, 1, now).return_values(ReturnValue::AllNew).send().await;
         let slots = updated.map_err(|error| unavailable(error.into()))?.attributes;
         // An answer without it would say that nobody asked.
         let counted = slots.filter(|slots| slots.contains_key(&slot(second)));
         counted.ok_or_else(|| unavailable("an addition was answered without what it came to".into()))
+    }
+
+    /// That adds `number` to the slot of a second.
+    fn update(&self, actor: &str, second: i64, number: i8, now: Timestamp) -> UpdateItemFluentBuilder {
+        let expires_at = after_seconds(now, KEPT).as_second();
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(actor, second)))
+            .update_expression("SET #t = :t ADD #s :n")
+            .expression_attribute_names("#t", "ttl")
+            .expression_attribute_names("#s", slot(second))
+            .expression_attribute_values(":t", AttributeValue::N(expires_at.to_string()))
+            .expression_attribute_values(":n", AttributeValue::N(number.to_string()))
     }
 
     async fn read(&self, actor: &str, second: i64) -> Result<Slots, Error> {

@@ -107,8 +107,12 @@ impl AskAccess {
 
     /// Whether the same is asked for, in whatever words.
     fn asks_the_same(&self, other: &Self) -> bool {
-        let rights = |asked: &Self| asked.scope.as_deref().map(crate::scope::rights);
-        (rights(self), self.not_after, self.limits) == (rights(other), other.not_after, other.limits)
+        let scope = |asked: &Self| asked.scope.as_ref()?.parse::<Scope<crate::name::KeyRef>>().ok();
+        let same_rights = match (scope(self), scope(other)) {
+            (Some(own), Some(others)) => own.rights() == others.rights(),
+            _ => self.scope == other.scope,
+        };
+        same_rights && (self.not_after, self.limits) == (other.not_after, other.limits)
     }
 }
 

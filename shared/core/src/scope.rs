@@ -184,6 +184,17 @@ impl Scope<KeyRef> {
         })
     }
 
+    /// What it grants, however it is written: each action with each selector.
+    pub fn rights(&self) -> BTreeSet<(&Selector<KeyRef>, Action)> {
+        let mut rights = BTreeSet::new();
+        for (entry, selector) in
+            self.0.iter().flat_map(|entry| entry.keys.iter().map(move |selector| (entry, selector)))
+        {
+            rights.extend(entry.actions.iter().map(|action| (selector, *action)));
+        }
+        rights
+    }
+
     /// The same scope by ids, or `None` if one of the keys has none.
     pub fn resolved(self, id_of: impl Fn(&KeyRef) -> Option<KeyId>) -> Option<Scope<KeyId>> {
         let selector = |selector| match selector {
@@ -229,18 +240,6 @@ impl std::str::FromStr for Scope<KeyRef> {
         scope.check()?;
         Ok(scope)
     }
-}
-
-/// What a scope's text grants, whatever the order and spaces that it is written with: each action with each selector.
-pub fn rights(text: &str) -> BTreeSet<(String, Action)> {
-    let parsed = text.split_ascii_whitespace().filter_map(|entry| entry.strip_prefix("key:")?.rsplit_once(':'));
-    let each = parsed.flat_map(|(selectors, actions)| {
-        let known = move |name: &str| Action::ALL.into_iter().find(|action| action.as_str() == name);
-        selectors.split(',').flat_map(move |selector| {
-            actions.split(',').filter_map(known).map(move |action| (selector.to_string(), action))
-        })
-    });
-    each.collect()
 }
 
 /// Stands for a scope as text in JSON Schemas.
