@@ -203,9 +203,9 @@ impl Carrying<'_> {
         }
         if self.carried.responses.len() > before {
             self.carried.puts.push(agent.replace()?);
-            // Otherwise it could send one sub-agent after the other out of scope.
+            // Otherwise one of them could send one sub-agent after the other out of scope.
             if self.recommendation.detector.states_a_fact() && agent.value.state != AgentState::Active {
-                self.freeze_parent(&agent.value).await?;
+                self.freeze_all_above(&agent.value).await?;
             }
         }
         Ok(())
@@ -234,12 +234,13 @@ impl Carrying<'_> {
         }
     }
 
-    async fn freeze_parent(&mut self, agent: &Agent) -> Result<(), Error> {
-        let Some(id) = agent.ancestors.first() else { return Ok(()) };
-        let Some(mut parent) = self.load(id).await? else { return Ok(()) };
-        if parent.value.freeze(self.stopped()) {
-            self.carried.puts.push(parent.replace()?);
-            self.say(ResponseAction::FreezeAgent, Some(id.clone()), None);
+    async fn freeze_all_above(&mut self, agent: &Agent) -> Result<(), Error> {
+        for id in &agent.ancestors {
+            let Some(mut above) = self.load(id).await? else { continue };
+            if above.value.freeze(self.stopped()) {
+                self.carried.puts.push(above.replace()?);
+                self.say(ResponseAction::FreezeAgent, Some(id.clone()), None);
+            }
         }
         Ok(())
     }

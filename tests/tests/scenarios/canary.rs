@@ -64,18 +64,26 @@ async fn the_touch_of_a_canary_is_answered_as_a_scope_violation_is() {
     }
 }
 
+/// Otherwise the topmost would spend agents in pairs, and go on.
 #[tokio::test]
-async fn a_sub_agent_that_touches_a_canary_freezes_the_one_that_made_it() {
+async fn a_sub_agent_that_touches_a_canary_freezes_all_above_it() {
     let (deployment, alice) = laid_out().await;
     let scope = "key:own-key,trap-key:sign";
-    let (above, parent) = deployment.agent(&alice, scope, json!({ "delegate": true, "purpose": "service" })).await;
-    let (id, below) = deployment.agent(&parent, scope, json!({})).await;
+    let delegates = || json!({ "delegate": true });
+    let orchestrator = json!({ "delegate": true, "purpose": "service" });
+    let (topmost, first) = deployment.agent(&alice, scope, orchestrator).await;
+    let (parent, second) = deployment.agent(&first, scope, delegates()).await;
+    let (id, below) = deployment.agent(&second, scope, json!({})).await;
+    let (_, sibling) = deployment.agent(&alice, scope, delegates()).await;
     let refusal = deployment.post(&below, "/v1/keys/trap-key/sign", message(b"x")).await;
     assert_eq!(refusal.refused(403), "scope_violation");
     let record = record_of(&deployment, &alice, &refusal).await;
-    let want = [("revoke_agent".to_string(), id), ("freeze_agent".to_string(), above)];
-    assert_eq!(stopped(&record), want);
-    assert_eq!(deployment.get(&parent, "/v1/whoami").await.refused(403), "agent_frozen");
+    let frozen = |agent| ("freeze_agent".to_string(), agent);
+    assert_eq!(stopped(&record), [("revoke_agent".to_string(), id), frozen(parent), frozen(topmost)]);
+    for token in [&first, &second] {
+        assert_eq!(deployment.get(token, "/v1/whoami").await.refused(403), "agent_frozen");
+    }
+    deployment.get(&sibling, "/v1/whoami").await.ok();
 }
 
 #[tokio::test]
