@@ -184,10 +184,6 @@ async fn take_in(app: &App, batch: &[Arc<AuditRecord>]) -> Result<(), Error> {
 
 /// A detector that goes on finding the same of somebody is heard once an hour, and once more when it becomes graver.
 async fn raise(app: &App, batch: &[Arc<AuditRecord>], finding: Finding) -> Result<(), Error> {
-    // Asking for what is out of scope is a fact, told and answered with the request itself.
-    if finding.detector == Detector::ScopeViolation {
-        return Ok(());
-    }
     let found_at =
         Timestamp::from_second(i64::from(finding.minute).saturating_mul(60)).unwrap_or(Timestamp::UNIX_EPOCH);
     if is_no_news(app, found_at) {
@@ -195,9 +191,16 @@ async fn raise(app: &App, batch: &[Arc<AuditRecord>], finding: Finding) -> Resul
     }
     let of = |record: &&Arc<AuditRecord>| finding.records.contains(&record.id);
     let Some(record) = batch.iter().find(|record| record.id == finding.decisive) else { return Ok(()) };
-    // So is asking for many keys out of scope; what is left of a probe are keys that would not answer.
-    let told = |record: &Arc<AuditRecord>| matches!(record.reason, Some(Reason::ScopeProbe | Reason::ScopeViolation));
-    if finding.detector == Detector::ScopeProbe && batch.iter().filter(of).all(told) {
+    // To use what is out of scope is a fact, told and answered with the request itself; to ask whether one may is answered alone.
+    let is_out = |record: &Arc<AuditRecord>| matches!(record.reason, Some(Reason::ScopeProbe | Reason::ScopeViolation));
+    let mut records = batch.iter().filter(of);
+    let is_told = match finding.detector {
+        Detector::ScopeViolation => !records.any(|record| is_out(record) && record.checked),
+        // What is left of a probe beside that are keys that would not answer.
+        Detector::ScopeProbe => records.all(|record| is_out(record) && !record.checked),
+        _ => false,
+    };
+    if is_told {
         return Ok(());
     }
     let Some(sponsor) = record.human.clone() else { return Ok(()) };
@@ -211,7 +214,10 @@ async fn raise(app: &App, batch: &[Arc<AuditRecord>], finding: Finding) -> Resul
         id: RecommendationId::derived(at, &words),
         at: app.clock.now(),
         // Likely, not a fact: facts are stated with the request.
-        detector: if finding.detector == Detector::ScopeProbe { Detector::KeySet } else { finding.detector },
+        detector: match finding.detector {
+            Detector::ScopeViolation | Detector::ScopeProbe => Detector::KeySet,
+            detector => detector,
+        },
         severity,
         agent,
         sponsor,

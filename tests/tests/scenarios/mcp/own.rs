@@ -120,6 +120,31 @@ async fn who_asks_about_key_after_key_is_found_as_who_tries_them() {
     assert!(!found.is_empty() && found.iter().all(|found| found["agent"] == agent.as_str()), "{found:?}");
 }
 
+/// It needs no history of the agent: what is out of its scope is known.
+#[tokio::test]
+async fn a_new_agent_that_asks_about_key_after_key_is_found_as_well() {
+    let deployment = Deployment::new().await;
+    let alice = deployment.alice().await;
+    for n in 0..8 {
+        deployment.key(&alice, &format!("key-{n}"), "Ed25519").await;
+    }
+    let (agent, token) = deployment.agent(&alice, "key:key-0:sign", json!({ "purpose": "service" })).await;
+    deployment.detect().await;
+    let client = Client::new(&deployment, &token, MODERN);
+    let found = async || deployment.get(&alice, "/v1/recommendations").await.ok()["items"].as_array().unwrap().clone();
+    client.call("check_access", json!({ "key": "key-1", "action": "sign" })).await;
+    deployment.detect().await;
+    assert_eq!(found().await, Vec::<Value>::new(), "a slip is none");
+    for n in 2..8 {
+        deployment.pass(2);
+        client.call("check_access", json!({ "key": format!("key-{n}"), "action": "sign" })).await;
+    }
+    deployment.detect().await;
+    let found = found().await;
+    assert!(!found.is_empty() && found.iter().all(|found| found["agent"] == agent.as_str()), "{found:?}");
+    assert!(found.iter().all(|found| found["detector"] == "key_set"), "{found:?}");
+}
+
 #[tokio::test]
 async fn an_agent_sees_what_it_may_do_now() {
     let deployment = Deployment::new().await;
