@@ -3,13 +3,15 @@
 
 use crate::ambient::Timestamp;
 use crate::id::CredentialId;
-use crate::rate::{Rate, Spent};
+use crate::rate::{GroupedRate, Rate, Spent, Tally};
 use crate::token::Claims;
 
 /// Requests of each human, and of each agent with all below it; apart from them those of credentials that hold no more.
 #[derive(Debug)]
 pub struct Throttle {
-    live: Rate<String>,
+    humans: Rate<String>,
+    /// Topmost agents, in groups by their human, who may issue as many as she likes.
+    agents: GroupedRate<String, String>,
     dead: Rate<CredentialId>,
     /// The same, of all dead credentials of one human or topmost agent together.
     dead_of: Rate<String>,
@@ -30,7 +32,13 @@ impl Throttle {
     /// `most` requests in a minute, of each.
     pub fn new(most: u64) -> Self {
         let dead = most.min(DEAD);
-        Self { live: Rate::new(most), dead: Rate::new(dead), dead_of: Rate::new(dead), turned_away: Rate::new(0) }
+        Self {
+            humans: Rate::new(most),
+            agents: GroupedRate::new(most),
+            dead: Rate::new(dead),
+            dead_of: Rate::new(dead),
+            turned_away: Rate::new(0),
+        }
     }
 
     /// Counts one more.
@@ -46,7 +54,10 @@ impl Throttle {
             let _ = self.turned_away.count(&root, now);
             return Err(spent);
         }
-        self.live.count(&root, now)
+        match claims.act {
+            None => self.humans.count(&root, now),
+            Some(_) => self.agents.count(&root, &claims.sub.to_string(), now),
+        }
     }
 
     /// What was counted came with a credential that holds no more. One that is not told apart spends the share it came from: there
@@ -56,7 +67,10 @@ impl Throttle {
         // Whether that was too much the next one is told.
         let _ = (self.dead.count(&claims.jti, now), self.dead_of.count(&root, now));
         if self.dead.of(&claims.jti, now).is_some() {
-            self.live.take_back(&root, now);
+            match claims.act {
+                None => self.humans.take_back(&root, now),
+                Some(_) => self.agents.take_back(&root, &claims.sub.to_string(), now),
+            }
         }
     }
 
@@ -64,15 +78,16 @@ impl Throttle {
     pub fn take_before(&self, now: Timestamp) -> Vec<Throttled> {
         self.dead.take_before(now);
         self.dead_of.take_before(now);
-        let of = |rate: &Rate<String>| {
-            let most = rate.most();
-            let told = rate.take_before(now).into_iter().map(move |tally| {
-                let refused = tally.count.saturating_sub(most);
-                Throttled { minute: tally.minute, actor: tally.key, refused }
-            });
-            told.filter(|throttled| throttled.refused > 0)
-        };
-        of(&self.live).chain(of(&self.turned_away)).collect()
+        let most = self.humans.most();
+        let (agents, groups) = self.agents.take_before(now);
+        let beyond = [self.humans.take_before(now), agents, groups].into_iter().flatten().map(|tally| (tally, most));
+        let turned_away = self.turned_away.take_before(now).into_iter().map(|tally| (tally, 0));
+        let told = beyond.chain(turned_away).map(|(Tally { minute, key, count }, most)| Throttled {
+            minute,
+            actor: key,
+            refused: count.saturating_sub(most),
+        });
+        told.filter(|throttled| throttled.refused > 0).collect()
     }
 }
 
@@ -83,6 +98,8 @@ const DEAD: u64 = 600;
 mod tests {
     use super::*;
     use crate::ambient::Entropy;
+    use crate::id::AgentId;
+    use crate::token::Act;
 
     fn claims(human: &str) -> Claims {
         let now = Timestamp::from_second(60).unwrap();
@@ -115,6 +132,25 @@ mod tests {
         assert_eq!(refused, [1, 2_000 - DEAD]);
         assert!(told.iter().all(|throttled| throttled.actor.as_deref() == Some("alice@org")));
         assert_eq!(throttle.take_before(at(180)), []);
+    }
+
+    /// A human may issue more topmost agents than are told apart.
+    #[test]
+    fn no_number_of_live_agents_keeps_another_human_or_her_agents_from_asking() {
+        let (throttle, now) = (Throttle::new(100), Timestamp::from_second(60).unwrap());
+        let of_mallory = |_| throttle.count(&agents_claims("mallory@org"), now).is_ok();
+        assert_eq!((0..6_000).filter(|n| of_mallory(*n)).count(), 4_096 + 100);
+        for asking in [claims("alice@org"), agents_claims("alice@org"), claims("mallory@org")] {
+            throttle.count(&asking, now).unwrap();
+        }
+        let told = throttle.take_before(Timestamp::from_second(120).unwrap());
+        assert_eq!(told.len(), 1);
+        assert_eq!((told[0].actor.as_deref(), told[0].refused), (Some("mallory@org"), 6_000 - 4_096 - 100));
+    }
+
+    fn agents_claims(human: &str) -> Claims {
+        let agent = AgentId::new(Timestamp::from_second(60).unwrap(), &Entropy::system());
+        Claims { act: Some(Act { sub: agent, act: None }), ..claims(human) }
     }
 
     /// Whoever has thousands of dead tokens fills the places in which they are told apart.
