@@ -819,6 +819,15 @@ mod tests {
         assert_eq!(public, PUBLIC.into_iter().collect());
     }
 
+    /// What was made before is answered without a human's leave being asked for again, or used up.
+    #[test]
+    fn no_use_of_a_key_takes_an_idempotency_key() {
+        let uses =
+            table().iter().filter(|route| route.asked_operation().is_ok_and(|operation| operation.action().is_some()));
+        assert!(uses.clone().count() > 8);
+        assert!(uses.clone().all(|route| !route.takes_idempotency_key));
+    }
+
     #[test]
     fn every_route_says_what_it_does() {
         assert!(table().iter().all(|route| !route.summary.is_empty()));
