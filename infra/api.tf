@@ -8,15 +8,16 @@ resource "aws_api_gateway_rest_api" "this" {
   }
 }
 
-# Called for every request, also without a token: a decision that is cached is a revoked agent that still works. With an
-# identity source AWS would answer a missing token by itself, and no record would tell of it.
+# Called for every request, also without a token: a decision that is cached is a revoked agent that still works. What an identity
+# source names AWS wants to be there, or it answers by itself and no record tells of it; so this names what every request has. By
+# default it would be the token, and an empty one AWS does not take.
 resource "aws_api_gateway_authorizer" "this" {
   name                             = "${var.name}-authorizer"
   rest_api_id                      = aws_api_gateway_rest_api.this.id
   type                             = "REQUEST"
   authorizer_uri                   = aws_lambda_function.this["authorizer"].invoke_arn
   authorizer_result_ttl_in_seconds = 0
-  identity_source                  = ""
+  identity_source                  = "context.identity.sourceIp"
 }
 
 # Each place in each route's path, by how deep it lies: Terraform makes a resource after its parent only where the two are

@@ -8,12 +8,13 @@ resource "aws_sns_topic" "alerts" {
   tags = local.tags
 }
 
-# A rule calls a function once for each event; a queue between them lets the function take many at once.
+# A rule calls a function once for each event; a queue between them lets the function take many at once. `most` of a function run at
+# once: without it a backlog has hundreds, which write to the same items and take the account's concurrency from the authorizer.
 locals {
   consumers = {
-    anomaly = { detail_types = ["AuditRecord", "AuditRecords", "Heartbeat"], batch = 10, window = 1, most = null }
-    respond = { detail_types = ["AgentRecommendation"], batch = 10, window = 0, most = null }
-    # Two at once at most: more would only post the same things twice.
+    anomaly = { detail_types = ["AuditRecord", "AuditRecords", "Heartbeat"], batch = 10, window = 1, most = 5 }
+    respond = { detail_types = ["AgentRecommendation"], batch = 10, window = 0, most = 5 }
+    # More than two would only post the same things twice.
     webhooks = { detail_types = ["AuditRecord", "AuditRecords"], batch = 10, window = 1, most = 2 }
   }
 }

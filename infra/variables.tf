@@ -175,13 +175,13 @@ variable "deletion_protection" {
 }
 
 variable "throttling_rate" {
-  description = "Requests a second that the API takes in all, on average."
+  description = "Requests a second that the API takes of each method of each path, on average. The account's own limit counts over all of them."
   type        = number
   default     = 500
 }
 
 variable "throttling_burst" {
-  description = "Requests that the API takes at once."
+  description = "Requests that the API takes at once of each method of each path."
   type        = number
   default     = 1000
 }

@@ -333,7 +333,7 @@ run "that_decides_each_time_and_keeps_what_it_must" {
     error_message = "A decision that is cached is a revoked agent that still works."
   }
   assert {
-    condition     = aws_api_gateway_authorizer.this.identity_source == ""
+    condition     = aws_api_gateway_authorizer.this.identity_source == "context.identity.sourceIp"
     error_message = "A request without a token is the authorizer's to refuse, and to record."
   }
   assert {
@@ -384,6 +384,15 @@ run "that_tells_what_is_on_record_for_half_a_day" {
       && contains(aws_lambda_event_source_mapping.publish.function_response_types, "ReportBatchItemFailures")
     )
     error_message = "What is given up is known, and nothing before it is told again."
+  }
+}
+
+run "that_leaves_the_authorizer_room_when_there_is_a_backlog" {
+  assert {
+    condition = alltrue([
+      for consumer in values(aws_lambda_event_source_mapping.consumer) : try(consumer.scaling_config[0].maximum_concurrency, 1000) <= 10
+    ])
+    error_message = "What takes from a queue is run so many times at once and no more."
   }
 }
 

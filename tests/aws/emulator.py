@@ -64,7 +64,20 @@ def tell_where_requests_come_from():
     gateway._invoke_authorizer_lambda = invoke_from_here
 
 
+def refuse_an_empty_identity_source():
+    """AWS takes an authorizer without one, and none that is empty, which MiniStack 1.5.33 takes; Terraform's provider leaves none out."""
+    create = gateway._create_authorizer
+
+    def create_unless_empty(api_id, data):
+        if data.get("identitySource") == "":
+            return gateway._v1_error("BadRequestException", "Invalid identity source", 400)
+        return create(api_id, data)
+
+    gateway._create_authorizer = create_unless_empty
+
+
 tell_what_the_authorizer_said()
+refuse_an_empty_identity_source()
 tell_where_requests_come_from()
 threading.Thread(target=end_with_standard_input, daemon=True).start()
 main()

@@ -57,7 +57,7 @@ const AUDIENCE: &str = "aegis";
 /// What the one back end is called; what `aegis key register --aws-kms-key` registers at.
 const KMS: &str = "kms";
 /// Requests of one human, or of one agent with all below it, that one instance takes in a minute; of one source without a
-/// principal. The gateway's own throttling counts over all instances.
+/// principal. The gateway's own throttling counts over all instances, by method.
 const REQUESTS_PER_MINUTE: u64 = 6_000;
 const UNVERIFIED_PER_MINUTE: u64 = 600;
 

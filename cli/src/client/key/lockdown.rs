@@ -26,6 +26,7 @@ pub(super) fn lockdown(client: &Client, key: &KeyRef, format: PolicyFormat) -> R
     for other in others("/remains") {
         output::note(&format!("Stays, until it is ended at the back end: {}", named(other)));
     }
+    output::note(&format!("{APPLIED_BY}."));
     let policy = found.get("policy").unwrap_or(&Value::Null);
     match format {
         PolicyFormat::Json => output::line(&format!("{policy:#}")),
@@ -33,13 +34,17 @@ pub(super) fn lockdown(client: &Client, key: &KeyRef, format: PolicyFormat) -> R
     }
 }
 
+/// Or its caller could not take it back; and what it leaves out it leaves out of the key's own stack, too.
+const APPLIED_BY: &str =
+    "Only who stands under BreakGlass can apply it, and look at the key from then on: keep it in a stack of theirs";
+
 /// The document is JSON and stays it: in a heredoc nothing but `${` and `%{` means anything to Terraform.
 fn terraform(object: &str, policy: &Value) -> String {
     let policy = format!("{policy:#}").replace("${", "$${").replace("%{", "%%{");
     let object = Value::from(object).to_string().replace("${", "$${").replace("%{", "%%{");
     // Of names Terraform takes letters, digits, `_` and `-`.
     format!(
-        "resource \"aws_kms_key_policy\" \"aegis_lockdown\" {{\n  key_id = {object}\n  policy = <<-POLICY\n{policy}\nPOLICY\n}}"
+        "# {APPLIED_BY}.\nresource \"aws_kms_key_policy\" \"aegis_lockdown\" {{\n  key_id = {object}\n  policy = <<-POLICY\n{policy}\nPOLICY\n}}"
     )
 }
 
