@@ -1,7 +1,7 @@
 //! What evidence amounts to: a grade, and the detectors that fire.
 
 use aegis_core::recommendation::Detector;
-use aegis_core::risk::evidence::{Channel, Evidence, Familiar};
+use aegis_core::risk::evidence::{Channel, Evidence};
 use serde::Serialize;
 
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -111,9 +111,8 @@ pub fn judge(evidence: &Evidence, thresholds: &Thresholds, believed: bool) -> Ju
             _ => Grade::None,
         });
     }
-    // A single refusal may be a slip, however new the key is, and so may two of one key stop nobody: what else is odd
-    // about the request decides.
-    let fellow = evidence.refused_of == Familiar::Fleet;
+    // A single refusal may be a slip, however new the key is, and what asks for one wrong key over and over is a mistake more
+    // often than not: what else is odd about the request decides.
     let [_, operations, places, pace, ..] = families;
     let refusal = evidence.of(Channel::Denied).weighed;
     let [.., of_all] = thresholds.alert;
@@ -133,14 +132,16 @@ pub fn judge(evidence: &Evidence, thresholds: &Thresholds, believed: bool) -> Ju
     if evidence.borrowed {
         grade = grade.min(Grade::Alert);
     }
+    // Somebody who looks over what there is may be about to do anything; it is part of the work of people, not of agents.
+    if evidence.is_human() && evidence.looks && !evidence.refused_now {
+        grade = grade.min(Grade::Alert);
+    }
     if !believed {
         grade = if evidence.total() >= 9.0 { Grade::Alert } else { Grade::None };
     }
-    let sure = evidence.refused_surely;
     let policy = match (evidence.refused_now, evidence.refused_keys, evidence.refused_times) {
-        (true, 2.., _) if sure => Grade::Automatic,
+        (true, 2.., _) if evidence.refused_surely => Grade::Automatic,
         (true, 3.., _) => Grade::Automatic,
-        (true, _, 3..) if sure && !fellow => Grade::Automatic,
         (true, _, 2..) => Grade::Alert,
         _ => Grade::None,
     };

@@ -233,6 +233,55 @@ fn agents_that_a_thief_issues_to_herself_make_no_roll_out() {
     assert!(rolled_out < 0.6 * alone, "{rolled_out}");
 }
 
+/// What becomes of an agent at work for three weeks that is refused these keys, every five seconds.
+fn refused(keys: &[u32]) -> Grade {
+    let (mut watch, _) = run(&history(&[]));
+    let subject = Subject { actor: 1, human: false, fleet: 9, template: 9, of_human: true };
+    let mut grade = Grade::None;
+    for (n, key) in (0..).zip(keys) {
+        let (id, at) = (90_000 + n, BEGAN + 21 * 86_400_000 + i64::from(n) * 5_000);
+        let (network, class, outcome) = (Network { near: 100, wide: 10 }, Class::Make, Seen::Denied);
+        let s = Sighting { id, at, key: *key, operation: 1, class, network, client: 7, outcome, scope: 0 };
+        watch.take(&subject, &s);
+        grade = grade.max(judge(&watch.weigh(&subject, &s), &Thresholds::of(false), true).grade);
+    }
+    grade
+}
+
+#[test]
+fn who_asks_for_one_wrong_key_over_and_over_is_asked_about_and_for_a_second_one_is_stopped() {
+    let grades = [&[40][..], &[40; 2], &[40; 30], &[40, 41]].map(refused);
+    assert_eq!(grades, [Grade::None, Grade::Alert, Grade::Alert, Grade::Automatic]);
+}
+
+/// What becomes of a human at work for three weeks who goes through twenty keys she never used.
+fn goes_through(class: Class) -> Grade {
+    let mut watch = Watch::default();
+    let subject = Subject { actor: 1, human: true, fleet: 1, template: 1, of_human: false };
+    let mut id = 0;
+    let mut add = |at: i64, key: u32, operation: u32, class: Class| {
+        id += 1;
+        let network = Network { near: 100, wide: 10 };
+        let s = Sighting { id, at, key, operation, class, network, client: 7, outcome: Seen::Ok, scope: 0 };
+        watch.take(&subject, &s);
+        judge(&watch.weigh(&subject, &s), &Thresholds::of(true), true).grade
+    };
+    for day in 0..21 {
+        for n in 0..20 {
+            add(BEGAN + day * 86_400_000 + n * 1_200_000, 10, 1, Class::Make);
+            add(BEGAN + day * 86_400_000 + n * 1_200_000 + 1, 10, 2, Class::Look);
+        }
+    }
+    let operation = if class == Class::Look { 2 } else { 1 };
+    let began = BEGAN + 21 * 86_400_000;
+    (0..20).map(|n| add(began + i64::from(n) * 3_000, 50 + n, operation, class)).max().unwrap()
+}
+
+#[test]
+fn a_human_who_looks_at_key_after_key_is_asked_about_and_who_uses_them_is_stopped() {
+    assert_eq!([Class::Look, Class::Make].map(goes_through), [Grade::Alert, Grade::Automatic]);
+}
+
 #[test]
 fn refusals_stop_a_young_agent_of_a_human_all_the_same() {
     assert_eq!(beginner(9, Seen::Denied), Grade::Automatic);

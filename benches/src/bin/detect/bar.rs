@@ -89,7 +89,7 @@ const SHARES: &[Share] = &[
         scenarios: &[Scenario::Injection, Scenario::Enumeration],
         caught: |attack| within_3(&attack.automatic),
         bar: 0.90,
-        claimed: 0.88,
+        claimed: 0.81,
     },
     Share {
         what: "probing, deputy, poisoning: alert",

@@ -156,12 +156,12 @@ pub struct Evidence {
     /// Whether it was denied; what failed may have failed for other reasons.
     pub refused_surely: bool,
     pub most_in_a_second: u32,
+    /// Whether the request reveals nothing and makes nothing.
+    pub looks: bool,
     /// Whether its actor has too little history, and is held against agents that need not do the same.
     pub borrowed: bool,
     /// Keys never used before that came up within two minutes, this request's among them; 0 where its own is known.
     pub keys_at_once: u32,
-    /// Who else uses the key it was refused.
-    pub refused_of: Familiar,
 }
 
 impl Evidence {

@@ -92,6 +92,11 @@ impl Class {
     /// Of an operation's name, in the words of any key store. What is unknown counts as making something.
     pub fn of(operation: &str) -> Self {
         let has = |words: &[&str]| words.iter().any(|word| operation.contains(word));
+        // The policy, the grants and the tags of a key are looked at by names that say what is looked at.
+        let looks = ["describe", "list", "get"].iter().any(|word| operation.starts_with(word));
+        if looks && operation != "get" && !has(&["secret", "datakey", "data-key"]) {
+            return Self::Look;
+        }
         if has(&[
             "rotate",
             "create",
@@ -226,6 +231,24 @@ mod tests {
             assert_eq!(Class::of(&name.to_ascii_lowercase().replace('_', "-")), Class::Release, "{name}");
         }
         assert_ne!(operation_hash("sign"), operation_hash("decrypt"));
+    }
+
+    #[test]
+    fn what_an_operation_can_do_is_told_by_its_name() {
+        let table = [
+            (
+                Class::Look,
+                "describekey getkeypolicy listgrants listaliases listresourcetags getpublickey verify key.get",
+            ),
+            (Class::Make, "sign encrypt wrap generatemac"),
+            (Class::Release, "get getsecretvalue decrypt unwrap getdatakey reencrypt key.generate-data-key"),
+            (Class::Govern, "putkeypolicy creategrant tagresource schedulekeydeletion rotatekey key.destroy"),
+        ];
+        for (class, names) in table {
+            for name in names.split(' ') {
+                assert_eq!(Class::of(name), class, "{name}");
+            }
+        }
     }
 
     #[test]

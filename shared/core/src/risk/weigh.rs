@@ -466,10 +466,10 @@ fn refusals(
     // What others use fails now and then; a key that is not there fails for whoever guesses.
     let failed = s.outcome == Seen::Error && around.key == Familiar::Nobody && baseline.days >= 3.0;
     evidence.refused_surely = s.outcome == Seen::Denied;
+    evidence.looks = s.class == Class::Look;
     evidence.refused_now = foreign(s.key) && (s.outcome == Seen::Denied || failed);
     if evidence.refused_now {
         (evidence.refused_keys, evidence.refused_times) = (keys.count(), times);
-        evidence.refused_of = around.key;
         let shape = 0.2 + f64::from(baseline.refused_days);
         let exposure = 20.0 + f64::from(baseline.days);
         let again = 0.7 * f64::from(times.saturating_sub(keys.count()).min(3));
