@@ -6,7 +6,7 @@ mod usage;
 
 pub use usage::count_next;
 
-use crate::detect::{Consumer, Finding, StateId, severity, sighting, suggested};
+use crate::detect::{Consumer, Finding, Grade, StateId, severity, sighting, suggested};
 use aegis_core::ambient::{Timestamp, after_seconds};
 use aegis_core::behaviour::{self, LEARNING};
 use aegis_core::error::{Chain, Error};
@@ -184,6 +184,10 @@ async fn take_in(app: &App, batch: &[Arc<AuditRecord>]) -> Result<(), Error> {
 
 /// A detector that goes on finding the same of somebody is heard once an hour, and once more when it becomes graver.
 async fn raise(app: &App, batch: &[Arc<AuditRecord>], finding: Finding) -> Result<(), Error> {
+    // Asking for what is out of scope is a fact, told and answered with the request itself.
+    if finding.detector == Detector::ScopeViolation {
+        return Ok(());
+    }
     let found_at =
         Timestamp::from_second(i64::from(finding.minute).saturating_mul(60)).unwrap_or(Timestamp::UNIX_EPOCH);
     if is_no_news(app, found_at) {
@@ -191,20 +195,16 @@ async fn raise(app: &App, batch: &[Arc<AuditRecord>], finding: Finding) -> Resul
     }
     let of = |record: &&Arc<AuditRecord>| finding.records.contains(&record.id);
     let Some(record) = batch.iter().find(|record| record.id == finding.decisive) else { return Ok(()) };
-    // To use what is out of scope is a fact, told and answered with the request itself; to ask whether one may is answered alone.
-    let is_out = |record: &Arc<AuditRecord>| matches!(record.reason, Some(Reason::ScopeProbe | Reason::ScopeViolation));
-    let mut records = batch.iter().filter(of);
-    let is_told = match finding.detector {
-        Detector::ScopeViolation => !records.any(|record| is_out(record) && record.checked),
-        // What is left of a probe beside that are keys that would not answer.
-        Detector::ScopeProbe => records.all(|record| is_out(record) && !record.checked),
-        _ => false,
-    };
-    if is_told {
+    // So is asking for many keys out of scope; what is left of a probe are keys that would not answer, and who only asks whether
+    // it may, which is answered and no more.
+    let told = |record: &Arc<AuditRecord>| matches!(record.reason, Some(Reason::ScopeProbe | Reason::ScopeViolation));
+    if finding.detector == Detector::ScopeProbe && !record.checked && batch.iter().filter(of).all(told) {
         return Ok(());
     }
     let Some(sponsor) = record.human.clone() else { return Ok(()) };
-    let severity = severity(finding.grade, finding.score);
+    // Questions have somebody told, and stop nobody.
+    let grade = if record.checked { finding.grade.min(Grade::Alert) } else { finding.grade };
+    let severity = severity(grade, finding.score);
     let hour = finding.minute / 60;
     let words = format!("{}/{}/{hour}/{}", finding.detector.as_str(), finding.actor, severity.as_str());
     let at = Timestamp::from_second(i64::from(hour).saturating_mul(3_600)).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -214,10 +214,7 @@ async fn raise(app: &App, batch: &[Arc<AuditRecord>], finding: Finding) -> Resul
         id: RecommendationId::derived(at, &words),
         at: app.clock.now(),
         // Likely, not a fact: facts are stated with the request.
-        detector: match finding.detector {
-            Detector::ScopeViolation | Detector::ScopeProbe => Detector::KeySet,
-            detector => detector,
-        },
+        detector: if finding.detector == Detector::ScopeProbe { Detector::KeySet } else { finding.detector },
         severity,
         agent,
         sponsor,

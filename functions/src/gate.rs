@@ -7,6 +7,7 @@ use aegis_core::ambient::Timestamp;
 use aegis_core::error::Error;
 use aegis_core::rate::{GroupedRate, Rate, Spent, Tally};
 use aegis_core::reason::Reason;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Signatures that may be checked in a minute beyond the sources' shares: some 4 ms of one core in each second.
@@ -49,9 +50,15 @@ impl Gate {
     /// Takes out the counts of minutes before the one of `now`, to be written to the journal.
     pub fn take_before(&self, now: Timestamp) -> Vec<Tally<IpAddr>> {
         self.reserve.take_before(now);
-        let (mut near, wide) = self.sources.take_before(now);
-        near.extend(wide);
-        near
+        let (mut tallies, wide) = self.sources.take_before(now);
+        // The network of many is nobody's address.
+        let mut rest: BTreeMap<Timestamp, u64> = BTreeMap::new();
+        for tally in wide {
+            let count = rest.entry(tally.minute).or_default();
+            *count = count.saturating_add(tally.count);
+        }
+        tallies.extend(rest.into_iter().map(|(minute, count)| Tally { minute, key: None, count }));
+        tallies
     }
 }
 
@@ -116,5 +123,8 @@ mod tests {
         gate.check(network(20_000), now).unwrap_err();
         gate.check("192.0.2.7".parse().unwrap(), now).unwrap();
         gate.check("2001:db9::7".parse().unwrap(), now).unwrap();
+        let tallies = gate.take_before(Timestamp::from_second(120).unwrap());
+        let beyond: Vec<u64> = tallies.iter().filter(|tally| tally.key.is_none()).map(|tally| tally.count).collect();
+        assert_eq!((tallies.len(), beyond), (4_097, vec![10_000 - 4_096 + 1]));
     }
 }

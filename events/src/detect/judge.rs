@@ -76,7 +76,8 @@ pub const USUAL_HUMANS: [f64; FAMILIES] = [2.5, 1.8, 2.35, 1.5, 2.3, 2.0, 2.5, 4
 
 /// More than one new key amounts to.
 const SEVERAL_KEYS: f64 = 3.6;
-/// The place of pace among the families.
+/// Where they stand among the families.
+const PLACES: usize = 2;
 const PACE: usize = 3;
 /// Requests in one second below which pace alone stops nobody.
 const LEAST_BURST: u32 = 30;
@@ -116,10 +117,12 @@ pub fn judge(evidence: &Evidence, thresholds: &Thresholds, believed: bool) -> Ju
     let [_, operations, places, pace, ..] = families;
     let refusal = evidence.of(Channel::Denied).weighed;
     let [.., of_all] = thresholds.alert;
+    // Whoever comes from where she never was is stopped whatever she asks for.
+    let elsewhere = sums.into_iter().zip(thresholds.automatic).nth(PLACES).is_some_and(|(sum, limit)| sum >= limit);
     let others = evidence.of_keys() - refusal >= SEVERAL_KEYS || evidence.total() - refusal >= of_all;
     if evidence.refused_now && evidence.refused_times < 2 && !(operations || places || pace || others) {
         grade = Grade::None;
-    } else if evidence.refused_now && evidence.refused_keys < 2 {
+    } else if evidence.refused_now && evidence.refused_keys < 2 && !elsewhere {
         grade = grade.min(Grade::Alert);
     }
     // Backfills and load tests are fast as well; a burst that stops somebody is beyond what one does by hand.
@@ -132,8 +135,8 @@ pub fn judge(evidence: &Evidence, thresholds: &Thresholds, believed: bool) -> Ju
     if evidence.borrowed {
         grade = grade.min(Grade::Alert);
     }
-    // Somebody who looks over what there is may be about to do anything; it is part of the work of people, not of agents.
-    if evidence.is_human() && evidence.looks && !evidence.refused_now {
+    // To look over which keys there are is part of the work of people, not of agents.
+    if evidence.is_human() && evidence.looks && !evidence.refused_now && !elsewhere {
         grade = grade.min(Grade::Alert);
     }
     if !believed {

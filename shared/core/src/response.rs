@@ -203,10 +203,15 @@ impl Carrying<'_> {
         }
         if self.carried.responses.len() > before {
             self.carried.puts.push(agent.replace()?);
-            // Otherwise one of them could send one sub-agent after the other out of scope.
-            if self.recommendation.detector.states_a_fact() && agent.value.state != AgentState::Active {
-                self.freeze_all_above(&agent.value).await?;
-            }
+        }
+        // Otherwise one of them could send one sub-agent after the other out of scope. Nor does it help to have revoked it meanwhile.
+        let is_stopped = self
+            .orders
+            .actions
+            .iter()
+            .any(|action| matches!(action, RuleAction::RevokeAgent | RuleAction::FreezeAgent));
+        if is_stopped && self.recommendation.detector.states_a_fact() && agent.value.state != AgentState::Active {
+            self.freeze_all_above(&agent.value).await?;
         }
         Ok(())
     }

@@ -86,6 +86,20 @@ async fn a_sub_agent_that_touches_a_canary_freezes_all_above_it() {
     deployment.get(&sibling, "/v1/whoami").await.ok();
 }
 
+/// An orchestrator may revoke its own agents.
+#[tokio::test]
+async fn who_revokes_the_one_that_leaves_its_scope_at_that_moment_is_frozen_all_the_same() {
+    let (deployment, alice) = laid_out().await;
+    let (_, first) = deployment.agent(&alice, "key:own-key:sign", json!({ "delegate": true })).await;
+    let (id, below) = deployment.agent(&first, "key:own-key:sign", json!({})).await;
+    let path = format!("/v1/agents/{id}/revoke");
+    // Both are let in before the first is answered.
+    let (revoked, violation) =
+        tokio::join!(deployment.post(&first, &path, json!({})), deployment.get(&below, "/v1/keys/other-key"));
+    assert_eq!((revoked.ok()["state"].as_str(), violation.refused(403)), (Some("revoked"), "scope_violation"));
+    assert_eq!(deployment.get(&first, "/v1/whoami").await.refused(403), "agent_frozen");
+}
+
 #[tokio::test]
 async fn who_is_frozen_for_less_at_the_same_moment_is_revoked_all_the_same() {
     let (deployment, alice) = laid_out().await;

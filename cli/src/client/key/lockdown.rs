@@ -35,8 +35,7 @@ pub(super) fn lockdown(client: &Client, key: &KeyRef, format: PolicyFormat) -> R
 }
 
 /// Or its caller could not take it back; and what it leaves out it leaves out of the key's own stack, too.
-const APPLIED_BY: &str =
-    "Only who stands under BreakGlass can apply it, and look at the key from then on: keep it in a stack of theirs";
+const APPLIED_BY: &str = "Only who stands under BreakGlass can apply it and, of people, look at the key from then on: keep it in a stack of theirs";
 
 /// The document is JSON and stays it: in a heredoc nothing but `${` and `%{` means anything to Terraform.
 fn terraform(object: &str, policy: &Value) -> String {

@@ -23,7 +23,7 @@ pub struct Throttle {
 pub struct Throttled {
     /// The minute's beginning.
     pub minute: Timestamp,
-    /// A human or an agent; `None` for all beyond those that were told apart.
+    /// A human or an agent; `None` for agents beyond those that were told apart, all of one human.
     pub actor: Option<String>,
     pub refused: u64,
 }
@@ -80,6 +80,7 @@ impl Throttle {
         self.dead_of.take_before(now);
         let most = self.humans.most();
         let (agents, groups) = self.agents.take_before(now);
+        let groups = groups.into_iter().map(|tally| Tally { key: None, ..tally }).collect();
         let beyond = [self.humans.take_before(now), agents, groups].into_iter().flatten().map(|tally| (tally, most));
         let turned_away = self.turned_away.take_before(now).into_iter().map(|tally| (tally, 0));
         let told = beyond.chain(turned_away).map(|(Tally { minute, key, count }, most)| Throttled {
@@ -145,7 +146,7 @@ mod tests {
         }
         let told = throttle.take_before(Timestamp::from_second(120).unwrap());
         assert_eq!(told.len(), 1);
-        assert_eq!((told[0].actor.as_deref(), told[0].refused), (Some("mallory@org"), 6_000 - 4_096 - 100));
+        assert_eq!((told[0].actor.as_deref(), told[0].refused), (None, 6_000 - 4_096 - 100));
     }
 
     fn agents_claims(human: &str) -> Claims {

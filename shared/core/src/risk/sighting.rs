@@ -94,7 +94,10 @@ impl Class {
         let has = |words: &[&str]| words.iter().any(|word| operation.contains(word));
         // The policy, the grants and the tags of a key are looked at by names that say what is looked at.
         let looks = ["describe", "list", "get"].iter().any(|word| operation.starts_with(word));
-        if looks && operation != "get" && !has(&["secret", "datakey", "data-key"]) {
+        if looks
+            && operation != "get"
+            && !has(&["secret", "datakey", "data-key", "import", "export", "decrypt", "unwrap", "reveal"])
+        {
             return Self::Look;
         }
         if has(&[
@@ -242,7 +245,10 @@ mod tests {
             ),
             (Class::Make, "sign encrypt wrap generatemac"),
             (Class::Release, "get getsecretvalue decrypt unwrap getdatakey reencrypt key.generate-data-key"),
-            (Class::Govern, "putkeypolicy creategrant tagresource schedulekeydeletion rotatekey key.destroy"),
+            (
+                Class::Govern,
+                "putkeypolicy getparametersforimport creategrant tagresource schedulekeydeletion rotatekey key.destroy",
+            ),
         ];
         for (class, names) in table {
             for name in names.split(' ') {
