@@ -123,9 +123,13 @@ pub(crate) fn throttled(head: &str) -> String {
     )
 }
 
+/// How often a function is looked for.
+const LOOKS: u32 = 20;
+
 /// Kills the function at the other end of a connection, as a machine that stops would.
 pub(crate) fn kill(peer: SocketAddr) -> Result<(), String> {
-    let process = function_at(peer).ok_or("no function sent it")?;
+    // The kernel's list of sockets may leave one out while others come and go. This one is there until it is answered.
+    let process = (0..LOOKS).find_map(|_| function_at(peer)).ok_or("no function sent it")?;
     let ended = Command::new("kill").args(["-9", &process]).status().map_err(|error| error.to_string())?;
     if ended.success() { Ok(()) } else { Err(format!("process {process} could not be killed")) }
 }

@@ -53,7 +53,7 @@ pub(crate) struct Venv {
 }
 
 impl Venv {
-    /// The existing one, unless its Python is gone.
+    /// The existing one, unless its Python is gone or it was made elsewhere.
     pub(crate) fn open(workshop: &Workshop) -> Result<Self, String> {
         Self::made_with(workshop, "venv", &need(workshop, "python3", "python3")?)
     }
@@ -79,7 +79,8 @@ impl Venv {
 
     fn made_with(workshop: &Workshop, name: &str, python: &Path) -> Result<Self, String> {
         let venv = Self { folder: workshop.tools().join(name) };
-        if workshop.succeeds(workshop.command(venv.program("python")).args(["-m", "pip", "--version"])) {
+        // Its programs name the folder that it was made in: asked like this, one that was moved or copied fails.
+        if workshop.succeeds(workshop.command(venv.program("pip")).arg("--version")) {
             return Ok(venv);
         }
         println!("making a Python venv in {}", venv.folder.display());

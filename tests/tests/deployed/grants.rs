@@ -126,6 +126,8 @@ impl Used {
     fn begins_anew(&self, operation: &str) {
         let key = &self.keys[usize::from(operation == "verify-mac")];
         let killed = Fault::of("DynamoDB_20120810.PutItem", key, "kill-before", 1);
-        assert!(self.ask(operation).status >= 500 && killed.happened() == 1);
+        let answer = self.ask(operation);
+        assert_eq!(killed.happened(), 1, "{operation}: {answer:?}");
+        assert!(answer.status >= 500, "{operation}: {answer:?}");
     }
 }
