@@ -281,20 +281,26 @@ async fn learn(app: &App, dismissal: &AuditRecord) -> Result<(), Error> {
 /// What a dismissal says is right, of what was seen.
 fn lessons_of(recommendation: &AgentRecommendation, s: &Sighting) -> Vec<Accepted> {
     let minute = minute_of(s.at);
-    let requests = recommendation.evidence.factors.iter().filter_map(|factor| match factor.factor {
+    let factors = &recommendation.evidence.factors;
+    let requests = factors.iter().filter_map(|factor| match factor.factor {
         FactorName::Burst | FactorName::Volume => {
             Some(Accepted::Requests { count: whole(factor.observed), within_seconds: factor.within_seconds? })
         }
         _ => None,
     });
+    let operations = factors.iter().filter(|factor| factor.factor == FactorName::OperationMix).filter_map(|factor| {
+        let (count, within_seconds) = (whole(factor.observed), factor.within_seconds?);
+        Some(Accepted::Operations { class: s.class, count, within_seconds })
+    });
     match recommendation.detector {
         Detector::CredentialShared | Detector::NewSource => {
             vec![Accepted::Network { near: s.network.near, wide: s.network.wide }, Accepted::Client(s.client)]
         }
-        Detector::KeySet | Detector::NewOperation => vec![Accepted::Key { key: s.key, operation: s.operation }],
+        Detector::KeySet => vec![Accepted::Key { key: s.key, operation: s.operation }],
+        Detector::NewOperation => operations.chain([Accepted::Key { key: s.key, operation: s.operation }]).collect(),
         Detector::OffHours => vec![Accepted::Hour(minute / 60 % 24)],
         Detector::AgentsInConcert | Detector::HumanMachineRate | Detector::LowAndSlow | Detector::UsageSpike => {
-            requests.chain([Accepted::Rate { day: minute / DAY }]).collect()
+            requests.chain(operations).chain([Accepted::Rate { day: minute / DAY }]).collect()
         }
         // How many agents are new, of which nothing is kept but how often that happens; a human's word; what several did with a
         // key, whose day is part of what is usual for it; and facts.

@@ -71,7 +71,7 @@ const HUMANS: Thresholds = Thresholds {
 };
 const NEVER: f64 = f64::INFINITY;
 /// The 98th percentiles there.
-pub const USUAL_MACHINES: [f64; FAMILIES] = [1.0, 0.55, 0.9, 1.55, 3.0, 1.0, 1.0, 3.1];
+pub const USUAL_MACHINES: [f64; FAMILIES] = [1.0, 1.1, 0.9, 1.55, 3.0, 1.0, 1.15, 3.5];
 pub const USUAL_HUMANS: [f64; FAMILIES] = [2.5, 1.8, 2.35, 1.5, 2.3, 2.0, 2.5, 4.4];
 
 /// More than one new key amounts to.
@@ -163,7 +163,7 @@ fn fired(evidence: &Evidence) -> Vec<Detector> {
             Channel::Use | Channel::Operation => Detector::NewOperation,
             Channel::Network | Channel::Client => Detector::NewSource,
             Channel::Burst | Channel::Volume if evidence.is_human() => Detector::HumanMachineRate,
-            Channel::Burst | Channel::Volume => Detector::UsageSpike,
+            Channel::Burst | Channel::Volume | Channel::Mix => Detector::UsageSpike,
             Channel::Excess => Detector::LowAndSlow,
             Channel::Hour => Detector::OffHours,
             Channel::Denied if evidence.refused_keys >= 3 => Detector::ScopeProbe,

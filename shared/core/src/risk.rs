@@ -88,6 +88,8 @@ pub enum FactorName {
     NewSource,
     /// Operations of the day on keys that the actor has not used them on before.
     NewUse,
+    /// Operations of one sort, to make something or to take something out, in an hour or a day.
+    OperationMix,
     /// Keys of the day that the actor was refused and never allowed.
     Refusals,
     /// Keys and labels the scope names.

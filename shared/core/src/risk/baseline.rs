@@ -4,12 +4,12 @@
 //! folded is sealed: whatever arrives of it later changes nothing, and so does folding a record twice.
 
 use super::DAY;
-use super::sighting::{Seen, Sighting};
+use super::sighting::{Class, Seen, Sighting};
 use super::stats::{kept, whole};
 use super::table::{Standing, Table};
 use super::used::Used;
 use super::weigh::STRETCHES;
-use super::window::{Minute, Trace};
+use super::window::{MIXED, Minute, Trace};
 use std::cmp::Ordering;
 
 /// What a day forgets: 0.97, in 1/65536. Half a weight is gone after 23 days.
@@ -39,7 +39,7 @@ pub struct Baseline {
     pub through: u32,
     /// The minute of the first record.
     pub born: u32,
-    pub keys: Table<33>,
+    pub keys: Table<28>,
     /// All of them, the table's included.
     pub used: Used,
     /// How many keys the open day took up.
@@ -93,8 +93,16 @@ pub struct Baseline {
     pub turns: u32,
     /// Whether the last network was a new one.
     pub on_new: bool,
+    /// Of each sort of operation the requests of an hour and of a day, in log2(1 + x): daily peaks, those of the open day, and
+    /// the counts of the open hour and day.
+    pub mix: [[Peak; MIX_STRETCHES.len()]; MIXED.len()],
+    pub mix_today: [[f32; MIX_STRETCHES.len()]; MIXED.len()],
+    pub mix_hour: [u32; MIXED.len()],
+    pub mix_day: [u32; MIXED.len()],
 }
 
+/// Seconds of the stretches of time whose operations of one sort have peaks: an hour, a day.
+pub const MIX_STRETCHES: [u32; 2] = [3_600, 86_400];
 pub const SORTS: usize = 5;
 pub const KEY: usize = 0;
 pub const USE: usize = 1;
@@ -105,6 +113,7 @@ pub const CLIENT: usize = 4;
 /// One second, ten seconds, a minute, ten minutes, an hour, a day; keys an hour; their surprise; of 24 hours at a stretch
 /// the deviations, and how many saw activity.
 pub const SCALES: usize = 10;
+pub const DAILY_REQUESTS: usize = 5;
 pub const HOURLY_KEYS: usize = 6;
 pub const SURPRISE: usize = 7;
 pub const DEVIATIONS: usize = 8;
@@ -168,6 +177,14 @@ impl Baseline {
                 }
                 _ => {}
             }
+        }
+        let counts = self.mix_hour.iter_mut().zip(&mut self.mix_day).zip(minute.mix);
+        for ((hour, day), count) in counts {
+            *hour = hour.saturating_add(u32::from(count));
+            *day = day.saturating_add(u32::from(count));
+        }
+        for ((today, hour), day) in self.mix_today.iter_mut().zip(self.mix_hour).zip(self.mix_day) {
+            today.iter_mut().zip([hour, day]).for_each(|(today, count)| *today = today.max(log2(count)));
         }
         let peaks = [
             minute.most_in_a_second(),
@@ -343,6 +360,7 @@ impl Baseline {
             *poisson += kept(expected.mean.max(0.5));
         }
         self.hour = 0;
+        self.mix_hour = Default::default();
         self.hour_keys = 0;
         self.hour_surprise = 0.0;
     }
@@ -371,6 +389,7 @@ impl Baseline {
         }
         (self.yesterday_hours, self.today_hours) = (self.today_hours, 0);
         (self.day, self.new_keys) = (0, 0);
+        self.mix_day = Default::default();
         self.used.advance(closed.saturating_add(1));
         self.forget();
     }
@@ -386,6 +405,10 @@ impl Baseline {
             *squares += value * value;
         }
         for (peak, today) in self.peaks.iter_mut().zip(&mut self.today) {
+            peak.learn(*today, self.days);
+            *today = 0.0;
+        }
+        for (peak, today) in self.mix.iter_mut().flatten().zip(self.mix_today.iter_mut().flatten()) {
             peak.learn(*today, self.days);
             *today = 0.0;
         }
@@ -417,7 +440,7 @@ impl Baseline {
         for weight in self.hours.iter_mut().flatten() {
             *weight = u16::try_from(u32::from(*weight).saturating_mul(DAILY) >> 16).unwrap_or(u16::MAX);
         }
-        self.peaks.iter_mut().for_each(Peak::decay);
+        self.peaks.iter_mut().chain(self.mix.iter_mut().flatten()).for_each(Peak::decay);
         let [weekdays, weekends] = &mut self.day_types;
         let [deviation, poisson] = &mut self.scatter;
         let sums =
@@ -522,6 +545,12 @@ impl Baseline {
         a.scatter.iter_mut().zip(b.scatter).for_each(|(ours, theirs)| *ours += theirs);
         a.peaks.iter_mut().zip(&b.peaks).for_each(|(ours, theirs)| ours.merge(theirs, of_both));
         a.today.iter_mut().zip(b.today).for_each(|(ours, theirs)| *ours = ours.max(theirs));
+        let mix = a.mix.iter_mut().flatten().zip(b.mix.iter().flatten());
+        mix.for_each(|(ours, theirs)| ours.merge(theirs, of_both));
+        let today = a.mix_today.iter_mut().flatten().zip(b.mix_today.into_iter().flatten());
+        today.for_each(|(ours, theirs)| *ours = ours.max(theirs));
+        let counts = a.mix_hour.iter_mut().chain(&mut a.mix_day).zip(b.mix_hour.into_iter().chain(b.mix_day));
+        counts.for_each(|(ours, theirs)| *ours = ours.saturating_add(theirs));
         a.hours.iter_mut().flatten().zip(b.hours.into_iter().flatten()).for_each(|(ours, theirs)| {
             let twice = f64::from(shared) * f64::from((*ours).min(theirs));
             *ours = ours.saturating_add(theirs).saturating_sub(u16::try_from(whole(twice)).unwrap_or(u16::MAX));
@@ -579,13 +608,11 @@ impl Baseline {
                 (self.excess, self.daily_excess) = (0.0, 0.0);
             }
             Accepted::Requests { count, within_seconds } => {
-                for (peak, stretch) in self.peaks.iter_mut().zip(STRETCHES) {
-                    // Of a longer stretch of time so many are certain, of a shorter one its share.
-                    let share =
-                        u64::from(count).saturating_mul(u64::from(stretch)).div_ceil(u64::from(within_seconds.max(1)));
-                    let certain = u32::try_from(share).unwrap_or(u32::MAX).min(count);
-                    peak.highest = peak.highest.max(log2(certain));
-                }
+                raise(&mut self.peaks, &STRETCHES, count, within_seconds);
+            }
+            Accepted::Operations { class, count, within_seconds } => {
+                let sorts = self.mix.iter_mut().zip(MIXED).filter(|(_, of)| *of == class);
+                sorts.for_each(|(peaks, _)| raise(peaks, &MIX_STRETCHES, count, within_seconds));
             }
             Accepted::Hour(hour) => {
                 let [weekdays, weekends] = &mut self.hours;
@@ -595,6 +622,16 @@ impl Baseline {
                 }
             }
         }
+    }
+}
+
+/// Makes so many requests within so long no more than what there was.
+fn raise(peaks: &mut [Peak], stretches: &[u32], count: u32, within_seconds: u32) {
+    for (peak, stretch) in peaks.iter_mut().zip(stretches) {
+        // Of a longer stretch of time so many are certain, of a shorter one its share.
+        let share = u64::from(count).saturating_mul(u64::from(*stretch)).div_ceil(u64::from(within_seconds.max(1)));
+        let certain = u32::try_from(share).unwrap_or(u32::MAX).min(count);
+        peak.highest = peak.highest.max(log2(certain));
     }
 }
 
@@ -611,6 +648,12 @@ pub enum Accepted {
     Network {
         near: u32,
         wide: u32,
+    },
+    /// So many operations of this sort within so long.
+    Operations {
+        class: Class,
+        count: u32,
+        within_seconds: u32,
     },
     /// As much as it did on this day, since 1970, if that is not over.
     Rate {

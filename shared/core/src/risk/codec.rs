@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Largest encoded baseline, in bytes.
 pub const MOST_BYTES: usize = 2_048;
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 #[derive(Debug, thiserror::Error)]
 #[error("not a baseline of a version this program knows")]
@@ -44,7 +44,7 @@ macro_rules! fields {
 
 fields! {
     through born keys used new_keys uses operations networks clients refused adopted days refused_days mixed_days peaks today hours
-    day_types today_hours yesterday_hours volume scatter deviations excess daily_excess daily ten_minutes hour day hour_keys hour_surprise mixed_since turns on_new
+    day_types today_hours yesterday_hours volume scatter deviations excess daily_excess daily ten_minutes hour day hour_keys hour_surprise mixed_since turns on_new mix mix_today mix_hour mix_day
 }
 
 pub(super) fn encode_state(sealed: &Baseline, open: &[Minute], newest: u32) -> Vec<u8> {
@@ -57,6 +57,7 @@ pub(super) fn encode_state(sealed: &Baseline, open: &[Minute], newest: u32) -> V
         minute.minute.write(out);
         list(&minute.ids, out, Field::write);
         list(&minute.seconds, out, Field::write);
+        minute.mix.write(out);
         list(&minute.traces, out, write_trace);
     });
     out
@@ -74,7 +75,8 @@ pub(super) fn decode_state(bytes: &[u8]) -> Result<(Baseline, Vec<Minute>, u32),
         let open = unlist(bytes, |bytes| {
             let minute = u32::read(bytes)?;
             let (ids, seconds) = (unlist(bytes, Field::read)?, unlist(bytes, Field::read)?);
-            Some(Minute { minute, ids, seconds, traces: unlist(bytes, read_trace)? })
+            let mix = Field::read(bytes)?;
+            Some(Minute { minute, ids, seconds, mix, traces: unlist(bytes, read_trace)? })
         })?;
         Some((baseline, open, newest))
     };

@@ -3,11 +3,11 @@
 use super::baseline::{self, Baseline};
 use super::sighting::Sighting;
 use super::table::Standing;
-use super::weigh::{counts, surge};
+use super::weigh::{MOST_MIXED, counts, surge};
 use super::{Factor, FactorName, Live};
 
 /// Channels of evidence.
-pub const CHANNELS: usize = 13;
+pub const CHANNELS: usize = 14;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(usize)]
@@ -25,6 +25,7 @@ pub enum Channel {
     KeySet,
     Places,
     Fleet,
+    Mix,
 }
 
 impl Channel {
@@ -42,6 +43,7 @@ impl Channel {
         Self::KeySet,
         Self::Places,
         Self::Fleet,
+        Self::Mix,
     ];
 
     /// Most decades it may count, and what a decade of it weighs beside the other channels': for machines, for humans.
@@ -63,6 +65,7 @@ impl Channel {
             Self::KeySet => (6.0, 0.6, 0.5),
             Self::Places => (3.5, 1.5, 0.8),
             Self::Fleet => (3.0, 0.15, 0.15),
+            Self::Mix => (MOST_MIXED, 0.7, 0.5),
         }
     }
 
@@ -81,6 +84,7 @@ impl Channel {
             Self::KeySet => FactorName::KeySet,
             Self::Places => FactorName::TwoPlaces,
             Self::Fleet => FactorName::Fleet,
+            Self::Mix => FactorName::OperationMix,
         }
     }
 }
@@ -207,7 +211,13 @@ impl Evidence {
         for ((channel, theirs), ours) in kind.iter().zip(&mut self.readings) {
             let counts = !matches!(
                 channel,
-                Channel::Burst | Channel::Volume | Channel::Excess | Channel::KeySet | Channel::Places | Channel::Fleet
+                Channel::Burst
+                    | Channel::Volume
+                    | Channel::Excess
+                    | Channel::KeySet
+                    | Channel::Places
+                    | Channel::Fleet
+                    | Channel::Mix
             );
             if counts && channel != Channel::Denied && theirs.decades * share > ours.decades {
                 *ours = Reading { decades: theirs.decades * share, weighed: theirs.weighed * share, ..theirs };
@@ -274,7 +284,7 @@ impl Evidence {
 
     /// What was done with them.
     pub fn of_operations(&self) -> f64 {
-        self.sum(&[Channel::Operation, Channel::Use])
+        self.sum(&[Channel::Operation, Channel::Use, Channel::Mix])
     }
 
     /// Who looks around tries new keys, and new operations on them: each alone may be a new task.

@@ -80,9 +80,9 @@ codes! { Class { 0 Look 1 Make 2 Release 3 Govern } }
 pub enum Class {
     /// Reveals nothing and makes nothing: verify, describe, list.
     Look,
-    /// Makes something under the key: sign, mac, encrypt, wrap.
+    /// Makes something under the key: sign, mac, encrypt, wrap, generate a data key.
     Make,
-    /// Takes the protection off something: decrypt, unwrap, export, a data key.
+    /// Takes the protection off something: decrypt, unwrap, export.
     Release,
     /// Changes the key itself.
     Govern,
@@ -123,6 +123,10 @@ impl Class {
             "compromise",
         ]) {
             return Self::Govern;
+        }
+        // A new data key protects nothing yet: to ask for one is to encrypt, in the words of envelope encryption.
+        if has(&["generatedatakey", "generate-data-key"]) {
+            return Self::Make;
         }
         if has(&[
             "decrypt",
@@ -231,7 +235,7 @@ mod tests {
     fn an_operation_is_one_in_the_words_of_every_plane() {
         for name in ["key.generate-data-key", "GenerateDataKey", "generatedatakey", "generate_data_key"] {
             assert_eq!(operation_hash(name), operation_hash("generatedatakey"), "{name}");
-            assert_eq!(Class::of(&name.to_ascii_lowercase().replace('_', "-")), Class::Release, "{name}");
+            assert_eq!(Class::of(&name.to_ascii_lowercase().replace('_', "-")), Class::Make, "{name}");
         }
         assert_ne!(operation_hash("sign"), operation_hash("decrypt"));
     }
@@ -243,8 +247,8 @@ mod tests {
                 Class::Look,
                 "describekey getkeypolicy listgrants listaliases listresourcetags getpublickey verify key.get",
             ),
-            (Class::Make, "sign encrypt wrap generatemac"),
-            (Class::Release, "get getsecretvalue decrypt unwrap getdatakey reencrypt key.generate-data-key"),
+            (Class::Make, "sign encrypt wrap generatemac key.generate-data-key generatedatakeypair"),
+            (Class::Release, "get getsecretvalue decrypt unwrap getdatakey reencrypt"),
             (
                 Class::Govern,
                 "putkeypolicy getparametersforimport creategrant tagresource schedulekeydeletion rotatekey key.destroy",

@@ -2,13 +2,14 @@
 
 use super::DAY;
 use super::baseline::{
-    self, ACTIVE_HOURS, Baseline, DEVIATIONS, HOURLY_KEYS, NETWORK, Peak, SURPRISE, bit, distinct, is_weekend, log2,
+    self, ACTIVE_HOURS, Baseline, DAILY_REQUESTS, DEVIATIONS, HOURLY_KEYS, MIX_STRETCHES, NETWORK, Peak, SURPRISE, bit,
+    distinct, is_weekend, log2,
 };
 use super::evidence::{Channel, Count, Evidence, Familiar, Surroundings};
 use super::sighting::{Class, Seen, Sighting, operation_hash, pair};
 use super::stats::{count_decades, t_decades};
 use super::table::{Standing, Table};
-use super::window::{Minute, Trace};
+use super::window::{MIXED, Minute, Trace};
 
 /// The evidence of a request.
 ///
@@ -22,12 +23,14 @@ pub fn weigh(
     around: &Surroundings,
 ) -> Evidence {
     let mut evidence = Evidence::none(around.human);
+    evidence.looks = s.class == Class::Look;
     let minutes = Open { before, this };
     let day = this.minute / DAY;
     let history = history(baseline);
     if baseline.through != 0 && history > 0.0 {
         novelty(&mut evidence, baseline, &minutes, s, around, day, history);
         pace(&mut evidence, baseline, &minutes, s, history);
+        mix(&mut evidence, baseline, &minutes, s, history);
         time_of_day(&mut evidence, baseline, this.minute, around, history);
         let of_move = if around.network == Familiar::Wave { 0.25 } else { 1.0 };
         places(&mut evidence, baseline, &minutes, s, day, history * of_move);
@@ -114,8 +117,7 @@ fn new_keys(baseline: &Baseline, open: &Open<'_>, key: u32, day: u32, prior: f64
     let keys = open.traces().map(|trace| trace.key).filter(|key| *key != 0);
     keys.filter(|key| baseline.key_standing(*key, day) == Standing::Absent).for_each(|key| fresh.add(key));
     let count = fresh.count().saturating_add(u32::from(baseline.new_keys)).max(1);
-    let adopted = f64::from(baseline.adopted.first().copied().unwrap_or(0.0)) - f64::from(baseline.new_keys);
-    let (shape, exposure) = (prior * 10.0 + adopted.max(0.0), 10.0 + f64::from(baseline.days));
+    let (shape, exposure) = (prior * 10.0 + adopted_keys(baseline), 10.0 + f64::from(baseline.days));
     let earlier = match baseline.keys.find(key) {
         Some(entry) => entry.first < day,
         None => standing == Standing::Fresh && baseline.new_keys == 0,
@@ -123,6 +125,12 @@ fn new_keys(baseline: &Baseline, open: &Open<'_>, key: u32, day: u32, prior: f64
     // What came up on an earlier day was told of then.
     let news = if earlier { 0.6 } else { 1.0 };
     (count_decades(count, shape, exposure) * news, f64::from(count), shape / exposure)
+}
+
+/// How many keys it took up on earlier days, decayed.
+fn adopted_keys(baseline: &Baseline) -> f64 {
+    let adopted = baseline.adopted.get(baseline::KEY).copied().unwrap_or(0.0);
+    (f64::from(adopted) - f64::from(baseline.new_keys)).max(0.0)
 }
 
 /// What each key beyond the first amounts to, in decades, that comes up within two minutes of another new one. A task brings
@@ -160,7 +168,9 @@ fn novelty(
         evidence.keys_at_once = keys_at_once(baseline, open, s.key, day);
         let (decades, observed, expected) = new_keys(baseline, open, s.key, day, human(0.03, 0.1));
         let weight = told(around.key, 0.8, 1.0);
-        let at_once = AT_ONCE * f64::from(evidence.keys_at_once.saturating_sub(1).min(4));
+        // Whose work is one new key after the other, as that of who rotates them, comes by several at once.
+        let restless = (1.0 - adopted_keys(baseline) / 10.0).max(0.2);
+        let at_once = restless * AT_ONCE * f64::from(evidence.keys_at_once.saturating_sub(1).min(4));
         evidence.set(Channel::Key, (decades * weight + at_once) * history, observed, expected);
     }
     if is_new(baseline.operations.standing(s.operation, day)) {
@@ -323,6 +333,40 @@ fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sight
     evidence.set(Channel::KeySet, decades, f64::from(distinct(bits)), baseline::usual(&of(HOURLY_KEYS), baseline.days));
 }
 
+/// Days of use below which an operation is none that its actor goes by.
+const SELDOM: f64 = 3.0;
+/// What the operations weigh that only take back what their actor makes, where they are such: a restore test reads in an hour
+/// more than was read in the months before it.
+const RESTORES: f64 = 0.4;
+/// Most decades that a mix of operations amounts to.
+pub(super) const MOST_MIXED: f64 = 4.0;
+
+/// How many operations of the request's sort there are, for an actor that does little of it: who verifies and begins to sign, or
+/// signs and begins to take secrets out. Of what is most of its work it says nothing: that is more when all of it is.
+fn mix(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sighting, history: f64) {
+    let Some(sort) = MIXED.iter().position(|class| *class == s.class) else { return };
+    let of = |counts: &[u32; MIXED.len()]| counts.get(sort).copied().unwrap_or(0);
+    let within = |width: u32, sealed: u32| {
+        let carried = if baseline.through / width == open.this.minute / width { sealed } else { 0 };
+        let minutes = open.minutes().filter(|minute| minute.minute / width == open.this.minute / width);
+        minutes.map(|minute| u32::from(minute.mix.get(sort).copied().unwrap_or(0))).fold(carried, u32::saturating_add)
+    };
+    let [of_hour, of_day] = baseline.mix.get(sort).copied().unwrap_or_default();
+    let usual = |peak: &Peak| baseline::usual(peak, baseline.days);
+    let all = baseline.peaks.get(DAILY_REQUESTS).map_or(0.0, usual);
+    let others = 1.0 - (usual(&of_day) / all.max(1.0)).min(1.0);
+    let seldom = baseline.operations.find(s.operation).is_none_or(|entry| entry.weight() < SELDOM);
+    let restores = if seldom && undoes(baseline, s.operation) { RESTORES } else { 1.0 };
+    let counts = [(of_hour, of(&baseline.mix_hour)), (of_day, of(&baseline.mix_day))];
+    let mut strongest = Count::default();
+    for ((peak, sealed), within_seconds) in counts.into_iter().zip(MIX_STRETCHES) {
+        let observed = within(within_seconds / 60, sealed);
+        let decades = above(&peak, baseline.days, log2(observed), 0.7).min(MOST_MIXED) * others * restores * history;
+        strongest = strongest.or_stronger(Count { decades, observed, expected: usual(&peak), within_seconds });
+    }
+    evidence.raise(Channel::Mix, strongest);
+}
+
 /// How much more than usual, over hours and days, however slowly: the strongest of what each way of counting says, in decades,
 /// with what it saw and expected.
 fn excess(baseline: &Baseline, minute: u32, of_hour: u32, of_day: u32) -> (f64, f64, f64) {
@@ -466,7 +510,6 @@ fn refusals(
     // What others use fails now and then; a key that is not there fails for whoever guesses.
     let failed = s.outcome == Seen::Error && around.key == Familiar::Nobody && baseline.days >= 3.0;
     evidence.refused_surely = s.outcome == Seen::Denied;
-    evidence.looks = s.class == Class::Look;
     evidence.refused_now = foreign(s.key) && (s.outcome == Seen::Denied || failed);
     if evidence.refused_now {
         (evidence.refused_keys, evidence.refused_times) = (keys.count(), times);

@@ -14,6 +14,10 @@ pub const MOST_TRACES: usize = 64;
 /// that worked, nor the other way round.
 const MOST_WORKED: usize = 48;
 
+/// Sorts of operations whose share is watched: who makes things under keys may turn to taking things out, and the other way
+/// round. To look does no harm, and to govern is seldom.
+pub const MIXED: [Class; 2] = [Class::Make, Class::Release];
+
 /// One minute of an actor.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Minute {
@@ -21,6 +25,8 @@ pub struct Minute {
     pub minute: u32,
     pub(super) ids: Vec<u32>,
     pub(super) seconds: Vec<u16>,
+    /// Of each sort of operation, in the order of [`MIXED`], those that worked.
+    pub(super) mix: [u16; MIXED.len()],
     pub traces: Vec<Trace>,
 }
 
@@ -111,6 +117,10 @@ impl Minute {
                 self.seconds.resize(second.saturating_add(1), 0);
             }
             if let Some(count) = self.seconds.get_mut(second) {
+                *count = count.saturating_add(1);
+            }
+            let of = |class: &(Class, &mut u16)| class.0 == s.class && s.outcome == Seen::Ok;
+            if let Some((_, count)) = MIXED.into_iter().zip(&mut self.mix).find(of) {
                 *count = count.saturating_add(1);
             }
         }

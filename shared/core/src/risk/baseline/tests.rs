@@ -1,6 +1,6 @@
 use super::*;
-use crate::risk::evidence::{Channel, Familiar, Surroundings, score_of};
-use crate::risk::sighting::{Class, Network, Sighting};
+use crate::risk::evidence::{Channel, Familiar, Reading, Surroundings, score_of};
+use crate::risk::sighting::{Class, Network, Sighting, operation_hash};
 use crate::risk::state::{MOST_STATE, State};
 use crate::risk::table::Standing;
 use crate::risk::{Behaviour, FactorName, Live, MOST_BYTES, Observation, score};
@@ -456,4 +456,105 @@ proptest! {
         versioned.insert(0, 1);
         let _ = (Baseline::decode(&versioned), State::decode(&versioned), crate::risk::pool::Pool::decode(&versioned));
     }
+}
+
+/// What is said of the mix of operations after twenty days that each brought so many of them by name, at the last of some more
+/// on the next day, a minute after the other.
+fn mix_after(usual: &[(&str, u32)], then: (&str, u32)) -> Reading {
+    let mut state = State::default();
+    let mut id = 0;
+    let mut of = |name: &str, at: i64| {
+        id += 1;
+        let (operation, class) = (operation_hash(name), Class::of(name));
+        Sighting { operation, class, ..sighting(id, at, 5) }
+    };
+    for day in 0..20 {
+        for n in 0..400 {
+            for (name, _) in usual.iter().filter(|(_, count)| n < *count) {
+                state.take(&of(name, BEGAN + day * 86_400_000 + 36_000_000 + i64::from(n) * 60_000));
+            }
+        }
+    }
+    let mut last = Reading::default();
+    for n in 0..i64::from(then.1) {
+        let s = of(then.0, BEGAN + 20 * 86_400_000 + 36_000_000 + n * 60_000);
+        state.take(&s);
+        last = state.weigh(&s, &Surroundings::default()).of(Channel::Mix);
+    }
+    last
+}
+
+#[test]
+fn who_begins_to_do_much_of_what_it_did_little_of_is_seen_to() {
+    let signs = [("sign", 400), ("get", 2)];
+    let reads = mix_after(&signs, ("get", 40));
+    assert!(reads.decades > 3.0 && reads.observed == 40.0, "{reads:?}");
+    assert!((1.5..2.5).contains(&reads.expected) && reads.within_seconds == Some(3_600), "{reads:?}");
+    let begins_to_sign = mix_after(&[("verify", 400), ("get", 9)], ("sign", 40));
+    assert!(begins_to_sign.decades > 3.0 && begins_to_sign.expected == 0.0, "{begins_to_sign:?}");
+    // As much as ever, twice its trade, and what reveals and makes nothing.
+    for (usual, then) in [
+        (&signs[..], ("get", 2)),
+        (&[("sign", 400)], ("sign", 800)),
+        (&[("sign", 400), ("verify", 2)], ("verify", 200)),
+    ] {
+        let said = mix_after(usual, then);
+        assert!(said.decades < 0.01, "{then:?}: {said:?}");
+    }
+}
+
+#[test]
+fn a_restore_test_is_little_beside_a_turn_to_something_else() {
+    let restores = mix_after(&[("encrypt", 400)], ("decrypt", 200));
+    let turns = mix_after(&[("sign", 400)], ("decrypt", 200));
+    assert!(restores.decades > 0.0 && restores.decades < 0.5 * turns.decades, "{restores:?} {turns:?}");
+    // Who decrypts now and then and one day decrypts all is no restore test.
+    let reads = mix_after(&[("encrypt", 400), ("decrypt", 2)], ("decrypt", 200));
+    assert!(reads.decades > 3.0, "{reads:?}");
+}
+
+#[test]
+fn operations_that_were_right_are_no_more_than_there_were() {
+    let mut baseline = worked(0..10, 5);
+    baseline.accept(&Accepted::Operations { class: Class::Release, count: 48, within_seconds: 3_600 });
+    let [made, released] = baseline.mix.map(|peaks| peaks.map(|peak| peak.highest));
+    assert_eq!(released, [log2(48), log2(48)]);
+    baseline.accept(&Accepted::Operations { class: Class::Make, count: 4_800, within_seconds: 86_400 });
+    assert!(made[1] < log2(4_800));
+    assert_eq!(baseline.mix[0].map(|peak| peak.highest), [made[0].max(log2(200)), log2(4_800)]);
+    assert_eq!(baseline.mix[1].map(|peak| peak.highest), released);
+}
+
+#[test]
+fn whose_work_is_one_new_key_after_the_other_comes_by_several_at_once() {
+    let decades = |new_a_day: u32| {
+        let mut state = State::default();
+        let (mut id, mut key) = (0, 100);
+        let mut next = |state: &mut State, at: i64, key: u32| {
+            id += 1;
+            let s = sighting(id, at, key);
+            state.take(&s);
+            s
+        };
+        for day in 0..20 {
+            for n in 0..10 {
+                let at = BEGAN + day * 86_400_000 + i64::from(n) * 3_600_000;
+                next(&mut state, at, 5);
+                if n < new_a_day {
+                    key += 1;
+                    next(&mut state, at + 600_000, key);
+                }
+            }
+        }
+        let at = BEGAN + 20 * 86_400_000;
+        let mut decades = |key: u32| {
+            let s = next(&mut state, at + i64::from(key), key);
+            state.weigh(&s, &Surroundings::default()).of(Channel::Key).decades
+        };
+        let [alone, _, third] = [900, 901, 902].map(&mut decades);
+        third - alone
+    };
+    let (steady, rotating) = (decades(0), decades(1));
+    assert!(steady > 3.9, "{steady}");
+    assert!(rotating < 0.4 * steady, "{rotating} of {steady}");
 }
