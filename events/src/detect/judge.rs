@@ -35,8 +35,8 @@ pub struct Judgement {
 }
 
 /// Sorts of evidence with a threshold each, so that a quiet sort is not held to the noise of another: keys, operations,
-/// places, pace, volume, hours, keys together with operations, and all of it.
-pub const FAMILIES: usize = 8;
+/// places, pace, volume, hours, keys together with operations, all of it, and operations together with how many.
+pub const FAMILIES: usize = 9;
 
 pub fn sums(evidence: &Evidence) -> [f64; FAMILIES] {
     [
@@ -48,6 +48,7 @@ pub fn sums(evidence: &Evidence) -> [f64; FAMILIES] {
         evidence.of_hours(),
         evidence.of_exploring(),
         evidence.total(),
+        evidence.of_turning(),
     ]
 }
 
@@ -62,23 +63,24 @@ pub struct Thresholds {
 /// in 10,000. Those of keys, of keys with operations and of all of it stop machines a tenth and more later than the train
 /// seeds ask for: there, each lay just above a healthy agent. How much alone, and the hour alone, never stop anybody.
 const MACHINES: Thresholds = Thresholds {
-    alert: [5.95, 3.5, 4.0, 4.8, 5.5, NEVER, 5.35, 5.95],
-    automatic: [6.8, 5.6, 5.6, 7.5, NEVER, NEVER, 6.2, 10.5],
+    alert: [5.95, 3.5, 4.0, 4.8, 5.5, NEVER, 5.35, 5.95, 5.0],
+    automatic: [6.8, 5.6, 5.6, 7.5, NEVER, NEVER, 6.2, 10.5, 6.0],
 };
 const HUMANS: Thresholds = Thresholds {
-    alert: [4.4, 3.5, 3.2, 4.0, 5.2, 2.8, 4.3, 5.75],
-    automatic: [6.5, 8.5, 7.5, 8.0, NEVER, NEVER, 6.5, 9.5],
+    alert: [4.4, 3.5, 3.2, 4.0, 5.2, 2.8, 4.3, 5.75, NEVER],
+    automatic: [6.5, 8.5, 7.5, 8.0, NEVER, NEVER, 6.5, 9.5, NEVER],
 };
 const NEVER: f64 = f64::INFINITY;
-/// The 98th percentiles there.
-pub const USUAL_MACHINES: [f64; FAMILIES] = [1.0, 1.1, 0.9, 1.55, 3.0, 1.0, 1.15, 3.5];
-pub const USUAL_HUMANS: [f64; FAMILIES] = [2.5, 1.8, 2.35, 1.5, 2.3, 2.0, 2.5, 4.4];
+/// About the 98th percentiles there.
+pub const USUAL_MACHINES: [f64; FAMILIES] = [1.0, 0.55, 0.9, 1.55, 3.0, 1.0, 1.0, 3.3, 1.3];
+pub const USUAL_HUMANS: [f64; FAMILIES] = [2.5, 1.8, 2.35, 1.5, 2.3, 2.0, 2.5, 4.4, 2.0];
 
 /// More than one new key amounts to.
 const SEVERAL_KEYS: f64 = 3.6;
 /// Where they stand among the families.
 const PLACES: usize = 2;
 const PACE: usize = 3;
+const ALL: usize = 7;
 /// Requests in one second below which pace alone stops nobody.
 const LEAST_BURST: u32 = 30;
 
@@ -116,10 +118,10 @@ pub fn judge(evidence: &Evidence, thresholds: &Thresholds, believed: bool) -> Ju
     // often than not: what else is odd about the request decides.
     let [_, operations, places, pace, ..] = families;
     let refusal = evidence.of(Channel::Denied).weighed;
-    let [.., of_all] = thresholds.alert;
     // Whoever comes from where she never was is stopped whatever she asks for.
     let elsewhere = sums.into_iter().zip(thresholds.automatic).nth(PLACES).is_some_and(|(sum, limit)| sum >= limit);
-    let others = evidence.of_keys() - refusal >= SEVERAL_KEYS || evidence.total() - refusal >= of_all;
+    let in_all = thresholds.alert.get(ALL).is_some_and(|limit| evidence.total() - refusal >= *limit);
+    let others = in_all || evidence.of_keys() - refusal >= SEVERAL_KEYS;
     if evidence.refused_now && evidence.refused_times < 2 && !(operations || places || pace || others) {
         grade = Grade::None;
     } else if evidence.refused_now && evidence.refused_keys < 2 && !elsewhere {

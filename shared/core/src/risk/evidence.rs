@@ -65,7 +65,7 @@ impl Channel {
             Self::KeySet => (6.0, 0.6, 0.5),
             Self::Places => (3.5, 1.5, 0.8),
             Self::Fleet => (3.0, 0.15, 0.15),
-            Self::Mix => (MOST_MIXED, 0.7, 0.5),
+            Self::Mix => (MOST_MIXED, 0.6, 0.5),
         }
     }
 
@@ -284,7 +284,12 @@ impl Evidence {
 
     /// What was done with them.
     pub fn of_operations(&self) -> f64 {
-        self.sum(&[Channel::Operation, Channel::Use, Channel::Mix])
+        self.sum(&[Channel::Operation, Channel::Use])
+    }
+
+    /// The same, and how many there are of a sort that its actor does little of.
+    pub fn of_turning(&self) -> f64 {
+        self.of_operations() + self.of(Channel::Mix).weighed
     }
 
     /// Who looks around tries new keys, and new operations on them: each alone may be a new task.

@@ -337,7 +337,7 @@ fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sight
 const SELDOM: f64 = 3.0;
 /// What the operations weigh that only take back what their actor makes, where they are such: a restore test reads in an hour
 /// more than was read in the months before it.
-const RESTORES: f64 = 0.4;
+const RESTORES: f64 = 0.2;
 /// Most decades that a mix of operations amounts to.
 pub(super) const MOST_MIXED: f64 = 4.0;
 
