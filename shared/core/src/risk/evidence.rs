@@ -258,7 +258,7 @@ impl Evidence {
     pub fn raise_pace(&mut self, baseline: &Baseline, live: Live) {
         self.most_in_a_second = self.most_in_a_second.max(live.second);
         let observed = [live.second, live.ten_seconds, live.minute];
-        let counts = counts(baseline, &observed).chain(surge(baseline, live.ten_seconds));
+        let counts = counts(baseline, &observed).chain(surge(baseline, [live.second, live.ten_seconds]));
         self.raise(Channel::Burst, counts.fold(Count::default(), Count::or_stronger));
     }
 

@@ -245,22 +245,23 @@ pub(crate) fn above(peak: &Peak, days: f32, value: f32, least_spread: f64) -> f6
     t_decades((f64::from(value) - mean) / (spread * (1.0 + 1.0 / days)).sqrt(), days + 2.0)
 }
 
-/// Requests in ten seconds that are a surge, whatever little is known, where they are many times the most there ever were.
-/// A burst that begins within one part of a minute and goes on in the next has had at most twice as many.
-const SURGE: u32 = 80;
+/// Requests in a second, and in ten, that are a surge, whatever little is known, where they are many times the most there ever
+/// were. A burst that begins within one part of a minute and goes on in the next has had at most twice as many.
+const SURGES: [u32; 2] = [60, 80];
 /// How many times, in log2.
-const TIMES: f32 = 2.5;
-/// What a surge amounts to, in decades.
-const SURGE_DECADES: f64 = 5.0;
+const TIMES: [f32; 2] = [2.0, 2.5];
+/// What a surge amounts to, in decades: an alert where healthy days are noisy, too.
+const SURGE_DECADES: f64 = 7.0;
 
 /// Of who was there before for a day only little can be unusual; this can.
-pub(super) fn surge(baseline: &Baseline, ten_seconds: u32) -> Option<Count> {
-    let [_, peak, ..] = &baseline.peaks;
-    let [_, today, ..] = baseline.today;
-    let most = peak.highest.max(today);
-    let surges = baseline.days >= 0.5 && ten_seconds >= SURGE && log2(ten_seconds) >= most + TIMES;
-    let expected = f64::from(most).exp2() - 1.0;
-    surges.then_some(Count { decades: SURGE_DECADES, observed: ten_seconds, expected, within_seconds: 10 })
+pub(super) fn surge(baseline: &Baseline, observed: [u32; 2]) -> Option<Count> {
+    let ever = baseline.peaks.iter().zip(baseline.today).map(|(peak, today)| peak.highest.max(today));
+    let limits = SURGES.into_iter().zip(TIMES).zip(STRETCHES);
+    let mut surges = observed.into_iter().zip(ever).zip(limits).filter(|((observed, most), ((least, times), _))| {
+        baseline.days >= 0.5 && observed >= least && log2(*observed) >= most + times
+    });
+    let ((observed, most), (_, within_seconds)) = surges.next_back()?;
+    Some(Count { decades: SURGE_DECADES, observed, expected: f64::from(most).exp2() - 1.0, within_seconds })
 }
 
 /// Seconds of the stretches of time whose requests have peaks, in their order.
@@ -300,7 +301,7 @@ fn pace(evidence: &mut Evidence, baseline: &Baseline, open: &Open<'_>, s: &Sight
         within(DAY, baseline.day),
     ];
     let (mut burst, mut volume) = (Count::default(), Count::default());
-    for count in counts(baseline, &observed).chain(surge(baseline, ten_seconds)) {
+    for count in counts(baseline, &observed).chain(surge(baseline, [second, ten_seconds])) {
         let strongest = if count.within_seconds <= 60 { &mut burst } else { &mut volume };
         *strongest = strongest.or_stronger(count);
     }

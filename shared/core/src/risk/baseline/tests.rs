@@ -558,3 +558,21 @@ fn whose_work_is_one_new_key_after_the_other_comes_by_several_at_once() {
     assert!(steady > 3.9, "{steady}");
     assert!(rotating < 0.4 * steady, "{rotating} of {steady}");
 }
+
+#[test]
+fn a_surge_is_one_by_the_second_and_by_ten_whatever_little_is_known() {
+    let baseline = worked(0..2, 5);
+    let most = baseline.peaks.map(|peak| peak.highest.exp2() - 1.0);
+    assert!(most[0] < 1.01 && most[1] < 1.01, "{most:?}");
+    let of = |second, ten_seconds| crate::risk::weigh::surge(&baseline, [second, ten_seconds]);
+    let table = [(59, 79, None), (60, 60, Some(1)), (20, 80, Some(10)), (80, 160, Some(10))];
+    for (second, ten_seconds, want) in table {
+        assert_eq!(of(second, ten_seconds).map(|count| count.within_seconds), want, "{second} {ten_seconds}");
+    }
+    // What was as fast before, nearly, is no surge; nor is anything of who came an hour ago.
+    let mut fast = baseline.clone();
+    fast.accept(&Accepted::Requests { count: 20, within_seconds: 1 });
+    assert!(crate::risk::weigh::surge(&fast, [80, 80]).is_none());
+    assert!(crate::risk::weigh::surge(&fast, [84, 84]).is_some());
+    assert!(crate::risk::weigh::surge(&Baseline::default(), [80, 160]).is_none());
+}
