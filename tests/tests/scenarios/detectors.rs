@@ -33,6 +33,46 @@ async fn sixty_an_hour_after_two_are_low_and_slow_though_no_minute_is_unusual() 
     assert!(all.iter().all(|found| found["detector"] == "low_and_slow"), "{all:?}");
 }
 
+/// It has decrypted before, so that the operation is no news; so much of it is.
+#[tokio::test]
+async fn of_who_encrypts_all_day_it_is_said_how_much_it_begins_to_decrypt() {
+    let (deployment, agent) = with_agent("AES-256-GCM", "encrypt,decrypt").await;
+    let plain = json!({ "plaintext": base64(b"a card number") });
+    let encrypt = async |token: &str| deployment.post(token, "/v1/keys/own-key/encrypt", plain.clone()).await.ok();
+    let decrypt = async |token: &str| {
+        let sealed = json!({ "ciphertext": encrypt(token).await["ciphertext"] });
+        deployment.post(token, "/v1/keys/own-key/decrypt", sealed).await.ok();
+    };
+    let uses = std::cell::Cell::new(0);
+    two_weeks(&deployment, &agent, async |token| {
+        uses.set(uses.get() + 1);
+        deployment.detect().await;
+        if uses.get() % 16 == 0 { decrypt(token).await } else { drop(encrypt(token).await) }
+    })
+    .await;
+    let token = token_of(&deployment, &agent).await;
+    let risk_of_the_last = async || {
+        deployment.detect().await;
+        let path = "/v1/audit?op=key.decrypt&limit=1";
+        deployment.get(&deployment.alice().await, path).await.ok()["items"][0]["risk"].clone()
+    };
+    let mix = |risk: &Value| {
+        let factors = risk["factors"].as_array().unwrap().clone();
+        factors.into_iter().find(|factor| factor["factor"] == "operation_mix")
+    };
+    decrypt(&token).await;
+    assert_eq!(mix(&risk_of_the_last().await), None);
+    for _ in 0..30 {
+        deployment.pass(60);
+        deployment.detect().await;
+        decrypt(&token).await;
+    }
+    let risk = risk_of_the_last().await;
+    let factor = mix(&risk).unwrap_or_else(|| panic!("no operation_mix in {risk}"));
+    assert!(factor["observed"].as_f64().unwrap() >= 29.0 && factor["expected"].as_f64().unwrap() < 2.0, "{factor}");
+    assert!(factor["weight"].as_f64().unwrap() > 0.02, "{factor}");
+}
+
 #[tokio::test]
 async fn one_credential_from_two_places_by_turns_is_shared_and_its_agent_must_ask() {
     let (deployment, agent) = with_agent("Ed25519", "sign").await;
